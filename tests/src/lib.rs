@@ -1,0 +1,1 @@
+//! The promises of Weir, each as a test.
