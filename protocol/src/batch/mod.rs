@@ -1,0 +1,13 @@
+//! What travels over MQTT: envelopes of sections, and the small messages beside them.
+//!
+//! A [`section`] is a run of readings of one device, a claim or the end of a restart. The agent's disk queue
+//! stores sections as they are sent, so forming a batch is copying bytes; an [`envelope`] holds sections and
+//! an uncompressed manifest of their identities, so that even a batch whose body cannot be read is accounted for.
+
+pub mod command;
+pub mod describe;
+pub mod envelope;
+pub mod section;
+
+pub use envelope::{Envelope, EnvelopeBuilder, EnvelopeError, MAX_BODY, MAX_PAYLOAD, Span};
+pub use section::{Claim, LossKind, ReadingRun, RestartEnd, RunBuilder, Section};

@@ -1,0 +1,217 @@
+//! Sections: the unit that the agent queues and the gateway ingests.
+//!
+//! On the wire and in the queue: the postcard encoding of [`Section`]. Times within a run are differences,
+//! because readings of one device lie close together.
+
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+use crate::channel::SchemaHash;
+use crate::identity::{DeviceId, Restart, Sequence};
+use crate::items::{self, Items};
+use crate::reading::{ChannelId, Reading, Value};
+use crate::time::{Clock, Timestamp};
+
+/// One thing that a batch says. Append-only: see [`crate::version`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Section<'a> {
+    /// Consecutive readings.
+    #[serde(borrow)]
+    Readings(ReadingRun<'a>),
+    /// Sequences that are lost.
+    Claim(Claim),
+    /// A restart that ended without anyone knowing how far it had sampled.
+    End(RestartEnd),
+}
+
+/// Readings with consecutive sequences `first, first + 1, ...`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadingRun<'a> {
+    /// The device that sampled.
+    pub device: DeviceId,
+    /// Its restart.
+    pub restart: Restart,
+    /// The schema of the readings.
+    pub schema: SchemaHash,
+    /// The sequence of the first reading.
+    pub first: Sequence,
+    /// How many readings follow.
+    pub count: u32,
+    /// The time that the first difference is from.
+    pub start: Timestamp,
+    /// The readings.
+    #[serde(borrow)]
+    pub readings: Items<'a, RunItem<'a>>,
+}
+
+/// A reading within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunItem<'a> {
+    /// See [`Reading::channel`].
+    pub channel: ChannelId,
+    /// Microseconds since the reading before, or since the start of the run.
+    pub delta: i64,
+    /// See [`Reading::clock`].
+    pub clock: Clock,
+    /// See [`Reading::value`].
+    #[serde(borrow)]
+    pub value: Value<'a>,
+}
+
+impl<'a> ReadingRun<'a> {
+    /// The first sequence after the run; `None` if the run leaves the range of sequences.
+    pub fn end(&self) -> Option<Sequence> {
+        self.first.0.checked_add(u64::from(self.count)).map(Sequence)
+    }
+
+    /// The readings with their sequences. A run that holds fewer or more items than `count` says ends with
+    /// an error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(Sequence, Reading<'a>), postcard::Error>> + use<'a> {
+        let mut items = self.readings.iter();
+        let (first, count) = (self.first, u64::from(self.count));
+        let mut time = self.start;
+        let mut index = 0;
+        core::iter::from_fn(move || {
+            if index == count {
+                let left_over = !items.rest().is_empty();
+                index += 1;
+                return left_over.then_some(Err(postcard::Error::DeserializeBadEncoding));
+            }
+            if index > count {
+                return None;
+            }
+            let item: RunItem<'a> = match items.next() {
+                Some(Ok(item)) => item,
+                Some(Err(error)) => {
+                    index = count + 1;
+                    return Some(Err(error));
+                }
+                None => {
+                    index = count + 1;
+                    return Some(Err(postcard::Error::DeserializeUnexpectedEnd));
+                }
+            };
+            time = time.plus_micros(item.delta);
+            let sequence = Sequence(first.0.saturating_add(index));
+            index += 1;
+            Some(Ok((sequence, Reading { channel: item.channel, time, clock: item.clock, value: item.value })))
+        })
+    }
+}
+
+/// Collects readings into a run.
+#[derive(Debug)]
+pub struct RunBuilder {
+    device: DeviceId,
+    restart: Restart,
+    schema: SchemaHash,
+    first: Sequence,
+    count: u32,
+    start: Timestamp,
+    last: Timestamp,
+    items: Vec<u8>,
+}
+
+impl RunBuilder {
+    /// An empty run whose first reading takes `first`.
+    pub fn new(device: DeviceId, restart: Restart, schema: SchemaHash, first: Sequence) -> Self {
+        let zero = Timestamp::default();
+        Self { device, restart, schema, first, count: 0, start: zero, last: zero, items: Vec::new() }
+    }
+
+    /// Appends the reading with the next sequence.
+    pub fn push(&mut self, reading: &Reading<'_>) {
+        if self.count == 0 {
+            self.start = reading.time;
+            self.last = reading.time;
+        }
+        let delta = reading.time.since(self.last);
+        self.last = self.last.plus_micros(delta);
+        self.count += 1;
+        let item = RunItem { channel: reading.channel, delta, clock: reading.clock, value: reading.value };
+        items::push(&mut self.items, &item);
+    }
+
+    /// How many readings it holds.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The run as a section.
+    pub fn section(&self) -> Section<'_> {
+        Section::Readings(ReadingRun {
+            device: self.device,
+            restart: self.restart,
+            schema: self.schema,
+            first: self.first,
+            count: self.count,
+            start: self.start,
+            readings: Items::new(&self.items),
+        })
+    }
+}
+
+/// The claim that the sequences `[start, end)` are lost. The gateway counts those that it has not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// The device that sampled.
+    pub device: DeviceId,
+    /// Its restart.
+    pub restart: Restart,
+    /// Where the sequences were lost.
+    pub kind: LossKind,
+    /// The first sequence lost.
+    pub start: Sequence,
+    /// The first sequence after those.
+    pub end: Sequence,
+}
+
+/// Where a sequence was lost. Append-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossKind {
+    /// The device's ring was full: the oldest readings made room.
+    Ring,
+    /// The agent's queue was full and its policy dropped readings.
+    Queue,
+    /// Sampled before this agent first heard of the restart.
+    UnknownHistory,
+    /// Accepted by an agent that no longer has it.
+    Unaccounted,
+    /// On a damaged part of the log.
+    Damage,
+    /// The gateway refused the reading alone, and it can never be stored.
+    Rejected,
+}
+
+impl LossKind {
+    /// The name in records, metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Queue => "queue",
+            Self::UnknownHistory => "unknown-history",
+            Self::Unaccounted => "unaccounted",
+            Self::Damage => "damage",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl fmt::Display for LossKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A restart ended and its ring was lost with it: sequences from `from` on may have been sampled, and nobody
+/// knows how many. Reported apart from loss, because it names no sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RestartEnd {
+    /// The device.
+    pub device: DeviceId,
+    /// The restart that ended.
+    pub restart: Restart,
+    /// The first sequence that was never accepted.
+    pub from: Sequence,
+}
