@@ -15,7 +15,7 @@ pub const MAX_CHANNELS: usize = 256;
 
 /// The kind of value a channel carries. Append-only: see [`crate::version`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "std", serde(rename_all = "lowercase"))]
+#[serde(rename_all = "lowercase")]
 pub enum ValueKind {
     /// [`crate::Value::Float`].
     Float,

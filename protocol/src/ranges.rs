@@ -79,7 +79,7 @@ impl RangeSet {
         let to = from + self.ranges[from..].partition_point(|r| r.start <= range.end);
         let start = self.ranges[from..to].first().map_or(range.start, |r| r.start.min(range.start));
         let end = self.ranges[from..to].last().map_or(range.end, |r| r.end.max(range.end));
-        self.ranges.splice(from..to, [start..end]);
+        self.ranges.splice(from..to, core::iter::once(start..end));
     }
 
     /// Takes every number of `range` out.

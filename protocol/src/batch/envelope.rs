@@ -97,7 +97,7 @@ impl<'a> Envelope<'a> {
             return Err(EnvelopeError::Unreadable("manifest checksum"));
         }
         let manifest = Items::<Span>::new(manifest);
-        if manifest.iter().any(|span| span.is_ok_and(|s| s.start < s.end) == false) {
+        if !manifest.iter().all(|span| span.is_ok_and(|s| s.start < s.end)) {
             return Err(EnvelopeError::Unreadable("manifest encoding"));
         }
         Ok(Self { manifest, compressed: flags & FLAG_ZSTD != 0, body_len, body_crc, body })
