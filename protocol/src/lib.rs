@@ -10,7 +10,8 @@
 //! a file or a socket. Without the `std` feature the crate needs no allocator.
 //!
 //! Read in this order: [`identity`], [`time`], [`reading`], [`channel`] are the nouns; [`serial`] and
-//! [`frame`] the serial line; [`batch`] and [`mqtt`] the way to the gateway; [`version`] how all of it may change.
+//! [`frame`] the serial line; [`batch`] and [`mqtt`] the way to the gateway; [`version`] how all of it may change. Beside the contract,
+//! and only for daemons: `settings`, how both read their file.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 pub mod channel;
@@ -29,6 +30,8 @@ pub mod version;
 pub mod batch;
 #[cfg(feature = "std")]
 pub mod ranges;
+#[cfg(feature = "settings")]
+pub mod settings;
 
 pub use channel::{Channel, SchemaHash, ValueKind};
 pub use identity::{AgentId, DeviceId, Restart, Sequence, Tenant};

@@ -1,0 +1,134 @@
+//! Where settings come from: one file, and the environment on top of it.
+//!
+//! Everything is kept as one text, the file first and one line per variable behind it, so that a span says
+//! by its place whether the file or a variable is to blame.
+
+use core::ops::Range;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::SettingsError;
+
+/// The largest settings file, in bytes.
+pub const MAX_FILE: u64 = 1 << 20;
+
+/// A settings file with its overrides, not looked into yet.
+#[derive(Clone, Debug)]
+pub struct Source {
+    name: String,
+    text: String,
+    file_len: usize,
+    overrides: Vec<Override>,
+}
+
+/// A variable of the environment; `value` is where its value stands in the text.
+#[derive(Clone, Debug)]
+struct Override {
+    variable: String,
+    path: Vec<String>,
+    line: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Source {
+    /// Settings given as text; `name` is what messages call it.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { name: name.into(), file_len: text.len(), text, overrides: Vec::new() }
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let name = path.display().to_string();
+        let refuse =
+            |what: String| SettingsError::whole(&name, what).with_help("name the settings file with --config PATH");
+        let size = std::fs::metadata(path).map_err(|error| refuse(format!("cannot be read: {error}")))?.len();
+        if size > MAX_FILE {
+            return Err(refuse(format!("is {size} bytes; a settings file has at most {MAX_FILE}")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+        Ok(Self::new(name, text))
+    }
+
+    /// Lays variables of the environment over the file; those without `prefix` are not for us.
+    pub fn with_overrides(mut self, prefix: &str, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut ours: Vec<_> = variables.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect();
+        // The environment has no order; messages and results must have one.
+        ours.sort();
+        for (variable, value) in ours {
+            let path = variable[prefix.len()..].to_lowercase().split("__").map(str::to_owned).collect();
+            self.text.push('\n');
+            let start = self.text.len();
+            self.text.push_str(&variable);
+            self.text.push('=');
+            let value_start = self.text.len();
+            self.text.push_str(&value);
+            let end = self.text.len();
+            self.overrides.push(Override { variable, path, line: start..end, value: value_start..end });
+        }
+        self
+    }
+
+    /// Reads the settings.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        let blame = |error: toml::de::Error| self.error(error.span().unwrap_or(0..0), error.message());
+        let mut root = DeTable::parse(&self.text[..self.file_len]).map_err(blame)?;
+        let padded: Vec<String> = self.overrides.iter().map(|over| self.padded(over)).collect();
+        for (over, padded) in self.overrides.iter().zip(&padded) {
+            // One key, or the value held a line of its own and is text.
+            let parsed = DeTable::parse(padded).ok().map(Spanned::into_inner).filter(|table| table.len() == 1);
+            let parsed = parsed.and_then(|table| table.into_iter().next()).map(|(_, value)| value);
+            let text = || Spanned::new(over.value.clone(), DeValue::String(self.text[over.value.clone()].into()));
+            self.put(root.get_mut(), over, parsed.unwrap_or_else(text))?;
+        }
+        T::deserialize(toml::de::Deserializer::from(root)).map_err(blame)
+    }
+
+    /// An error about `span`, as a [`Spanned`] setting has it.
+    pub fn error(&self, span: Range<usize>, message: impl AsRef<str>) -> SettingsError {
+        let message = message.as_ref();
+        match self.overrides.iter().find(|over| over.line.contains(&span.start)) {
+            Some(over) => {
+                let line = &self.text[over.line.clone()];
+                let inside = span.start - over.line.start..span.end.saturating_sub(over.line.start);
+                SettingsError::at(&format!("environment variable {}", over.variable), line, inside, message)
+            }
+            None => SettingsError::at(&self.name, &self.text[..self.file_len], span, message),
+        }
+    }
+
+    /// The value of a variable as a document whose spans are those of the whole text.
+    fn padded(&self, over: &Override) -> String {
+        let mut document = " ".repeat(over.value.start - PADDING.len());
+        document.push_str(PADDING);
+        document.push_str(&self.text[over.value.clone()]);
+        document
+    }
+
+    /// Sets the key that `over` names, making the tables on the way.
+    fn put<'i>(
+        &'i self,
+        root: &mut DeTable<'i>,
+        over: &'i Override,
+        value: Spanned<DeValue<'i>>,
+    ) -> Result<(), SettingsError> {
+        let Some((key, tables)) = over.path.split_last() else { return Ok(()) };
+        let mut table = root;
+        for name in tables {
+            let empty = || Spanned::new(over.line.clone(), DeValue::Table(DeTable::new()));
+            let next = table.entry(Spanned::new(over.line.clone(), name.as_str().into())).or_insert_with(empty);
+            table = match next.get_mut() {
+                DeValue::Table(table) => table,
+                _ => return Err(self.error(over.line.clone(), format!("`{name}` is not a table"))),
+            };
+        }
+        table.insert(Spanned::new(over.line.clone(), key.as_str().into()), value);
+        Ok(())
+    }
+}
+
+/// Makes a value a document. A variable's name and its `=` are longer than this.
+const PADDING: &str = "v=";
