@@ -20,7 +20,8 @@ export class SerialCable {
     this.unread = [];
     this.unreadBytes = 0;
     this.lost = 0;
-    setInterval(() => this.#look(), RETRY_MILLIS);
+    // The chip's own timer keeps the process alive, not the look at the plug.
+    setInterval(() => this.#look(), RETRY_MILLIS).unref();
     this.#look();
   }
 
