@@ -1,0 +1,189 @@
+//! Natural group commit: a thread that owns the logs and commits whatever waits, over and over.
+//!
+//! Guarantees: a group is one write and one `fdatasync` per dirty log, dirty logs in parallel; the next
+//! group starts when the last sync returned; submissions complete in the order they came in, each with the
+//! result of every log it touched; a log that refused one submission of a group refuses the later ones of
+//! that group too, so order is kept. Waiting submissions are bounded in number and bytes: [`Committer::submit`]
+//! blocks, [`Committer::try_submit`] gives the submission back. Shutting down drains what was accepted.
+
+mod group;
+mod queue;
+
+use crate::batch::Batch;
+use crate::error::{CommitError, IoError, RemoveError};
+use crate::log::{Exposer, Log};
+use crate::reader::Reader;
+use queue::{Control, Queue, Work};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{fmt, io, thread};
+use thiserror::Error;
+
+/// Bounds and pace of a committer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitterOptions {
+    /// Submissions that may wait.
+    pub max_waiting: usize,
+    /// Bytes that may wait; one larger submission is let in alone.
+    pub max_waiting_bytes: usize,
+    /// Bytes committed in one group; one larger submission is a group of its own.
+    pub max_group_bytes: usize,
+    /// The least time between the starts of two groups: spares flash. Zero commits as fast as syncs return.
+    pub min_interval: Duration,
+    /// Logs synced at the same time.
+    pub max_parallel_syncs: usize,
+}
+
+impl Default for CommitterOptions {
+    fn default() -> CommitterOptions {
+        CommitterOptions {
+            max_waiting: 4096,
+            max_waiting_bytes: 32 * 1024 * 1024,
+            max_group_bytes: 8 * 1024 * 1024,
+            min_interval: Duration::ZERO,
+            max_parallel_syncs: 16,
+        }
+    }
+}
+
+/// Batches to commit together, each with the index of its log.
+pub struct Submission {
+    /// Log index and batch; the same log may come more than once.
+    pub parts: Vec<(usize, Batch)>,
+    /// Called once on the committer's thread: keep it short, and do not submit from it.
+    pub done: Box<dyn FnOnce(Completion) + Send>,
+}
+
+/// How a submission ended, part by part in the order submitted.
+#[derive(Debug)]
+pub struct Completion {
+    /// The parts.
+    pub parts: Vec<Part>,
+}
+
+/// How one part of a submission ended.
+#[derive(Debug)]
+pub struct Part {
+    /// Index of the log.
+    pub log: usize,
+    /// The offsets its records got, durable; or why nothing of it is in that log.
+    pub result: Result<Range<u64>, CommitError>,
+    /// The batch, for reuse: [`Batch::clear`] it, or submit it again after a failure.
+    pub batch: Batch,
+}
+
+/// A submission that was not accepted; it comes back.
+#[derive(Error)]
+pub enum SubmitError {
+    /// The queue is full.
+    #[error("the committer's queue is full")]
+    Full(Submission),
+    /// The committer has stopped.
+    #[error("the committer has stopped")]
+    Stopped(Submission),
+    /// A part names a log that is not there.
+    #[error("no such log: got index {got}, expected below {logs}")]
+    NoSuchLog {
+        /// The index.
+        got: usize,
+        /// Number of logs.
+        logs: usize,
+        /// The submission.
+        submission: Submission,
+    },
+}
+
+/// The thread that commits.
+pub struct Committer {
+    queue: Arc<Queue>,
+    readers: Vec<Reader>,
+    exposers: Vec<Exposer>,
+    thread: Option<JoinHandle<Vec<Log>>>,
+}
+
+impl Committer {
+    /// Starts the thread; an index in a [`Submission`] is the place in `logs`.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn(logs: Vec<Log>, options: CommitterOptions) -> io::Result<Committer> {
+        let queue = Arc::new(Queue::new(options.max_waiting, options.max_waiting_bytes));
+        let readers = logs.iter().map(Log::reader).collect();
+        let exposers = logs.iter().map(Log::exposer).collect();
+        let theirs = Arc::clone(&queue);
+        let thread = thread::Builder::new().name("commit".into()).spawn(move || group::run(logs, &theirs, options))?;
+        Ok(Committer { queue, readers, exposers, thread: Some(thread) })
+    }
+
+    /// Hands in a submission and waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`] or [`SubmitError::NoSuchLog`]; `done` was not called.
+    pub fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
+        self.queue.push(Work::new(self.checked(submission)?), true)
+    }
+
+    /// Hands in a submission if the queue has room.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; `done` was not called.
+    pub fn try_submit(&self, submission: Submission) -> Result<(), SubmitError> {
+        self.queue.push(Work::new(self.checked(submission)?), false)
+    }
+
+    /// A reader for each log, by index.
+    pub fn readers(&self) -> &[Reader] {
+        &self.readers
+    }
+
+    /// For each log, by index, the handle that exposes committed offsets.
+    pub fn exposers(&self) -> &[Exposer] {
+        &self.exposers
+    }
+
+    /// [`Log::remove_before`] between two groups; waits for it.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; what was removed so far is gone, the rest is still served.
+    pub fn remove_before(&self, log: usize, offset: u64) -> Result<u64, RemoveError> {
+        let (answer, answered) = mpsc::sync_channel::<Result<u64, IoError>>(1);
+        if !self.queue.control(Control::RemoveBefore { log, offset, answer }) {
+            return Err(RemoveError::Stopped);
+        }
+        answered.recv().map_err(|_| RemoveError::Stopped)?.map_err(RemoveError::Io)
+    }
+
+    /// Commits what was accepted, stops, and gives the logs back.
+    pub fn shutdown(mut self) -> Vec<Log> {
+        self.stop()
+    }
+
+    fn checked(&self, submission: Submission) -> Result<Submission, SubmitError> {
+        let logs = self.readers.len();
+        match submission.parts.iter().find(|(log, _)| *log >= logs) {
+            Some(&(got, _)) => Err(SubmitError::NoSuchLog { got, logs, submission }),
+            None => Ok(submission),
+        }
+    }
+
+    fn stop(&mut self) -> Vec<Log> {
+        self.queue.close();
+        // A panic on the thread comes from a `done`; the logs are gone with it, their files are sound.
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

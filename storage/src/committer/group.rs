@@ -1,0 +1,137 @@
+//! One group: gather per log, commit the dirty logs in parallel, complete in order.
+
+use super::queue::{Control, Queue, Taken, Work};
+use super::{CommitterOptions, Completion, Part};
+use crate::batch::Batch;
+use crate::error::CommitError;
+use crate::log::Log;
+use std::ops::Range;
+use std::thread;
+use std::time::Instant;
+
+/// The committer's thread.
+pub(super) fn run(mut logs: Vec<Log>, queue: &Queue, options: CommitterOptions) -> Vec<Log> {
+    // However this ends, nobody may wait for ever.
+    let closing = CloseOnDrop(queue);
+    while let Some(Taken { works, controls }) = queue.take(options.max_group_bytes) {
+        let start = Instant::now();
+        for control in controls {
+            obey(control, &mut logs);
+        }
+        if works.is_empty() {
+            continue;
+        }
+        commit(works, &mut logs, options.max_parallel_syncs);
+        if let Some(rest) = options.min_interval.checked_sub(start.elapsed()) {
+            queue.pause(rest);
+        }
+    }
+    drop(closing);
+    logs
+}
+
+struct CloseOnDrop<'a>(&'a Queue);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn obey(control: Control, logs: &mut [Log]) {
+    let Control::RemoveBefore { log, offset, answer } = control;
+    if let Some(log) = logs.get_mut(log) {
+        // A caller that no longer waits needs no answer.
+        let _ = answer.send(log.remove_before(offset));
+    }
+}
+
+/// The part of a group that goes to one log.
+struct Share<'a> {
+    log: &'a mut Log,
+    batches: Vec<(&'a mut Batch, &'a mut Option<Outcome>)>,
+}
+
+type Outcome = Result<Range<u64>, CommitError>;
+
+/// One part of a submission, and its outcome once there is one.
+struct Slot {
+    log: usize,
+    batch: Batch,
+    outcome: Option<Outcome>,
+}
+
+fn commit(works: Vec<Work>, logs: &mut [Log], max_parallel_syncs: usize) {
+    let mut dones = Vec::with_capacity(works.len());
+    let mut slots: Vec<Slot> = Vec::with_capacity(works.len());
+    for work in works {
+        let parts = work.submission.parts;
+        dones.push((parts.len(), work.submission.done));
+        slots.extend(parts.into_iter().map(|(log, batch)| Slot { log, batch, outcome: None }));
+    }
+    let mut shares = share_out(&mut slots, logs);
+    commit_shares(&mut shares, max_parallel_syncs);
+    drop(shares);
+
+    let mut slots = slots.into_iter();
+    for (count, done) in dones {
+        // Every slot has its outcome: its log index was checked when it was submitted.
+        let parts = slots
+            .by_ref()
+            .take(count)
+            .filter_map(|Slot { log, batch, outcome }| outcome.map(|result| Part { log, result, batch }));
+        done(Completion { parts: parts.collect() });
+    }
+}
+
+/// Sorts the slots by log; only dirty logs get a share.
+fn share_out<'a>(slots: &'a mut [Slot], logs: &'a mut [Log]) -> Vec<Share<'a>> {
+    let mut shares: Vec<Share<'a>> = logs.iter_mut().map(|log| Share { log, batches: Vec::new() }).collect();
+    for Slot { log, batch, outcome } in slots {
+        if let Some(share) = shares.get_mut(*log) {
+            share.batches.push((batch, outcome));
+        }
+    }
+    shares.retain(|share| !share.batches.is_empty());
+    shares
+}
+
+fn commit_shares(shares: &mut [Share<'_>], max_parallel_syncs: usize) {
+    let Some((own, others)) = shares.split_first_mut() else { return };
+    let per_thread = (others.len() + 1).div_ceil(max_parallel_syncs.max(1));
+    thread::scope(|scope| {
+        for chunk in others.chunks_mut(per_thread) {
+            // Spawning costs some 20 us where a sync costs milliseconds.
+            scope.spawn(move || chunk.iter_mut().for_each(Share::commit));
+        }
+        own.commit();
+    });
+}
+
+impl Share<'_> {
+    fn commit(&mut self) {
+        let fitting = self.fitting();
+        let (fit, refused) = self.batches.split_at_mut(fitting);
+        let mut batches: Vec<&mut Batch> = fit.iter_mut().map(|(batch, _)| &mut **batch).collect();
+        let committed = self.log.commit_group(&mut batches);
+        let mut next_offset = committed.as_ref().map_or(0, |offsets| offsets.start);
+        for (batch, result) in fit {
+            let start = next_offset;
+            next_offset += batch.record_count();
+            **result = Some(committed.clone().map(|_| start..next_offset));
+        }
+        for (batch, result) in refused {
+            **result = Some(Err(self.log.refusal(batch.byte_len() as u64)));
+        }
+    }
+
+    /// How many batches, from the first on, stay within the log's cap together.
+    fn fitting(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |(batch, _): &&(&mut Batch, _)| {
+            bytes += batch.byte_len() as u64;
+            self.log.has_room(bytes)
+        };
+        self.batches.iter().take_while(fits).count()
+    }
+}

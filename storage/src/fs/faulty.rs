@@ -1,0 +1,230 @@
+//! A filesystem in memory that fails as real ones do, replayable by its seed.
+//!
+//! It promises what [`crate::fs`] asks for and not a bit more:
+//! - a power cut keeps or drops, by the seed, each unsynced write (whole, or sector by sector), each
+//!   unsynced length and each unsynced name;
+//! - a failed write has written a part; a failed sync has stored a part, loses the rest for ever, and the
+//!   cache goes on showing it all while later syncs succeed;
+//! - a full disk takes what fits in whole blocks and refuses the rest;
+//! - a bit can flip.
+//!
+//! Paths are absolute. Clones are the same disk.
+
+mod chance;
+mod disk;
+mod inode;
+
+use super::{File, Fs, Mode};
+use disk::Disk;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A write, after a part of it.
+    Write,
+    /// A sync of a file.
+    Sync,
+    /// A cut or extension of a file.
+    SetLen,
+    /// A sync of a directory.
+    SyncDir,
+    /// Making, renaming or removing a name.
+    Name,
+}
+
+/// The faulty filesystem.
+#[derive(Clone)]
+pub struct FaultyFs {
+    disk: Arc<Mutex<Disk>>,
+}
+
+impl FaultyFs {
+    /// An empty disk with the root directory; all its choices follow from the seed.
+    pub fn new(seed: u64) -> FaultyFs {
+        FaultyFs { disk: Arc::new(Mutex::new(Disk::new(seed))) }
+    }
+
+    /// Cuts the power: every open file of this disk fails from now on, and what survived is the disk
+    /// returned.
+    pub fn power_cut(&self) -> FaultyFs {
+        let mut disk = self.lock();
+        disk.power_fails_at = Some(0);
+        FaultyFs { disk: Arc::new(Mutex::new(disk.survivor())) }
+    }
+
+    /// Lets the power fail by itself after so many more changing operations; then take the survivor with
+    /// [`FaultyFs::power_cut`].
+    pub fn fail_power_after(&self, operations: u64) {
+        let mut disk = self.lock();
+        disk.power_fails_at = Some(disk.operations + operations);
+    }
+
+    /// Changing operations so far: writes, syncs, lengths, names.
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// Makes the next operation of this kind fail, once.
+    pub fn fail_once(&self, fault: Fault) {
+        self.lock().once.push(fault);
+    }
+
+    /// Makes operations of this kind fail at these odds; 0 stops it.
+    pub fn fail_sometimes(&self, fault: Fault, per_mille: u64) {
+        let mut disk = self.lock();
+        disk.per_mille.retain(|(planned, _)| *planned != fault);
+        disk.per_mille.push((fault, per_mille));
+    }
+
+    /// Sets the size of the disk; `None` is endless. Less than what is used means full.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity_bytes = bytes;
+    }
+
+    /// Bytes that files still find.
+    pub fn free_bytes(&self) -> u64 {
+        self.lock().free_bytes()
+    }
+
+    /// Flips one bit of a file, on the disk and in the cache; false when there is no such byte.
+    pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) -> bool {
+        let mut disk = self.lock();
+        let Some(id) = disk.file_at(path) else { return false };
+        disk.inode(id).is_ok_and(|inode| inode.flip_bit(position, bit))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fs for FaultyFs {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
+        let inode = self.lock().open(path, mode)?;
+        Ok(Box::new(FaultyFile { fs: self.clone(), inode, locking: Mutex::new(false) }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.lock().create_dir(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.lock().list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.lock().exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.lock().rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.lock().remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.lock().sync_dir(dir)
+    }
+}
+
+struct FaultyFile {
+    fs: FaultyFs,
+    inode: u64,
+    /// Whether this open file holds the lock.
+    locking: Mutex<bool>,
+}
+
+impl File for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        let shown = disk.inode(self.inode)?.shown();
+        let rest = shown.get(position as usize..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        if let Err(fault) = disk.operate(Fault::Write) {
+            let part = disk.chance.below(bytes.len() as u64) as usize;
+            disk.inode(self.inode)?.write(position, &bytes[..part]);
+            return Err(fault);
+        }
+        let free = disk.free_bytes();
+        let inode = disk.inode(self.inode)?;
+        let room = inode.room_at(position, free).min(bytes.len() as u64) as usize;
+        inode.write(position, &bytes[..room]);
+        if room < bytes.len() { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        let operated = disk.operate(Fault::Sync);
+        let powered = disk.powered().is_ok();
+        let (inode, chance) = disk.inode_and_chance(self.inode)?;
+        match operated {
+            Ok(()) => inode.sync(),
+            // When the power fails the survivor decides what was stored.
+            Err(_) if powered => inode.fail_sync(chance),
+            Err(_) => {}
+        }
+        operated
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut disk = self.fs.lock();
+        disk.operate(Fault::SetLen)?;
+        disk.inode(self.inode)?.set_len(bytes);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        Ok(disk.inode(self.inode)?.shown().len() as u64)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        Ok(disk.inode(self.inode)?.allocated())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut locking = self.locking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut disk = self.fs.lock();
+        let inode = disk.inode(self.inode)?;
+        if !*locking && !inode.locked {
+            *locking = true;
+            inode.locked = true;
+        }
+        Ok(*locking)
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        disk.inode(self.inode)?.forget_cache();
+        Ok(())
+    }
+}
+
+impl Drop for FaultyFile {
+    fn drop(&mut self) {
+        let locking = *self.locking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut disk = self.fs.lock();
+        if let Ok(inode) = disk.inode(self.inode) {
+            inode.handles -= 1;
+            inode.locked &= !locking;
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A real directory on which `kill -9` acts as a power cut: unsynced bytes live in this process only.
+//!
+//! Written bytes wait in memory until `sync_data` writes them to the file; a process that is killed takes
+//! them along. Names and lengths are real at once (their loss is what [`super::FaultyFs`] tests), other
+//! processes see synced bytes only, and nothing is really synced, so this guards against kills alone. It
+//! exists to catch an acknowledgement that came before its sync.
+
+use super::{File, Fs, Mode, RealFs};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The forgetful filesystem; clones share what is not synced.
+#[derive(Clone, Default)]
+pub struct ForgetfulFs {
+    /// Files that are open or have unsynced bytes, so that all handles of a file see the same.
+    nodes: Arc<Mutex<HashMap<PathBuf, Arc<Node>>>>,
+}
+
+struct Node {
+    real: Box<dyn File>,
+    unsynced: Mutex<Vec<Write>>,
+}
+
+struct Write {
+    position: u64,
+    bytes: Vec<u8>,
+}
+
+struct Handle(Arc<Node>);
+
+impl Fs for ForgetfulFs {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
+        let mut nodes = lock(&self.nodes);
+        nodes.retain(|_, node| Arc::strong_count(node) > 1 || !lock(&node.unsynced).is_empty());
+        if mode != Mode::CreateNew
+            && let Some(node) = nodes.get(path)
+        {
+            return Ok(Box::new(Handle(Arc::clone(node))));
+        }
+        // Later handles of this path may write, so the first one can too.
+        let mode = if mode == Mode::Read { Mode::ReadWrite } else { mode };
+        let node = Arc::new(Node { real: RealFs.open(path, mode)?, unsynced: Mutex::default() });
+        nodes.insert(path.to_owned(), Arc::clone(&node));
+        Ok(Box::new(Handle(node)))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealFs.create_dir(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealFs.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealFs.exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut nodes = lock(&self.nodes);
+        RealFs.rename(from, to)?;
+        nodes.remove(to);
+        if let Some(node) = nodes.remove(from) {
+            nodes.insert(to.to_owned(), node);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut nodes = lock(&self.nodes);
+        RealFs.remove(path)?;
+        nodes.remove(path);
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl File for Handle {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let unsynced = lock(&self.0.unsynced);
+        let end = size(&*self.0.real, &unsynced)?;
+        let read = end.saturating_sub(position).min(buffer.len() as u64) as usize;
+        let buffer = &mut buffer[..read];
+        let mut filled = 0;
+        while filled < read {
+            match self.0.real.read_at(&mut buffer[filled..], position + filled as u64)? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        buffer[filled..].fill(0);
+        for write in unsynced.iter() {
+            write.show_in(buffer, position);
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        lock(&self.0.unsynced).push(Write { position, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut unsynced = lock(&self.0.unsynced);
+        for write in unsynced.drain(..) {
+            self.0.real.write_at(&write.bytes, write.position)?;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut unsynced = lock(&self.0.unsynced);
+        unsynced.retain(|write| write.position < bytes);
+        for write in unsynced.iter_mut() {
+            write.bytes.truncate((bytes - write.position) as usize);
+        }
+        self.0.real.set_len(bytes)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        size(&*self.0.real, &lock(&self.0.unsynced))
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.0.real.allocated()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.0.real.try_lock()
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write {
+    fn end(&self) -> u64 {
+        self.position + self.bytes.len() as u64
+    }
+
+    /// Copies what of this write lies in `buffer`, whose first byte is at `position`.
+    fn show_in(&self, buffer: &mut [u8], position: u64) {
+        let start = self.position.max(position);
+        let end = self.end().min(position + buffer.len() as u64);
+        if start < end {
+            let ours = (start - self.position) as usize..(end - self.position) as usize;
+            let theirs = (start - position) as usize..(end - position) as usize;
+            buffer[theirs].copy_from_slice(&self.bytes[ours]);
+        }
+    }
+}
+
+fn size(real: &dyn File, unsynced: &[Write]) -> io::Result<u64> {
+    Ok(unsynced.iter().map(Write::end).fold(real.size()?, u64::max))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

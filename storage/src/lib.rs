@@ -1,0 +1,47 @@
+//! The durable log of Weir: everything that touches a disk, and nothing that knows what a reading is.
+//!
+//! What it guarantees:
+//! - A commit that returned is on stable storage: one write, one `fdatasync`, directories synced.
+//! - A commit that failed left nothing that a reader can see, now or after recovery.
+//! - A torn tail is truncated; a damaged middle is skipped, counted and named by file, byte position
+//!   and offset gap, and everything after it is still served.
+//! - Memory, disk and queues are bounded; a log at its cap refuses before it writes.
+//!
+//! How data flows, and where to read on:
+//!
+//! ```text
+//! Batch (batch) -> Committer (committer) -> Log (log) -> Segment files (segment, index)
+//!                                            |               |
+//!                             open: Recovery (recovery)   Scan (scan) -> Reader, Chunk, Record
+//! ```
+//!
+//! Files are segments of Kafka record-batch v2 frames ([`frame`]). Filesystem, and with it every
+//! fault, is a parameter ([`fs::Fs`]); timestamps are values; nothing here reads a wall clock.
+
+pub mod batch;
+pub mod committer;
+pub mod durable;
+pub mod error;
+pub mod frame;
+pub mod fs;
+mod index;
+pub mod log;
+pub mod reader;
+pub mod record;
+pub mod recovery;
+mod scan;
+mod segment;
+pub mod state;
+mod varint;
+pub mod verify;
+
+pub use batch::{Batch, RecordTooLarge};
+pub use committer::{Committer, CommitterOptions, Completion, Part, Submission, SubmitError};
+pub use error::{CommitError, IoError, OpenError, ReadError, RemoveError};
+pub use fs::{FaultyFs, File, Fs, Mode, RealFs};
+pub use log::{Exposer, Log, LogOptions};
+pub use reader::{Chunk, Reader};
+pub use record::{Headers, MalformedRecord, Record};
+pub use recovery::{Damage, Recovery, Truncation, TruncationReason};
+pub use state::{Loaded, StateFile};
+pub use verify::{Verification, verify};

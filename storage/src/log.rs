@@ -1,0 +1,357 @@
+//! The log: one writer, any number of readers, one directory.
+//!
+//! Guarantees: offsets are dense and in the order of commits; [`Log::commit`] returns offsets only after one
+//! write and one `fdatasync`; a commit that failed is invisible for ever; nothing is written at the cap;
+//! segments go only from the front, oldest first, each removal durable before the next.
+//!
+//! Failure: after a failed write or sync the page cache cannot be trusted, so the segment is cut to its
+//! last synced byte and never written again; the next commit opens a new segment whose base is the next
+//! offset. Whatever the cut left behind starts at or above that base and recovery discards it.
+//!
+//! Files: `lock`, and one `<base offset>.log` per segment. Open segments stay open: one descriptor each.
+
+use crate::batch::Batch;
+use crate::durable;
+use crate::error::{CommitError, IoError, OpenError};
+use crate::frame::{HEADER_BYTES, Header};
+use crate::fs::{File, Fs, Mode};
+use crate::reader::Reader;
+use crate::recovery::{self, Recovery};
+use crate::segment::{self, Extent, Segment};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+const LOCK_NAME: &str = "lock";
+/// Filesystems allocate in blocks of this size.
+const BLOCK_BYTES: u64 = 4096;
+/// A log with a cap has at least this many segments at its cap: only whole segments can be removed.
+const SEGMENTS_PER_CAP: u64 = 8;
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogOptions {
+    /// A segment that has reached this size is closed; at most an eighth of the cap is used.
+    pub segment_bytes: u64,
+    /// The most bytes that segments may take on disk; `None` leaves it to the device.
+    pub cap_bytes: Option<u64>,
+    /// Bytes between two entries of the index.
+    pub index_interval_bytes: u64,
+    /// Whether a commit is exposed to readers at once, or only by [`Log::expose`] or [`Exposer`].
+    pub expose_on_commit: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions {
+            segment_bytes: 64 * 1024 * 1024,
+            cap_bytes: None,
+            index_interval_bytes: 64 * 1024,
+            expose_on_commit: true,
+        }
+    }
+}
+
+/// The writer of a log.
+pub struct Log {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    options: LogOptions,
+    shared: Arc<Shared>,
+    /// The segment that takes the next commit; none after a failure.
+    active: Option<Arc<Segment>>,
+    next_offset: u64,
+    /// Frames of a group of several batches, joined for one write.
+    group: Vec<u8>,
+    /// Held for as long as the log is open.
+    _lock: Box<dyn File>,
+}
+
+/// What readers see of a log.
+pub(crate) struct Shared {
+    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
+    pub(crate) dir: PathBuf,
+    exposed: AtomicU64,
+    allocated: AtomicU64,
+}
+
+/// Exposes committed offsets while a [`crate::Committer`] owns the log.
+#[derive(Clone)]
+pub struct Exposer(Arc<Shared>);
+
+impl Log {
+    /// Opens the log in `dir`, or starts one there, and says what it found. What it found is exposed.
+    ///
+    /// Opening an existing log allocates nothing, so a full disk still opens.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] when another process writes it; [`OpenError::Io`] when the filesystem
+    /// refuses. Damage is not an error: see [`Recovery`].
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path, options: LogOptions) -> Result<(Log, Recovery), OpenError> {
+        durable::create_dir_all(&*fs, dir)?;
+        let lock = lock(&*fs, dir)?;
+        let (segments, recovery) = recovery::recover(&*fs, dir, options.index_interval_bytes)?;
+        let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
+        let active = segments.last().cloned();
+        let next_offset = active.as_ref().map_or(0, |last| last.with_extent(|extent| extent.next_offset));
+        let shared = Arc::new(Shared {
+            segments: RwLock::new(segments),
+            dir: dir.to_owned(),
+            exposed: AtomicU64::new(next_offset),
+            allocated: AtomicU64::new(0),
+        });
+        shared.count_allocated();
+        let group = Vec::new();
+        let dir = dir.to_owned();
+        Ok((Log { fs, dir, options, shared, active, next_offset, group, _lock: lock }, recovery))
+    }
+
+    /// Writes the batch and makes it durable; the offsets its records got. The batch is kept as it is.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing of the batch is in the log.
+    pub fn commit(&mut self, batch: &mut Batch) -> Result<Range<u64>, CommitError> {
+        self.commit_group(&mut [batch])
+    }
+
+    /// Commits several batches with one write and one sync. They get offsets in the order given, so each
+    /// one's range follows from [`Batch::record_count`].
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing of the group is in the log.
+    pub fn commit_group(&mut self, batches: &mut [&mut Batch]) -> Result<Range<u64>, CommitError> {
+        let bytes: u64 = batches.iter().map(|batch| batch.byte_len() as u64).sum();
+        let start = self.next_offset;
+        if bytes == 0 {
+            return Ok(start..start);
+        }
+        self.check_room(bytes)?;
+        let segment = self.segment_for(bytes)?;
+        let position = segment.with_extent(|extent| extent.bytes);
+        let end = if let [batch] = batches {
+            self.store(&segment, position, batch.place(start))?
+        } else {
+            let mut group = std::mem::take(&mut self.group);
+            join(batches, start, &mut group);
+            let stored = self.store(&segment, position, &group);
+            group.clear();
+            self.group = group;
+            stored?
+        };
+        Ok(start..end)
+    }
+
+    /// Lets readers see offsets below `upto` (at most what is committed).
+    pub fn expose(&self, upto: u64) {
+        self.exposer().expose(upto);
+    }
+
+    /// A handle to expose offsets with while a [`crate::Committer`] owns the log.
+    pub fn exposer(&self) -> Exposer {
+        Exposer(Arc::clone(&self.shared))
+    }
+
+    /// A reader, cheap to clone, that works beside the writer.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// The first offset in the log.
+    pub fn start_offset(&self) -> u64 {
+        self.reader().start_offset()
+    }
+
+    /// The offset that the next record gets.
+    pub fn next_offset(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// Bytes that the segments take on disk.
+    pub fn allocated(&self) -> u64 {
+        self.shared.allocated()
+    }
+
+    /// What a commit of `bytes` that does not fit is answered.
+    pub(crate) fn refusal(&self, bytes: u64) -> CommitError {
+        let cap = self.options.cap_bytes.unwrap_or(u64::MAX);
+        CommitError::Full { needed: bytes, allocated: self.allocated(), cap }
+    }
+
+    /// Whether a commit of `bytes` ([`Batch::byte_len`]) stays within the cap.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.check_room(bytes).is_ok()
+    }
+
+    /// Removes the segments that lie wholly below `offset`; the segment being written stays. Readers that
+    /// hold a removed one finish. Returns the new first offset.
+    ///
+    /// # Errors
+    /// [`IoError`]; what was removed so far is gone, the rest is still served.
+    pub fn remove_before(&mut self, offset: u64) -> Result<u64, IoError> {
+        while let Some(oldest) = self.shared.removable_below(offset) {
+            // Durable one by one from the front, so that a power cut never leaves a hole.
+            durable::remove(&*self.fs, &segment::path(&self.dir, oldest.base_offset))?;
+            self.shared.with_segments_mut(|segments| segments.retain(|kept| !Arc::ptr_eq(kept, &oldest)));
+            self.shared.count_allocated();
+        }
+        Ok(self.start_offset())
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<(), CommitError> {
+        let Some(cap) = self.options.cap_bytes else { return Ok(()) };
+        let allocated = self.allocated();
+        // What the last block of the active segment still holds costs nothing.
+        let slack = self
+            .active
+            .as_ref()
+            .map_or(0, |active| active.with_extent(|extent| extent.allocated.saturating_sub(extent.bytes)));
+        let needed = bytes.saturating_sub(slack).next_multiple_of(BLOCK_BYTES);
+        let needed = if self.must_roll(bytes) { bytes.next_multiple_of(BLOCK_BYTES) } else { needed };
+        if allocated.saturating_add(needed) > cap {
+            return Err(CommitError::Full { needed, allocated, cap });
+        }
+        Ok(())
+    }
+
+    fn must_roll(&self, bytes: u64) -> bool {
+        let most = self.options.cap_bytes.map_or(u64::MAX, |cap| (cap / SEGMENTS_PER_CAP).max(BLOCK_BYTES));
+        let limit = self.options.segment_bytes.min(most);
+        self.active.as_ref().is_none_or(|active| {
+            let used = active.with_extent(|extent| extent.bytes);
+            used > 0 && used.saturating_add(bytes) > limit
+        })
+    }
+
+    /// The segment that takes the next `bytes`.
+    fn segment_for(&mut self, bytes: u64) -> Result<Arc<Segment>, IoError> {
+        if let Some(active) = &self.active
+            && !self.must_roll(bytes)
+        {
+            return Ok(Arc::clone(active));
+        }
+        self.active = None;
+        let path = segment::path(&self.dir, self.next_offset);
+        // A file of this name holds nothing committed: its commits failed, or its creation did.
+        if self.fs.exists(&path).map_err(IoError::on("look at", &path))? {
+            durable::remove(&*self.fs, &path)?;
+            let next_offset = self.next_offset;
+            self.shared.with_segments_mut(|segments| segments.retain(|kept| kept.base_offset != next_offset));
+        }
+        let file = durable::create(&*self.fs, &path)?;
+        let extent = Extent::empty(self.next_offset, self.options.index_interval_bytes);
+        let segment = Arc::new(Segment::new(self.next_offset, file, extent));
+        self.shared.with_segments_mut(|segments| segments.push(Arc::clone(&segment)));
+        self.shared.count_allocated();
+        self.active = Some(Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// Writes placed frames at the end of the segment and syncs; the offset behind them.
+    fn store(&mut self, segment: &Arc<Segment>, position: u64, frames: &[u8]) -> Result<u64, CommitError> {
+        let path = || segment::path(&self.dir, segment.base_offset);
+        let written = segment.file.write_at(frames, position).map_err(|e| IoError::on("write", &path())(e));
+        let synced = written.and_then(|()| segment.file.sync_data().map_err(|e| IoError::on("sync", &path())(e)));
+        if let Err(error) = synced {
+            self.abandon(segment, position);
+            return Err(error.into());
+        }
+        // Only the accounting depends on this answer: without it, count what was written.
+        let end_position = position + frames.len() as u64;
+        let allocated = segment.file.allocated().unwrap_or(end_position.next_multiple_of(BLOCK_BYTES));
+        let mut next_offset = self.next_offset;
+        segment.change_extent(|extent| {
+            extent.allocated = allocated;
+            extent.bytes = end_position;
+            next_offset = note_frames(extent, position, frames);
+        });
+        self.shared.count_allocated();
+        self.next_offset = next_offset;
+        if self.options.expose_on_commit {
+            self.expose(next_offset);
+        }
+        Ok(next_offset)
+    }
+
+    /// Cuts a segment whose sync failed to what was synced before, and leaves it for ever. If the cut
+    /// fails too, the base of the next segment makes the rest void.
+    fn abandon(&mut self, segment: &Segment, synced_bytes: u64) {
+        let _ = segment.file.set_len(synced_bytes).and_then(|()| segment.file.sync_data());
+        if let Ok(allocated) = segment.file.allocated() {
+            segment.change_extent(|extent| extent.allocated = allocated);
+        }
+        self.shared.count_allocated();
+        self.active = None;
+    }
+}
+
+impl Exposer {
+    /// Lets readers see offsets below `upto` (at most what is committed).
+    pub fn expose(&self, upto: u64) {
+        let committed = self
+            .0
+            .with_segments(|segments| segments.last().map_or(0, |last| last.with_extent(|extent| extent.next_offset)));
+        self.0.exposed.fetch_max(upto.min(committed), Ordering::Release);
+    }
+}
+
+impl Shared {
+    pub(crate) fn exposed(&self) -> u64 {
+        self.exposed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn allocated(&self) -> u64 {
+        self.allocated.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn with_segments<T>(&self, look: impl FnOnce(&[Arc<Segment>]) -> T) -> T {
+        look(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn with_segments_mut(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        change(&mut self.segments.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn removable_below(&self, offset: u64) -> Option<Arc<Segment>> {
+        self.with_segments(|segments| match segments {
+            [oldest, second, ..] if second.base_offset <= offset => Some(Arc::clone(oldest)),
+            _ => None,
+        })
+    }
+
+    fn count_allocated(&self) {
+        let allocated = self.with_segments(|segments| {
+            segments.iter().map(|segment| segment.with_extent(|extent| extent.allocated)).sum()
+        });
+        self.allocated.store(allocated, Ordering::Relaxed);
+    }
+}
+
+fn lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn File>, OpenError> {
+    let path = dir.join(LOCK_NAME);
+    let file = fs.open(&path, Mode::Create).map_err(IoError::on("create", &path))?;
+    if file.try_lock().map_err(IoError::on("lock", &path))? { Ok(file) } else { Err(OpenError::Locked(dir.to_owned())) }
+}
+
+/// Places the batches one behind the other and joins their frames.
+fn join(batches: &mut [&mut Batch], start: u64, group: &mut Vec<u8>) {
+    let mut next_offset = start;
+    for batch in batches {
+        group.extend_from_slice(batch.place(next_offset));
+        next_offset += batch.record_count();
+    }
+}
+
+/// Takes committed frames into the extent; the offset behind them.
+fn note_frames(extent: &mut Extent, mut position: u64, mut frames: &[u8]) -> u64 {
+    while frames.len() >= HEADER_BYTES {
+        let Ok(header) = Header::parse(frames) else { break };
+        let offsets = header.base_offset..header.base_offset + u64::from(header.record_count);
+        extent.index.note(position, &offsets, header.max_timestamp_ms);
+        extent.next_offset = offsets.end;
+        position += header.frame_bytes as u64;
+        frames = &frames[header.frame_bytes..];
+    }
+    extent.next_offset
+}

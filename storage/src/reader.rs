@@ -1,0 +1,185 @@
+//! Reading beside the writer, by offset and by time.
+//!
+//! Guarantees: only exposed offsets, only whole frames whose CRC held at the time of the read, in order;
+//! every offset skipped is in a gap that the chunk names. A read takes no lock that a commit waits for
+//! longer than a look-up, and memory of the order of `max_bytes` plus one frame.
+
+use crate::error::{IoError, ReadError};
+use crate::frame::{FrameError, Header};
+use crate::log::Shared;
+use crate::record::{MalformedRecord, Record, Records};
+use crate::recovery::Damage;
+use crate::scan::{DamageAt, Found, FrameAt, Scan};
+use crate::segment::{self, Segment};
+use std::sync::Arc;
+
+/// Reads a log; cheap to clone, and to share between threads.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// What one read returned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chunk {
+    /// Whole frames back to back, as they lie in the log. The first may start before the offset asked
+    /// for: consumers of the Kafka protocol skip those records, and so does [`Chunk::records`].
+    pub bytes: Vec<u8>,
+    /// The offset asked for.
+    pub from: u64,
+    /// Where to go on reading.
+    pub next_offset: u64,
+    /// Damage that was skipped at or behind `from`.
+    pub gaps: Vec<Damage>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Reader {
+        Reader { shared }
+    }
+
+    /// The first offset in the log.
+    pub fn start_offset(&self) -> u64 {
+        self.shared.with_segments(|segments| segments.first().map_or(0, |first| first.base_offset))
+    }
+
+    /// The offset behind the last one that readers may see.
+    pub fn end_offset(&self) -> u64 {
+        self.shared.exposed()
+    }
+
+    /// Bytes that the segments take on disk.
+    pub fn allocated(&self) -> u64 {
+        self.shared.allocated()
+    }
+
+    /// Reads frames from the one that holds `from` on, up to `max_bytes` but at least one whole frame. At
+    /// the end of the log the chunk is empty.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] below the start or above the end; [`ReadError::Io`]. Damage is no error:
+    /// it is skipped and listed in [`Chunk::gaps`].
+    pub fn read(&self, from: u64, max_bytes: usize) -> Result<Chunk, ReadError> {
+        let (start, end) = (self.start_offset(), self.end_offset());
+        if from < start || from > end {
+            return Err(ReadError::OutOfRange { got: from, start, end });
+        }
+        let mut chunk = Chunk { from, next_offset: from, ..Chunk::default() };
+        while chunk.bytes.is_empty() && chunk.next_offset < end {
+            let Some(segment) = self.segment_with(chunk.next_offset) else {
+                // Removed between the two looks.
+                let start = self.start_offset();
+                return Err(ReadError::OutOfRange { got: from, start, end });
+            };
+            let before = chunk.next_offset;
+            self.read_segment(&segment, end, max_bytes, &mut chunk)?;
+            if chunk.next_offset == before {
+                break;
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// The first offset whose record has `timestamp_ms` (milliseconds since 1970) or a later one; `None`
+    /// when there is none yet.
+    ///
+    /// # Errors
+    /// [`IoError`] when a segment cannot be read.
+    pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<u64>, IoError> {
+        let end = self.end_offset();
+        let segments = self.shared.with_segments(|segments| segments.to_vec());
+        for segment in segments {
+            if segment.with_extent(|extent| extent.index.latest_ms()) < timestamp_ms {
+                continue;
+            }
+            let mut scan = segment.scan_from_time(timestamp_ms);
+            while let Some(found) = self.next_of(&mut scan, &segment)? {
+                let Found::Frame(frame) = found else { continue };
+                if frame.offsets.end > end {
+                    return Ok(None);
+                }
+                if let Some(offset) = first_at_or_after(&frame, scan.frame(), timestamp_ms) {
+                    return Ok(Some(offset));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn segment_with(&self, offset: u64) -> Option<Arc<Segment>> {
+        self.shared.with_segments(|segments| {
+            let after = segments.partition_point(|segment| segment.base_offset <= offset);
+            segments[..after].last().cloned()
+        })
+    }
+
+    fn read_segment(&self, segment: &Segment, end: u64, max_bytes: usize, chunk: &mut Chunk) -> Result<(), IoError> {
+        let mut scan = segment.scan_from_offset(chunk.next_offset);
+        while let Some(found) = self.next_of(&mut scan, segment)? {
+            match found {
+                Found::Frame(frame) if frame.offsets.end > end => break,
+                Found::Frame(frame) if frame.offsets.end <= chunk.next_offset => {}
+                Found::Frame(frame) => {
+                    let bytes = scan.frame();
+                    if !chunk.bytes.is_empty() && chunk.bytes.len() + bytes.len() > max_bytes {
+                        break;
+                    }
+                    chunk.bytes.extend_from_slice(bytes);
+                    chunk.next_offset = frame.offsets.end;
+                }
+                Found::Damage(damage) if damage.gap.end <= chunk.next_offset => {}
+                Found::Damage(DamageAt { position, bytes, gap }) => {
+                    chunk.next_offset = gap.end.min(end);
+                    let file = segment::name(segment.base_offset);
+                    chunk.gaps.push(Damage { file, position, bytes, gap });
+                }
+                Found::Leftover(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn next_of(&self, scan: &mut Scan<'_>, segment: &Segment) -> Result<Option<Found>, IoError> {
+        let path = || segment::path(&self.shared.dir, segment.base_offset);
+        scan.next().map_err(|error| IoError::on("read", &path())(error))
+    }
+}
+
+impl Chunk {
+    /// The records from the offset asked for on. A record that does not follow the format, which a
+    /// checksum that holds makes unlikely, is an error and ends its frame.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, MalformedRecord>> {
+        let from = self.from;
+        self.frames().flat_map(records_of).filter(move |record| match record {
+            Ok(record) => record.offset >= from,
+            Err(_) => true,
+        })
+    }
+
+    /// The frames, each as its bytes.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let header = Header::parse(rest).ok()?;
+            let (frame, behind) = rest.split_at_checked(header.frame_bytes)?;
+            rest = behind;
+            Some(frame)
+        })
+    }
+}
+
+fn records_of(frame: &[u8]) -> impl Iterator<Item = Result<Record<'_>, MalformedRecord>> {
+    let (records, error): (Option<Records<'_>>, Option<FrameError>) = match Records::of_frame(frame) {
+        Ok(records) => (Some(records), None),
+        Err(error) => (None, Some(error)),
+    };
+    records.into_iter().flatten().chain(error.map(|error| Err(MalformedRecord::Frame(error))))
+}
+
+fn first_at_or_after(frame: &FrameAt, bytes: &[u8], timestamp_ms: i64) -> Option<u64> {
+    if frame.header.max_timestamp_ms < timestamp_ms {
+        return None;
+    }
+    let records = Records::of_frame(bytes).ok()?;
+    records.flatten().find(|record| record.timestamp_ms >= timestamp_ms).map(|record| record.offset)
+}

@@ -1,0 +1,258 @@
+//! Walks the frames of one segment and tells good ones, damage, a torn tail and leftovers apart.
+//!
+//! Guarantees: streams through a bounded window; never believes a length before the CRC held; every
+//! offset between the start and the end of the walk is in exactly one frame or in exactly one gap.
+//!
+//! The rules (recovery, verify and readers all use this one walk):
+//! - Frames of a segment lie back to back, so the frame right behind a good one starts at the next
+//!   offset, whatever its base offset field says: that field is outside the CRC and is only repaired.
+//! - Behind bytes that are no frame, the walk resynchronises at the next valid frame whose base offset is
+//!   plausible: not below the expected one, and not further than the bad bytes could have held.
+//!   The bad frame's own length is tried first, so that a payload which contains a frame is stepped over.
+//! - No valid frame after bad bytes: a torn tail where the log may still be growing, damage where the end
+//!   of the segment is known.
+//! - The base rule: what starts at or above the end of the segment's offsets was never acknowledged.
+
+use crate::frame::{self, HEADER_BYTES, Header, MAX_FRAME_BYTES, MIN_RECORD_BYTES};
+use crate::fs::File;
+use std::io;
+use std::ops::Range;
+
+/// Bytes read at a time; a single larger frame makes the window grow to that frame.
+const WINDOW_BYTES: usize = 256 * 1024;
+
+/// What lies next in the segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A good frame; its bytes are at [`Scan::frame`].
+    Frame(FrameAt),
+    /// Bytes that were acknowledged once and cannot be read.
+    Damage(DamageAt),
+    /// Bytes behind the last good frame that no acknowledgement can cover.
+    Leftover(Leftover),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FrameAt {
+    pub(crate) position: u64,
+    pub(crate) offsets: Range<u64>,
+    pub(crate) header: Header,
+    /// The fields outside the CRC were wrong and have been restored.
+    pub(crate) repaired: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DamageAt {
+    pub(crate) position: u64,
+    pub(crate) bytes: u64,
+    pub(crate) gap: Range<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leftover {
+    pub(crate) position: u64,
+    pub(crate) bytes: u64,
+    /// At or above the next segment's base, instead of torn.
+    pub(crate) base_rule: bool,
+}
+
+impl FrameAt {
+    /// The repair of the fields outside the CRC, told as damage without loss.
+    pub(crate) fn repair(&self) -> DamageAt {
+        let bytes = frame::UNPROTECTED_BYTES as u64;
+        DamageAt { position: self.position, bytes, gap: self.offsets.start..self.offsets.start }
+    }
+}
+
+/// Where a walk starts and ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Position of a frame, and the offset it starts with.
+    pub(crate) position: u64,
+    pub(crate) offset: u64,
+    /// Bytes of the file to look at.
+    pub(crate) end_position: u64,
+    /// The offset at which the segment ends; unknown for the last segment of a log being opened.
+    pub(crate) end_offset: Option<u64>,
+}
+
+pub(crate) struct Scan<'a> {
+    window: Window<'a>,
+    position: u64,
+    expected: u64,
+    end_offset: Option<u64>,
+    frame: (u64, usize),
+    finished: bool,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(file: &'a dyn File, bounds: Bounds) -> Scan<'a> {
+        Scan {
+            window: Window { file, end: bounds.end_position, start: 0, bytes: Vec::new() },
+            position: bounds.position,
+            expected: bounds.offset,
+            end_offset: bounds.end_offset,
+            frame: (0, 0),
+            finished: false,
+        }
+    }
+
+    /// The next thing in the segment; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let left = self.window.end.saturating_sub(self.position);
+        if self.end_offset.is_some_and(|end| self.expected >= end) {
+            return Ok(self.finish(Leftover { position: self.position, bytes: left, base_rule: true }));
+        }
+        if left > 0
+            && let Some(header) = self.valid_at(self.position)?
+            && self.fits(self.expected, &header)
+        {
+            return self.take(header).map(Some);
+        }
+        if left > 0
+            && let Some((position, base_offset)) = self.resynchronise()?
+        {
+            return Ok(Some(self.skip_to(position, base_offset)));
+        }
+        match self.end_offset {
+            Some(end_offset) => {
+                self.finished = true;
+                Ok(Some(self.skip_to(self.window.end.max(self.position), end_offset)))
+            }
+            None => Ok(self.finish(Leftover { position: self.position, bytes: left, base_rule: false })),
+        }
+    }
+
+    /// The bytes of the frame returned last, its base offset restored.
+    pub(crate) fn frame(&self) -> &[u8] {
+        let (position, bytes) = self.frame;
+        self.window.loaded(position, bytes).unwrap_or_default()
+    }
+
+    /// Where the walk stands: position, and the offset expected there.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.position, self.expected)
+    }
+
+    fn take(&mut self, header: Header) -> io::Result<Found> {
+        let (position, base_offset) = (self.position, self.expected);
+        let repaired = !header.placed_at(base_offset);
+        if repaired && let Some(frame) = self.window.loaded_mut(position, header.frame_bytes) {
+            frame::place(frame, base_offset);
+        }
+        let offsets = base_offset..base_offset + u64::from(header.record_count);
+        self.frame = (position, header.frame_bytes);
+        self.position += header.frame_bytes as u64;
+        self.expected = offsets.end;
+        Ok(Found::Frame(FrameAt { position, offsets, header, repaired }))
+    }
+
+    fn skip_to(&mut self, position: u64, offset: u64) -> Found {
+        let damage = DamageAt { position: self.position, bytes: position - self.position, gap: self.expected..offset };
+        self.position = position;
+        self.expected = offset;
+        Found::Damage(damage)
+    }
+
+    fn finish(&mut self, leftover: Leftover) -> Option<Found> {
+        self.finished = true;
+        (leftover.bytes > 0).then_some(Found::Leftover(leftover))
+    }
+
+    /// Position and base offset of the next valid and plausible frame behind the bad bytes here.
+    fn resynchronise(&mut self) -> io::Result<Option<(u64, u64)>> {
+        if let Some(bytes) = self.window.get(self.position, HEADER_BYTES)?
+            && let Ok(header) = Header::parse(bytes)
+        {
+            let behind = self.position + header.frame_bytes as u64;
+            if let Some(base_offset) = self.plausible_at(behind)? {
+                return Ok(Some((behind, base_offset)));
+            }
+        }
+        let last = self.window.end.saturating_sub((HEADER_BYTES + MIN_RECORD_BYTES) as u64);
+        for position in self.position + 1..=last {
+            if let Some(base_offset) = self.plausible_at(position)? {
+                return Ok(Some((position, base_offset)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn plausible_at(&mut self, position: u64) -> io::Result<Option<u64>> {
+        let Some(bytes) = self.window.get(position, HEADER_BYTES)? else { return Ok(None) };
+        // Cheap tests first: this runs for every byte of a torn tail.
+        let Ok(header) = Header::parse(bytes) else { return Ok(None) };
+        let most = (position - self.position) / MIN_RECORD_BYTES as u64;
+        let base_offset = header.base_offset;
+        if base_offset < self.expected || base_offset - self.expected > most || !self.fits(base_offset, &header) {
+            return Ok(None);
+        }
+        Ok(self.valid_at(position)?.map(|_| base_offset))
+    }
+
+    fn fits(&self, base_offset: u64, header: &Header) -> bool {
+        let end = base_offset.checked_add(u64::from(header.record_count));
+        end.is_some_and(|end| self.end_offset.is_none_or(|limit| end <= limit) && end <= i64::MAX as u64)
+    }
+
+    fn valid_at(&mut self, position: u64) -> io::Result<Option<Header>> {
+        let Some(bytes) = self.window.get(position, HEADER_BYTES)? else { return Ok(None) };
+        let Ok(header) = Header::parse(bytes) else { return Ok(None) };
+        let Some(bytes) = self.window.get(position, header.frame_bytes)? else { return Ok(None) };
+        Ok(header.check_crc(bytes).is_ok().then_some(header))
+    }
+}
+
+/// A moving view of a file.
+struct Window<'a> {
+    file: &'a dyn File,
+    end: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// `length` bytes at `position`, or `None` when the file ends before that.
+    fn get(&mut self, position: u64, length: usize) -> io::Result<Option<&[u8]>> {
+        debug_assert!(length <= MAX_FRAME_BYTES);
+        if position.checked_add(length as u64).is_none_or(|end| end > self.end) {
+            return Ok(None);
+        }
+        if self.loaded(position, length).is_none() {
+            self.load(position, length)?;
+        }
+        Ok(self.loaded(position, length))
+    }
+
+    fn load(&mut self, position: u64, length: usize) -> io::Result<()> {
+        let wanted = (self.end - position).min(WINDOW_BYTES.max(length) as u64) as usize;
+        self.start = position;
+        self.bytes.resize(wanted, 0);
+        let mut filled = 0;
+        while filled < wanted {
+            match self.file.read_at(&mut self.bytes[filled..], position + filled as u64)? {
+                0 => {
+                    // Cut while we read it; what is there is all there is.
+                    self.bytes.truncate(filled);
+                    self.end = position + filled as u64;
+                    break;
+                }
+                read => filled += read,
+            }
+        }
+        Ok(())
+    }
+
+    fn loaded(&self, position: u64, length: usize) -> Option<&[u8]> {
+        let from = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(length)?)
+    }
+
+    fn loaded_mut(&mut self, position: u64, length: usize) -> Option<&mut [u8]> {
+        let from = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        self.bytes.get_mut(from..from.checked_add(length)?)
+    }
+}
