@@ -80,7 +80,11 @@ export class Board {
       this.resetReason = 'fault';
     });
     const watchdog = peripherals[PERIPHERAL.WATCHDOG];
-    watchdog.onWatchdogTrigger = () => (this.resetReason = watchdog.reason === 1 ? 'watchdog timeout' : 'watchdog forced');
+    watchdog.onWatchdogTrigger = () => {
+      this.resetReason = watchdog.reason === 1 ? 'watchdog timeout' : 'watchdog forced';
+      // The model fires again at the same instant, for ever, as long as its alarm is on.
+      watchdog.alarm.enable = false;
+    };
     if (kept) {
       chip.sram.set(kept.sram);
       watchdog.scratchData.set(kept.scratchData);
