@@ -105,12 +105,15 @@ impl Batch {
     }
 
     /// Seals it and gives every frame its offset, the first record `base_offset`; the bytes to write.
-    pub(crate) fn place(&mut self, base_offset: u64) -> &[u8] {
+    /// `continues_commit` if another batch comes before it in the same commit.
+    pub(crate) fn place(&mut self, base_offset: u64, continues_commit: bool) -> &[u8] {
         self.seal();
         let mut next_offset = base_offset;
+        let mut continues = continues_commit;
         let mut rest = &mut self.bytes[..];
         while let Ok(header) = Header::parse(rest) {
-            frame::place(rest, next_offset);
+            frame::place(rest, next_offset, continues);
+            continues = true;
             next_offset += u64::from(header.record_count);
             rest = &mut rest[header.frame_bytes..];
         }

@@ -2,13 +2,14 @@
 //!
 //! Guarantees: [`Header::check`] accepts a frame only if its magic, length, counts and CRC agree, never
 //! panics and never reads past the bytes given. `base offset` and `leader epoch` stand outside the CRC
-//! (Kafka's choice, so that a broker can assign them); inside a segment both are known from the
-//! frame's place, so the scan restores them.
+//! (Kafka's choice, so that a broker can assign them). Inside a segment the base offset is known from the
+//! frame's place, so the scan restores it. The leader epoch says on disk where a commit starts: 0 in its
+//! first frame, -1 (Kafka's "none") in the others; readers get 0 throughout.
 //!
 //! Format (big endian), specified at <https://kafka.apache.org/documentation/#recordbatch>:
 //!
 //! ```text
-//!  0 base offset i64      12 leader epoch i32 (0)   21 attributes i16 (0)      43 producer id i64 (-1)
+//!  0 base offset i64      12 leader epoch i32       21 attributes i16 (0)      43 producer id i64 (-1)
 //!  8 length i32 (rest)    16 magic i8 (2)           23 last offset delta i32   51 producer epoch i16 (-1)
 //!                         17 crc32c u32 of 21..     27 base timestamp i64      53 base sequence i32 (-1)
 //!                                                   35 max timestamp i64       57 record count i32, 61 records
@@ -31,6 +32,9 @@ pub(crate) const MIN_RECORD_BYTES: usize = 7;
 const MAGIC: u8 = 2;
 /// Length, at 8, counts from here.
 const LENGTH_END: usize = 12;
+/// Leader epoch of the first frame of a commit, and of the others.
+const COMMIT_START: u32 = 0;
+const COMMIT_CONTINUES: u32 = u32::MAX;
 /// Base offset, length and leader epoch: no CRC covers them.
 pub(crate) const UNPROTECTED_BYTES: usize = 16;
 /// The CRC covers everything from here.
@@ -49,6 +53,8 @@ pub struct Header {
     pub base_timestamp_ms: i64,
     /// The latest timestamp in the frame.
     pub max_timestamp_ms: i64,
+    /// Whether the frame goes on with the commit of the frame before it.
+    pub continues_commit: bool,
     leader_epoch: u32,
     crc: u32,
 }
@@ -87,6 +93,7 @@ impl Header {
         if length < (HEADER_BYTES + MIN_RECORD_BYTES) as i64 || length > MAX_FRAME_BYTES as i64 {
             return Err(FrameError::Length { got: length });
         }
+        let leader_epoch = u32::from_be_bytes(field(fields, 12));
         let attributes = u16::from_be_bytes(field(fields, 21));
         // Bit 3 only says who set the timestamp.
         if attributes & !0x08 != 0 {
@@ -104,7 +111,9 @@ impl Header {
             record_count: count as u32,
             base_timestamp_ms: i64::from_be_bytes(field(fields, 27)),
             max_timestamp_ms: i64::from_be_bytes(field(fields, 35)),
-            leader_epoch: u32::from_be_bytes(field(fields, 12)),
+            // The two values differ in every bit, so that a flipped one does not hide which it was.
+            continues_commit: leader_epoch.count_ones() > u32::BITS / 2,
+            leader_epoch,
             crc: u32::from_be_bytes(field(fields, 17)),
         })
     }
@@ -127,9 +136,10 @@ impl Header {
         if self.crc == expected { Ok(()) } else { Err(FrameError::Crc { got: self.crc, expected }) }
     }
 
-    /// Whether the two fields outside the CRC are what the frame's place says.
-    pub(crate) fn placed_at(&self, base_offset: u64) -> bool {
-        self.base_offset == base_offset && self.leader_epoch == 0
+    /// Whether the two fields outside the CRC are what was written there.
+    pub(crate) fn is_placed_at(&self, base_offset: u64) -> bool {
+        let written = [COMMIT_START, COMMIT_CONTINUES].contains(&self.leader_epoch);
+        self.base_offset == base_offset && written
     }
 }
 
@@ -159,10 +169,11 @@ pub(crate) fn write_header(frame: &mut [u8], contents: Contents) {
     frame[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// Gives the frame at the front of `frame` its base offset and leader epoch; the CRC covers neither.
-pub(crate) fn place(frame: &mut [u8], base_offset: u64) {
+/// Gives the frame at the front of `frame` the fields that its CRC does not cover.
+pub(crate) fn place(frame: &mut [u8], base_offset: u64, continues_commit: bool) {
+    let leader_epoch = if continues_commit { COMMIT_CONTINUES } else { COMMIT_START };
     frame[..8].copy_from_slice(&base_offset.to_be_bytes());
-    frame[12..16].fill(0);
+    frame[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
 fn field<const N: usize>(fields: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {

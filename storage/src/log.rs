@@ -131,7 +131,7 @@ impl Log {
         let segment = self.segment_for(bytes)?;
         let position = segment.with_extent(|extent| extent.bytes);
         let end = if let [batch] = batches {
-            self.store(&segment, position, batch.place(start))?
+            self.store(&segment, position, batch.place(start, false))?
         } else {
             let mut group = std::mem::take(&mut self.group);
             join(batches, start, &mut group);
@@ -338,7 +338,7 @@ fn lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn File>, OpenError> {
 fn join(batches: &mut [&mut Batch], start: u64, group: &mut Vec<u8>) {
     let mut next_offset = start;
     for batch in batches {
-        group.extend_from_slice(batch.place(next_offset));
+        group.extend_from_slice(batch.place(next_offset, !group.is_empty()));
         next_offset += batch.record_count();
     }
 }

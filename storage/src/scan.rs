@@ -9,8 +9,10 @@
 //! - Behind bytes that are no frame, the walk resynchronises at the next valid frame whose base offset is
 //!   plausible: not below the expected one, and not further than the bad bytes could have held.
 //!   The bad frame's own length is tried first, so that a payload which contains a frame is stepped over.
-//! - No valid frame after bad bytes: a torn tail where the log may still be growing, damage where the end
-//!   of the segment is known.
+//! - Where the end of the segment's offsets is known, bad bytes are damage. Where it is not (the last segment
+//!   of a log being opened), they are damage if a later commit follows, because a commit starts only after
+//!   the sync of the one before it returned. Else they lie in the last commit, which was interrupted: a torn
+//!   tail from there on. So an interrupted commit survives as a prefix, never with a hole.
 //! - The base rule: what starts at or above the end of the segment's offsets was never acknowledged.
 
 use crate::frame::{self, HEADER_BYTES, Header, MAX_FRAME_BYTES, MIN_RECORD_BYTES};
@@ -114,6 +116,7 @@ impl<'a> Scan<'a> {
         }
         if left > 0
             && let Some((position, base_offset)) = self.resynchronise()?
+            && (self.end_offset.is_some() || self.commit_starts_behind(position, base_offset)?)
         {
             return Ok(Some(self.skip_to(position, base_offset)));
         }
@@ -139,9 +142,9 @@ impl<'a> Scan<'a> {
 
     fn take(&mut self, header: Header) -> io::Result<Found> {
         let (position, base_offset) = (self.position, self.expected);
-        let repaired = !header.placed_at(base_offset);
-        if repaired && let Some(frame) = self.window.loaded_mut(position, header.frame_bytes) {
-            frame::place(frame, base_offset);
+        let repaired = !header.is_placed_at(base_offset);
+        if let Some(frame) = self.window.loaded_mut(position, header.frame_bytes) {
+            frame::place(frame, base_offset, false);
         }
         let offsets = base_offset..base_offset + u64::from(header.record_count);
         self.frame = (position, header.frame_bytes);
@@ -179,6 +182,27 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a commit starts at or behind a frame found by resynchronising.
+    fn commit_starts_behind(&mut self, position: u64, offset: u64) -> io::Result<bool> {
+        let here = (self.position, self.expected);
+        (self.position, self.expected) = (position, offset);
+        let starts = loop {
+            match self.valid_at(self.position)? {
+                Some(header) if !header.continues_commit => break true,
+                Some(header) => {
+                    self.position += header.frame_bytes as u64;
+                    self.expected += u64::from(header.record_count);
+                }
+                None => match self.resynchronise()? {
+                    Some(found) => (self.position, self.expected) = found,
+                    None => break false,
+                },
+            }
+        };
+        (self.position, self.expected) = here;
+        Ok(starts)
     }
 
     fn plausible_at(&mut self, position: u64) -> io::Result<Option<u64>> {
