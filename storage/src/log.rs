@@ -8,7 +8,7 @@
 //! last synced byte and never written again; the next commit opens a new segment whose base is the next
 //! offset. Whatever the cut left behind starts at or above that base and recovery discards it.
 //!
-//! Files: `lock`, and one `<base offset>.log` per segment. Open segments stay open: one descriptor each.
+//! Files: `lock`, one `<base offset>.log` per segment, perhaps a harmless `segment.tmp`. Open segments stay open: one descriptor each.
 
 use crate::batch::Batch;
 use crate::durable;
@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 const LOCK_NAME: &str = "lock";
+/// A segment before it has its name; harmless if a crash leaves it.
+const TEMPORARY_NAME: &str = "segment.tmp";
 /// Filesystems allocate in blocks of this size.
 const BLOCK_BYTES: u64 = 4096;
 /// A log with a cap has at least this many segments at its cap: only whole segments can be removed.
@@ -232,16 +234,14 @@ impl Log {
             return Ok(Arc::clone(active));
         }
         self.active = None;
-        let path = segment::path(&self.dir, self.next_offset);
-        // A file of this name holds nothing committed: its commits failed, or its creation did.
-        if self.fs.exists(&path).map_err(IoError::on("look at", &path))? {
-            durable::remove(&*self.fs, &path)?;
-            let next_offset = self.next_offset;
-            self.shared.with_segments_mut(|segments| segments.retain(|kept| kept.base_offset != next_offset));
-        }
-        let file = durable::create(&*self.fs, &path)?;
-        let extent = Extent::empty(self.next_offset, self.options.index_interval_bytes);
-        let segment = Arc::new(Segment::new(self.next_offset, file, extent));
+        let base_offset = self.next_offset;
+        // A segment of this name may be there, with commits that failed. It is replaced, not removed: it may be
+        // the only one, and then its name alone says where the log goes on.
+        let path = segment::path(&self.dir, base_offset);
+        let file = durable::create(&*self.fs, &path, &self.dir.join(TEMPORARY_NAME))?;
+        self.shared.with_segments_mut(|segments| segments.retain(|kept| kept.base_offset != base_offset));
+        let extent = Extent::empty(base_offset, self.options.index_interval_bytes);
+        let segment = Arc::new(Segment::new(base_offset, file, extent));
         self.shared.with_segments_mut(|segments| segments.push(Arc::clone(&segment)));
         self.shared.count_allocated();
         self.active = Some(Arc::clone(&segment));

@@ -84,9 +84,9 @@ impl FaultyFs {
         self.lock().capacity_bytes = bytes;
     }
 
-    /// Bytes that files still find.
-    pub fn free_bytes(&self) -> u64 {
-        self.lock().free_bytes()
+    /// Bytes that files take, in whole blocks.
+    pub fn used_bytes(&self) -> u64 {
+        self.lock().used_bytes()
     }
 
     /// Flips one bit of a file, on the disk and in the cache; false when there is no such byte.

@@ -118,12 +118,16 @@ impl Disk {
         Ok((inode, &mut self.chance))
     }
 
-    pub(super) fn free_bytes(&self) -> u64 {
+    pub(super) fn used_bytes(&self) -> u64 {
         let used = |(id, inode): (&u64, &Inode)| {
             let named = self.names.values().any(|node| *node == Node::File(*id));
             if named || inode.handles > 0 { inode.allocated() } else { 0 }
         };
-        self.capacity_bytes.map_or(u64::MAX, |all| all.saturating_sub(self.inodes.iter().map(used).sum()))
+        self.inodes.iter().map(used).sum()
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used_bytes()))
     }
 
     pub(super) fn open(&mut self, path: &Path, mode: Mode) -> io::Result<u64> {
