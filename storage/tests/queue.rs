@@ -68,14 +68,14 @@ impl Queue {
                 self.model.next_value += count;
                 self.model.under_way = 0;
             }
-            Err(error) if matches!(error, weir_storage::CommitError::Full { .. }) => {}
+            Err(weir_storage::CommitError::Full { .. }) => {}
             Err(_) => self.model.under_way = self.model.under_way.max(count),
         }
     }
 
     fn consume(&mut self) {
         let count = self.random.random_range(0..=self.model.queue.len());
-        let Some(&(last, _)) = self.model.queue.iter().take(count).last() else { return };
+        let Some(&(last, _)) = self.model.queue.iter().take(count).next_back() else { return };
         self.model.cursors_under_way.push(last + 1);
         if self.cursor().replace(&(last + 1).to_be_bytes()).is_ok() {
             self.model.cursor = last + 1;
@@ -120,7 +120,7 @@ impl Queue {
             }
         };
         self.log = log;
-        assert_eq!(recovery.damage_count, 0, "{:?}", recovery.damage);
+        assert_eq!(recovery.damage_count, 0, "{recovery:?}");
         self.check_cursor();
         self.check_content();
     }
