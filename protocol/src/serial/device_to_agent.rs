@@ -115,4 +115,6 @@ pub enum Outcome {
     Unsupported,
     /// A value was out of range; nothing changed.
     OutOfRange,
+    /// It was tried and did not work, such as a sample without a sensor.
+    Failed,
 }
