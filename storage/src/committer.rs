@@ -33,7 +33,7 @@ pub struct CommitterOptions {
     pub max_group_bytes: usize,
     /// The least time between the starts of two groups: spares flash. Zero commits as fast as syncs return.
     pub min_interval: Duration,
-    /// Logs synced at the same time.
+    /// Logs synced at the same time; with 1 all happens on the one thread, in the order of the logs.
     pub max_parallel_syncs: usize,
 }
 

@@ -11,8 +11,7 @@ use std::time::Instant;
 
 /// The committer's thread.
 pub(super) fn run(mut logs: Vec<Log>, queue: &Queue, options: CommitterOptions) -> Vec<Log> {
-    // However this ends, nobody may wait for ever.
-    let closing = CloseOnDrop(queue);
+    let closing = AbandonOnDrop(queue);
     while let Some(Taken { works, controls }) = queue.take(options.max_group_bytes) {
         let start = Instant::now();
         for control in controls {
@@ -30,11 +29,12 @@ pub(super) fn run(mut logs: Vec<Log>, queue: &Queue, options: CommitterOptions) 
     logs
 }
 
-struct CloseOnDrop<'a>(&'a Queue);
+/// Even if a completion panics, nobody may wait for ever.
+struct AbandonOnDrop<'a>(&'a Queue);
 
-impl Drop for CloseOnDrop<'_> {
+impl Drop for AbandonOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.abandon();
     }
 }
 
@@ -97,14 +97,15 @@ fn share_out<'a>(slots: &'a mut [Slot], logs: &'a mut [Log]) -> Vec<Share<'a>> {
 }
 
 fn commit_shares(shares: &mut [Share<'_>], max_parallel_syncs: usize) {
-    let Some((own, others)) = shares.split_first_mut() else { return };
-    let per_thread = (others.len() + 1).div_ceil(max_parallel_syncs.max(1));
+    let per_thread = shares.len().div_ceil(max_parallel_syncs.max(1)).max(1);
+    let mut chunks = shares.chunks_mut(per_thread);
+    let Some(own) = chunks.next() else { return };
     thread::scope(|scope| {
-        for chunk in others.chunks_mut(per_thread) {
+        for chunk in chunks {
             // Spawning costs some 20 us where a sync costs milliseconds.
             scope.spawn(move || chunk.iter_mut().for_each(Share::commit));
         }
-        own.commit();
+        own.iter_mut().for_each(Share::commit);
     });
 }
 

@@ -128,6 +128,15 @@ impl Queue {
         self.went.notify_all();
     }
 
+    /// Closes, and drops what waits: those who wait for an answer learn that none comes.
+    pub(super) fn abandon(&self) {
+        self.close();
+        let mut waiting = self.lock();
+        let dropped = (std::mem::take(&mut waiting.works), std::mem::take(&mut waiting.controls));
+        drop(waiting);
+        drop(dropped);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use std::path::Path;
-use std::sync::Arc;
-use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, Reader, Recovery};
+use std::sync::{Arc, mpsc};
+use weir_storage::{Batch, Committer, FaultyFs, Fs, Log, LogOptions, Reader, Recovery, Submission};
 
 /// Where the tests keep their log on a faulty disk.
 pub fn dir() -> &'static Path {
@@ -71,4 +71,17 @@ pub fn read_all(reader: &Reader, from: u64, max_bytes: usize) -> Vec<(u64, Strin
 /// The values alone.
 pub fn values(reader: &Reader) -> Vec<String> {
     read_all(reader, reader.start_offset(), 4096).into_iter().map(|(_, value)| value).collect()
+}
+
+/// Stops the committer inside a completion until the sender is dropped.
+pub fn hold(committer: &Committer) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let (here, reached) = mpsc::channel();
+    let done = Box::new(move |_| {
+        here.send(()).expect("the committer runs");
+        let _ = released.recv();
+    });
+    committer.submit(Submission { parts: Vec::new(), done }).expect("the committer runs");
+    reached.recv().expect("the committer runs");
+    release
 }

@@ -1,0 +1,187 @@
+//! The gateway's use: several logs under one committer, whatever fails and whenever the power goes.
+//!
+//! Submissions of a round wait together, so they are one group, and logs are synced one after the other: the
+//! whole story follows from the seed. What must hold at every restart, log by log: every acknowledged value
+//! at its offset, in order; behind them at most a prefix of one attempt that was not acknowledged.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
+mod common;
+
+use common::{batch, for_each_seed, hold, read_all};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use weir_storage::fs::Fault;
+use weir_storage::{Committer, CommitterOptions, Completion, FaultyFs, Log, LogOptions, OpenError, Submission, verify};
+
+const LOGS: usize = 3;
+const FAULTS: [Fault; 5] = [Fault::Write, Fault::Sync, Fault::SetLen, Fault::SyncDir, Fault::Name];
+
+fn dir(log: usize) -> PathBuf {
+    PathBuf::from(format!("/topics/{log}"))
+}
+
+#[derive(Default)]
+struct Topic {
+    acknowledged: Vec<(u64, String)>,
+    /// Values of each attempt since the last acknowledgement, in order.
+    attempts: Vec<Vec<String>>,
+}
+
+struct Gateway {
+    fs: FaultyFs,
+    random: SmallRng,
+    topics: [Topic; LOGS],
+    next_value: u64,
+    committer: Option<Committer>,
+}
+
+impl Gateway {
+    fn new(seed: u64) -> Gateway {
+        let fs = FaultyFs::new(seed);
+        let random = SmallRng::seed_from_u64(seed);
+        let mut gateway = Gateway { fs, random, topics: Default::default(), next_value: 0, committer: None };
+        gateway.start();
+        gateway
+    }
+
+    fn start(&mut self) {
+        let options =
+            LogOptions { segment_bytes: 3_000, cap_bytes: None, index_interval_bytes: 500, expose_on_commit: true };
+        let logs = (0..LOGS).map(|log| {
+            loop {
+                // A fault that was planned once may strike here: then it is started again.
+                match Log::open(Arc::new(self.fs.clone()), &dir(log), options) {
+                    Ok((opened, recovery)) => {
+                        assert_eq!(recovery.lost_offsets, 0, "{recovery:?}");
+                        break opened;
+                    }
+                    Err(OpenError::Io(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let pace = CommitterOptions { max_parallel_syncs: 1, ..CommitterOptions::default() };
+        self.committer = Some(Committer::spawn(logs.collect(), pace).unwrap());
+        self.check();
+    }
+
+    /// Every log: what was acknowledged, then at most a prefix of one attempt.
+    fn check(&mut self) {
+        let readers = self.committer.as_ref().unwrap().readers();
+        for (topic, reader) in self.topics.iter_mut().zip(readers) {
+            let found = read_all(reader, 0, 5_000);
+            assert!(found.len() >= topic.acknowledged.len(), "lost: {found:?} of {:?}", topic.acknowledged);
+            let (kept, survivors) = found.split_at(topic.acknowledged.len());
+            assert_eq!(kept, topic.acknowledged);
+            let values: Vec<String> = survivors.iter().map(|(_, value)| value.clone()).collect();
+            let known = values.is_empty() || topic.attempts.iter().any(|attempt| attempt.starts_with(&values));
+            assert!(known, "{values:?} survived of {:?}", topic.attempts);
+            topic.acknowledged.extend_from_slice(survivors);
+            topic.attempts.clear();
+        }
+    }
+
+    /// Hands in a round of submissions that wait together, and takes their answers.
+    fn round(&mut self) {
+        let mut attempts: [Vec<String>; LOGS] = Default::default();
+        let (answer, answers) = mpsc::channel();
+        let count = self.random.random_range(1..8);
+        let release = hold(self.committer.as_ref().unwrap());
+        for _ in 0..count {
+            let mut parts = Vec::new();
+            let mut sent = Vec::new();
+            for _ in 0..self.random.random_range(1..4) {
+                let log = self.random.random_range(0..LOGS);
+                let values = self.values();
+                parts.push((log, batch(&values.iter().map(String::as_str).collect::<Vec<_>>())));
+                attempts[log].extend_from_slice(&values);
+                sent.push(values);
+            }
+            let answer = answer.clone();
+            let done = Box::new(move |completion| answer.send((sent, completion)).unwrap());
+            self.submit(Submission { parts, done });
+        }
+        drop(release);
+        let answered: Vec<_> = answers.iter().take(count).collect();
+        for (topic, attempt) in self.topics.iter_mut().zip(attempts) {
+            topic.attempts.push(attempt);
+        }
+        for (sent, completion) in answered {
+            self.acknowledge(sent, completion);
+        }
+    }
+
+    fn acknowledge(&mut self, sent: Vec<Vec<String>>, completion: Completion) {
+        for (values, part) in sent.into_iter().zip(completion.parts) {
+            let Ok(offsets) = part.result else { continue };
+            let topic = &mut self.topics[part.log];
+            topic.attempts.clear();
+            topic.acknowledged.extend(offsets.zip(values));
+        }
+    }
+
+    fn submit(&self, submission: Submission) {
+        self.committer.as_ref().unwrap().submit(submission).unwrap();
+    }
+
+    fn values(&mut self) -> Vec<String> {
+        let padding = if self.random.random_ratio(1, 9) { 2_000 } else { 0 };
+        let count = self.random.random_range(1..5);
+        self.next_value += count;
+        (self.next_value - count..self.next_value).map(|value| format!("{value}{}", "-".repeat(padding))).collect()
+    }
+
+    fn restart(&mut self, power_cut: bool) {
+        self.committer = None;
+        for fault in FAULTS {
+            self.fs.fail_sometimes(fault, 0);
+        }
+        if power_cut {
+            self.fs = self.fs.power_cut();
+        }
+        self.start();
+    }
+}
+
+fn story(seed: u64, steps: u64) {
+    let mut gateway = Gateway::new(seed);
+    for _ in 0..steps {
+        match gateway.random.random_range(0..100) {
+            0..60 => gateway.round(),
+            60..75 => {
+                let fault = FAULTS[gateway.random.random_range(0..FAULTS.len())];
+                gateway.fs.fail_once(fault);
+            }
+            75..80 => {
+                let per_mille = [0, 0, 30, 200][gateway.random.random_range(0..4)];
+                gateway.fs.fail_sometimes(FAULTS[gateway.random.random_range(0..FAULTS.len())], per_mille);
+            }
+            80..84 => {
+                let free = [None, Some(0), Some(20_000)][gateway.random.random_range(0..3)];
+                gateway.fs.set_capacity(free.map(|free| gateway.fs.used_bytes() + free));
+            }
+            84..88 => gateway.restart(false),
+            88..91 => gateway.restart(true),
+            _ => {
+                let operations = gateway.random.random_range(1..30);
+                gateway.fs.fail_power_after(operations);
+                gateway.round();
+                gateway.round();
+                gateway.restart(true);
+            }
+        }
+    }
+    gateway.fs.set_capacity(None);
+    gateway.restart(true);
+    for log in 0..LOGS {
+        let verification = verify(&gateway.fs, &dir(log)).unwrap();
+        assert_eq!((verification.lost_offsets, verification.tail_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn every_topic_holds_what_was_acknowledged_whatever_fails_and_whenever_the_power_goes() {
+    for_each_seed("every_topic_holds", 200, |seed| story(seed, 60));
+}
