@@ -239,10 +239,12 @@ impl Log {
         // the only one, and then its name alone says where the log goes on.
         let path = segment::path(&self.dir, base_offset);
         let file = durable::create(&*self.fs, &path, &self.dir.join(TEMPORARY_NAME))?;
-        self.shared.with_segments_mut(|segments| segments.retain(|kept| kept.base_offset != base_offset));
         let extent = Extent::empty(base_offset, self.options.index_interval_bytes);
         let segment = Arc::new(Segment::new(base_offset, file, extent));
-        self.shared.with_segments_mut(|segments| segments.push(Arc::clone(&segment)));
+        self.shared.with_segments_mut(|segments| {
+            segments.retain(|kept| kept.base_offset != base_offset);
+            segments.push(Arc::clone(&segment));
+        });
         self.shared.count_allocated();
         self.active = Some(Arc::clone(&segment));
         Ok(segment)

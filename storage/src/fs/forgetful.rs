@@ -163,3 +163,59 @@ fn size(real: &dyn File, unsynced: &[Write]) -> io::Result<u64> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Batch, Log, LogOptions};
+
+    fn value(text: &str) -> Batch {
+        let mut batch = Batch::new();
+        batch.push(0, None, Some(text.as_bytes()), &[]).unwrap();
+        batch
+    }
+
+    #[test]
+    fn a_process_that_is_killed_takes_unsynced_bytes_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let alive = ForgetfulFs::default();
+        let file = alive.open(&path, Mode::CreateNew).unwrap();
+        file.write_at(b"synced", 0).unwrap();
+        file.sync_data().unwrap();
+        file.write_at(b"UNSYNCED", 3).unwrap();
+        drop(file);
+
+        let mut seen = [0; 20];
+        let read = alive.open(&path, Mode::Read).unwrap().read_at(&mut seen, 0).unwrap();
+        assert_eq!(&seen[..read], b"synUNSYNCED", "the process itself sees what it wrote");
+        let next_process = ForgetfulFs::default();
+        let read = next_process.open(&path, Mode::Read).unwrap().read_at(&mut seen, 0).unwrap();
+        assert_eq!(&seen[..read], b"synced");
+    }
+
+    #[test]
+    fn cutting_a_file_cuts_what_is_not_synced_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ForgetfulFs::default().open(&dir.path().join("file"), Mode::CreateNew).unwrap();
+        file.write_at(b"abc", 0).unwrap();
+        file.write_at(b"defghi", 3).unwrap();
+        file.set_len(5).unwrap();
+        file.sync_data().unwrap();
+        let mut seen = [0; 20];
+        let read = file.read_at(&mut seen, 1).unwrap();
+        assert_eq!(&seen[..read], b"bcde");
+    }
+
+    #[test]
+    fn a_log_on_it_keeps_its_commits_over_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Log::open(Arc::new(ForgetfulFs::default()), dir.path(), LogOptions::default()).unwrap();
+        let (mut log, _) = open();
+        log.commit(&mut value("a")).unwrap();
+        log.commit(&mut value("b")).unwrap();
+        drop(log);
+        let (log, recovery) = open();
+        assert_eq!((log.next_offset(), recovery.damage_count, recovery.truncated_bytes), (2, 0, 0));
+    }
+}

@@ -6,12 +6,12 @@
 //! after a failed sync nothing is known about the bytes it covered.
 
 mod faulty;
-#[cfg(feature = "plant")]
+#[cfg(any(test, feature = "plant"))]
 mod forgetful;
 mod real;
 
 pub use faulty::{Fault, FaultyFs};
-#[cfg(feature = "plant")]
+#[cfg(any(test, feature = "plant"))]
 pub use forgetful::ForgetfulFs;
 pub use real::RealFs;
 
