@@ -48,7 +48,7 @@ impl WallTime {
 
     /// The agent is there (again): ask now.
     pub fn hurry(&mut self, now: Uptime) {
-        if self.offset.is_none() {
+        if self.offset.is_none() && self.pending.is_none() {
             self.next_request = self.next_request.min(now);
         }
     }

@@ -81,16 +81,16 @@ pub struct Device<R, S> {
     request: Option<Request>,
 }
 
-/// The hash of what `sensor` describes: a ring is opened with it. Channels whose description does not fit one
-/// frame (some 20) are not part of it.
-pub fn schema_of(sensor: &impl Sensor) -> SchemaHash {
+/// The hash of `channels`: a ring is opened with it. Channels that do not fit one frame (from some 20 on) are
+/// not described.
+pub fn schema_of(channels: &[Channel<'static>]) -> SchemaHash {
     let mut buffer = [0; RUN_BYTES];
-    SchemaHash::of(describe(sensor, &mut buffer))
+    SchemaHash::of(describe(channels, &mut buffer))
 }
 
-fn describe<'b>(sensor: &impl Sensor, buffer: &'b mut [u8]) -> Items<'b, Channel<'b>> {
+fn describe<'b>(channels: &[Channel<'static>], buffer: &'b mut [u8]) -> Items<'b, Channel<'b>> {
     let mut writer = ItemsWriter::new(buffer);
-    let _fitting = sensor.channels().iter().take_while(|channel| writer.push(channel)).count();
+    let _fitting = channels.iter().take_while(|channel| writer.push(channel)).count();
     writer.finish()
 }
 
@@ -99,7 +99,7 @@ impl<R: Ring, S: Sensor> Device<R, S> {
     pub fn new(now: Uptime, config: Config, ring: R, sensor: S) -> Self {
         Self {
             name: config.device,
-            schema: schema_of(&sensor),
+            schema: schema_of(sensor.channels()),
             ring,
             sensor,
             sampler: Sampler::new(now, config.interval),
@@ -117,6 +117,11 @@ impl<R: Ring, S: Sensor> Device<R, S> {
     /// The restarts that are held, oldest first; the last one is the running one.
     pub fn held(&self) -> &[Held] {
         self.ring.held()
+    }
+
+    /// The restart that samples go to.
+    pub fn running(&self) -> Held {
+        self.ring.running()
     }
 
     /// How often what happened since power-on.
@@ -140,6 +145,9 @@ impl<R: Ring, S: Sensor> Device<R, S> {
         while !input.is_empty() {
             self.receive(now, &mut input);
         }
+        // Also before sampling: a silence counts from when something began to wait, not from the turn before.
+        let (oldest, ended) = self.oldest();
+        self.sender.follow(now, oldest, ended);
         if self.sampler.is_due(now) {
             self.sample(now);
         }
@@ -258,6 +266,10 @@ impl<R: Ring, S: Sensor> Device<R, S> {
 
     /// Measures and keeps a sample. Only what is kept takes sequences.
     fn measure(&mut self, now: Uptime) -> bool {
+        if self.ring.is_blocked() {
+            self.counters.count(Event::TooManyRestarts);
+            return false;
+        }
         let values = match self.sensor.measure() {
             Ok(values) => values,
             Err(error) => {
@@ -275,11 +287,8 @@ impl<R: Ring, S: Sensor> Device<R, S> {
                 self.counters.add(Event::Evicted, evicted);
                 true
             }
-            Err(error) => {
-                self.counters.count(match error {
-                    PushError::Failed => Event::RingFailed,
-                    PushError::TooManyRestarts => Event::TooManyRestarts,
-                });
+            Err(PushError) => {
+                self.counters.count(Event::RingFailed);
                 false
             }
         }
@@ -297,7 +306,7 @@ impl<R: Ring, S: Sensor> Device<R, S> {
         }
         if core::mem::take(&mut self.describe) {
             let mut buffer = [0; RUN_BYTES];
-            let channels = describe(&self.sensor, &mut buffer);
+            let channels = describe(self.sensor.channels(), &mut buffer);
             return encode(&Up::Describe(Describe { schema: self.schema, channels }), out);
         }
         if self.wall.due() <= now {

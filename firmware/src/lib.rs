@@ -27,7 +27,7 @@ pub mod sender;
 pub mod sensor;
 pub mod uptime;
 
-pub use device::{Config, Device, FRAME, Request, Turn};
+pub use device::{Config, Device, FRAME, Request, Turn, schema_of};
 pub use event::{Counters, Event};
 pub use ring::{AnyRing, FlashRing, RamRing, Ring};
 pub use sensor::{Sensor, Sht4x};

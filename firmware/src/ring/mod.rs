@@ -71,14 +71,9 @@ impl Run {
     }
 }
 
-/// Why a sample was not kept. It took no sequence.
+/// A sample was not kept: the memory failed, or is too small for it. It took no sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushError {
-    /// The memory failed, or the sample is too large for it.
-    Failed,
-    /// [`MAX_RESTARTS`] are held.
-    TooManyRestarts,
-}
+pub struct PushError;
 
 /// What an acknowledgement did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +96,16 @@ pub trait Ring {
 
     /// The restart that is sent now.
     fn oldest(&self) -> Held;
+
+    /// The restart that samples go to.
+    fn running(&self) -> Held {
+        self.held().last().copied().unwrap_or(self.oldest())
+    }
+
+    /// Whether no sample is taken, because [`MAX_RESTARTS`] are held.
+    fn is_blocked(&self) -> bool {
+        self.held().len() >= MAX_RESTARTS
+    }
 
     /// Keeps `sample` under the next sequences of the running restart, one for each value. Returns how many
     /// readings it evicted.

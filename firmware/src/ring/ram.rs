@@ -70,11 +70,11 @@ impl<const N: usize> Ring for RamRing<N> {
             .clone()
             .try_fold(0, |sum, reading| postcard::to_slice(&reading, &mut encoded).map(|bytes| sum + 1 + bytes.len()));
         if !needed.is_ok_and(|needed| needed <= N) {
-            return Err(PushError::Failed);
+            return Err(PushError);
         }
         let before = self.held.base;
         readings.try_for_each(|reading| {
-            let bytes = postcard::to_slice(&reading, &mut encoded).map_err(|_| PushError::Failed)?;
+            let bytes = postcard::to_slice(&reading, &mut encoded).map_err(|_| PushError)?;
             while N - self.used < 1 + bytes.len() {
                 self.drop_oldest();
             }

@@ -177,12 +177,12 @@ impl<F: MultiwriteNorFlash> Ring for FlashRing<F> {
     }
 
     fn push(&mut self, sample: &Sample) -> Result<u64, PushError> {
-        if self.held.is_full() {
-            return Err(PushError::TooManyRestarts);
+        if self.is_blocked() {
+            return Err(PushError);
         }
-        let running = self.held.last().copied().ok_or(PushError::Failed)?;
-        let item = item::encode(running.restart, running.schema, running.next, sample).ok_or(PushError::Failed)?;
-        let mut queue = queue(&mut self.flash, self.items.clone()).ok_or(PushError::Failed)?;
+        let running = self.held.last().copied().ok_or(PushError)?;
+        let item = item::encode(running.restart, running.schema, running.next, sample).ok_or(PushError)?;
+        let mut queue = queue(&mut self.flash, self.items.clone()).ok_or(PushError)?;
         let mut evicted = 0;
         let mut pushed = ready(queue.push(&item, false));
         if matches!(pushed, Err(Error::FullStorage)) {
@@ -190,7 +190,7 @@ impl<F: MultiwriteNorFlash> Ring for FlashRing<F> {
             // Even if the write failed, a page is gone.
             evicted = self.settle();
         }
-        pushed.map_err(|_| PushError::Failed)?;
+        pushed.map_err(|_| PushError)?;
         if let Some(running) = self.held.last_mut() {
             running.next.0 += sample.values.len() as u64;
         }
