@@ -1,0 +1,106 @@
+//! A small HTTP client for the port of a running gateway.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Failed;
+
+/// How long the gateway may take to accept a connection and to answer; loopback needs no time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest answer that is read whole, in bytes: a page is bounded by the gateway far below this.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The HTTP port of a gateway.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    address: SocketAddr,
+}
+
+impl Client {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    /// The JSON at `path`.
+    pub(super) async fn json(&self, path: &str) -> Result<Value, Failed> {
+        let response = self.get(path).await?;
+        let status = response.status();
+        let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
+        let body = timeout(PATIENCE, limited.collect()).await.map_err(|_| self.silent())?;
+        let body = body.map_err(|error| Failed::unavailable(format!("{}: {error}", self.address)))?.to_bytes();
+        let value: Value = serde_json::from_slice(&body)
+            .map_err(|error| Failed::runtime(format!("{}{path}: answer is not JSON: {error}", self.address)))?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(Failed::runtime(value["error"].as_str().unwrap_or("the gateway refused").to_owned()))
+    }
+
+    /// The events at `path`, as they come.
+    pub(super) async fn events(&self, path: &str) -> Result<Events, Failed> {
+        let response = self.get(path).await?;
+        Ok(Events { body: response.into_body(), text: Vec::new() })
+    }
+
+    async fn get(&self, path: &str) -> Result<Response<Incoming>, Failed> {
+        let asked = async {
+            let stream = TcpStream::connect(self.address).await?;
+            let (mut sender, connection) =
+                http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+            tokio::spawn(connection);
+            let request = Request::get(path).header(header::HOST, self.address.to_string());
+            let request = request.body(Empty::<Bytes>::new()).map_err(std::io::Error::other)?;
+            sender.send_request(request).await.map_err(std::io::Error::other)
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(response) => response.map_err(|error| Failed::unavailable(format!("{}: {error}", self.address))),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn silent(&self) -> Failed {
+        Failed::unavailable(format!("the gateway at {} does not answer; is it stopped (`ps`)?", self.address))
+    }
+}
+
+/// Server-sent events.
+pub(super) struct Events {
+    body: Incoming,
+    /// What came and is no whole event yet.
+    text: Vec<u8>,
+}
+
+impl Events {
+    /// Kind and data of the next event; `None` when the gateway closed the stream.
+    pub(super) async fn next(&mut self) -> Result<Option<(String, Value)>, Failed> {
+        loop {
+            while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = self.text.drain(..end + 2).collect();
+                let event = String::from_utf8_lossy(&event);
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                if let (Some(kind), Some(data)) = (field("event:"), field("data:")) {
+                    let data = serde_json::from_str(data).map_err(Failed::runtime)?;
+                    return Ok(Some((kind.to_owned(), data)));
+                }
+            }
+            if self.text.len() > MAX_ANSWER {
+                return Err(Failed::runtime("an event without an end"));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Failed::unavailable(format!("the stream broke: {error}"))),
+                Some(Ok(frame)) => self.text.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The command line.
+//!
+//! Data goes to stdout, as text for people or as JSON (`--output json`); everything else to stderr. Exit codes:
+//! 0, 1 the command failed or found damage, 2 it was misspelt, 69 what it needs is not available, 78 the
+//! settings are wrong. Beside a running gateway the commands that read go through its HTTP port; else they
+//! read the files and change nothing. `topic verify` always reads the files.
+
+mod client;
+mod consume;
+mod dead_letters;
+mod logs;
+mod print;
+mod read_only;
+mod source;
+mod start;
+mod topic;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use weir_protocol::settings::SettingsError;
+
+use crate::config::{Config, DEFAULT_PATH};
+use print::Printer;
+
+/// Takes batches of readings over MQTT, keeps them in a durable topic log, and serves them over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "weir-gateway", version, max_term_width = 100)]
+struct Cli {
+    /// The settings file; without it /etc/weir/gateway.toml, or the defaults if there is none.
+    #[arg(long, global = true, value_name = "PATH", env = "WEIR_GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// How to print data.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Lines for people.
+    Text,
+    /// One JSON value per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C.
+    Run(RunArgs),
+    /// Check the settings; creates nothing.
+    Validate,
+    /// Look at the topics.
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Look at what could not be stored as readings.
+    #[command(subcommand)]
+    Deadletter(DeadLetterCommand),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Plant a fault, for tests that must catch it.
+    #[cfg(feature = "plant")]
+    #[arg(long, value_name = "FAULT")]
+    plant: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicCommand {
+    /// List the topics.
+    List,
+    /// Show the partitions of a topic.
+    Describe {
+        /// Its name, such as readings.
+        topic: String,
+    },
+    /// Print the records of a topic.
+    Consume(ConsumeArgs),
+    /// Check the files of a topic, or of all, and name every damage by file, position and offsets.
+    Verify {
+        /// Its name; all topics without it.
+        topic: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConsumeArgs {
+    /// The name of the topic, such as readings.
+    topic: String,
+    /// Where to begin: earliest, latest, an offset, a time ago such as 10m, or a time such as
+    /// 2026-11-21T08:30:00Z.
+    #[arg(long, default_value = "earliest", value_name = "WHERE")]
+    from: String,
+    /// Only this partition.
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<usize>,
+    /// Stop after so many records.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+    /// Go on with what comes; needs a running gateway.
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLetterCommand {
+    /// One line for each dead letter.
+    List {
+        /// Stop after so many.
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<u64>,
+    },
+    /// One dead letter with its original bytes.
+    Show {
+        /// Partition and offset as `list` prints them, such as 2:17.
+        place: String,
+    },
+}
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    code: u8,
+    message: String,
+}
+
+impl Failed {
+    pub(crate) fn runtime(message: impl ToString) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    pub(crate) fn usage(message: impl ToString) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
+    pub(crate) fn unavailable(message: impl ToString) -> Self {
+        Self { code: 69, message: message.to_string() }
+    }
+}
+
+impl From<SettingsError> for Failed {
+    fn from(error: SettingsError) -> Self {
+        Self { code: 78, message: error.to_string() }
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        // Whoever reads our output has seen enough: `| head` is no failure.
+        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };
+        Self { code, message: error.to_string() }
+    }
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { code: 0, .. }) => ExitCode::SUCCESS,
+        Err(Failed { code, message }) => {
+            eprintln!("weir-gateway: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failed> {
+    // Naming the settings file is no setting.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name != "WEIR_GATEWAY_CONFIG");
+    let config = Config::load(cli.config.as_deref(), variables)?;
+    let mut printer = Printer::new(cli.output);
+    match cli.command {
+        Command::Run(args) => start::run(&config, &args),
+        Command::Validate => {
+            let path = cli.config.unwrap_or_else(|| DEFAULT_PATH.into());
+            printer.line(format_args!("{}: the settings are good", path.display()), &serde_json::json!({"valid": true}))
+        }
+        Command::Topic(TopicCommand::List) => topic::list(&config, &mut printer),
+        Command::Topic(TopicCommand::Describe { topic }) => topic::describe(&config, &topic, &mut printer),
+        Command::Topic(TopicCommand::Consume(args)) => consume::consume(&config, &args, &mut printer),
+        Command::Topic(TopicCommand::Verify { topic }) => topic::verify(&config, topic.as_deref(), &mut printer),
+        Command::Deadletter(DeadLetterCommand::List { limit }) => dead_letters::list(&config, limit, &mut printer),
+        Command::Deadletter(DeadLetterCommand::Show { place }) => dead_letters::show(&config, &place, &mut printer),
+    }
+}
+
+/// Runs a short command that talks to a gateway.
+fn block_on<T>(command: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}

@@ -1,0 +1,157 @@
+//! Where a command reads: from the gateway that runs on the data, else from its files.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use weir_storage::{Fs, Log, LogOptions, RealFs};
+
+use super::Failed;
+use super::client::Client;
+use super::read_only::ReadOnlyFs;
+use crate::config::Config;
+use crate::http::page::{self, Start};
+use crate::lock;
+use crate::moment;
+use crate::topics::{TopicId, Topics, layout};
+
+/// Where a command reads.
+pub(super) enum Source {
+    /// The HTTP port of a running gateway.
+    Gateway(Client),
+    /// The files, opened for reading only.
+    Files(Topics),
+}
+
+impl Source {
+    /// The running gateway of `config`, or its files.
+    pub(super) async fn open(config: &Config) -> Result<Self, Failed> {
+        if let Some(running) = lock::last_claim(&RealFs, &config.data) {
+            let client = Client::new(running.http);
+            let version = client.json("/version").await;
+            if version.is_ok_and(|version| version["instance"] == running.instance) {
+                return Ok(Self::Gateway(client));
+            }
+        }
+        files(config).map(Self::Files)
+    }
+
+    /// Every topic, as `GET /topics` has it.
+    pub(super) async fn topics(&self) -> Result<Vec<Value>, Failed> {
+        match self {
+            Self::Gateway(client) => match client.json("/topics").await? {
+                Value::Array(topics) => Ok(topics),
+                other => Err(Failed::runtime(format!("/topics: expected a list, got {other}"))),
+            },
+            Self::Files(topics) => Ok(topics.all().iter().map(page::describe).collect()),
+        }
+    }
+
+    /// One topic, as `GET /topics/{topic}` has it.
+    pub(super) async fn topic(&self, name: &str) -> Result<Value, Failed> {
+        let topics = self.topics().await?;
+        let names: Vec<String> = topics.iter().map(|topic| super::print::bare(&topic["topic"])).collect();
+        topics
+            .into_iter()
+            .find(|topic| topic["topic"] == name)
+            .ok_or_else(|| Failed::usage(format!("no topic {name:?}; there are {}", names.join(", "))))
+    }
+
+    /// A page of one partition, as `GET records` has it.
+    pub(super) async fn page(
+        &self,
+        topic: &str,
+        partition: usize,
+        start: Start,
+        limit: usize,
+    ) -> Result<Value, Failed> {
+        match self {
+            Self::Gateway(client) => {
+                let start = match start {
+                    Start::Earliest => "offset=earliest".to_owned(),
+                    Start::Latest => "offset=latest".to_owned(),
+                    Start::Offset(offset) => format!("offset={offset}"),
+                    Start::Time(millis) => format!("time={millis}"),
+                };
+                client.json(&format!("/topics/{topic}/partitions/{partition}/records?{start}&limit={limit}")).await
+            }
+            Self::Files(topics) => {
+                let topic = topics.named(topic).ok_or_else(|| Failed::usage(format!("no topic {topic:?}")))?;
+                let found = topic.partitions().get(partition);
+                let found = found.ok_or_else(|| Failed::usage(format!("no partition {partition}")))?;
+                let from = start.offset(found).map_err(Failed::runtime)?;
+                let page = page::read(found, partition, from, limit).map_err(Failed::runtime)?;
+                Ok(page::to_json(topic, found, partition, page))
+            }
+        }
+    }
+}
+
+/// Opens the logs for reading only.
+fn files(config: &Config) -> Result<Topics, Failed> {
+    let fs: Arc<dyn Fs> = Arc::new(ReadOnlyFs);
+    let count = |topic| layout::partition_count(&fs, &config.data, topic).map_err(Failed::runtime);
+    // All topics have the same count, unless the very first start was cut off.
+    let mut partitions = u32::MAX;
+    for topic in TopicId::ALL {
+        partitions = partitions.min(count(topic)?);
+    }
+    if partitions == 0 {
+        return Err(no_data(config));
+    }
+    let mut readers = Vec::new();
+    for topic in TopicId::ALL {
+        for partition in 0..partitions {
+            let dir = layout::partition_dir(&config.data, topic, partition);
+            let opened = Log::open(fs.clone(), &dir, LogOptions::default());
+            readers.push(opened.map_err(Failed::unavailable)?.0.reader());
+        }
+    }
+    Ok(Topics::new(readers, partitions))
+}
+
+/// The answer when nothing is there to read.
+pub(super) fn no_data(config: &Config) -> Failed {
+    let data = config.data.display();
+    Failed::unavailable(format!(
+        "no topics in {data}; start the gateway (`weir-gateway run`), or name its settings with --config PATH"
+    ))
+}
+
+/// Where to begin, as people type it: see `weir-gateway topic consume --help`.
+pub(super) fn parse_start(text: &str, now_ms: i64) -> Result<Start, Failed> {
+    let ago = || -> Option<i64> {
+        let period: weir_protocol::settings::Period = text.parse().ok()?;
+        Some(now_ms.saturating_sub(i64::try_from(period.0.as_millis()).ok()?))
+    };
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => text
+            .parse()
+            .ok()
+            .map(Start::Offset)
+            .or_else(|| ago().map(Start::Time))
+            .or_else(|| moment::parse(text).map(Start::Time))
+            .ok_or_else(|| {
+                let forms = "earliest, latest, an offset such as 42, 10m, or 2026-11-21T08:30:00Z";
+                Failed::usage(format!("--from {text}: expected {forms}"))
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_a_word_an_offset_an_age_or_a_moment() {
+        let parsed = |text| parse_start(text, 1_000_000).ok();
+        assert_eq!(parsed("earliest"), Some(Start::Earliest));
+        assert_eq!(parsed("latest"), Some(Start::Latest));
+        assert_eq!(parsed("42"), Some(Start::Offset(42)));
+        assert_eq!(parsed("10m"), Some(Start::Time(400_000)));
+        assert_eq!(parsed("1970-01-01T00:00:01Z"), Some(Start::Time(1000)));
+        assert_eq!(parsed("soon"), None);
+        assert_eq!(parse_start("soon", 0).err().map(|failed| failed.code), Some(2));
+    }
+}

@@ -1,0 +1,49 @@
+//! `run`: the daemon.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use weir_protocol::time::SystemClock;
+
+use super::{Failed, RunArgs, logs};
+use crate::config::Config;
+use crate::run::{self, World};
+
+pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), Failed> {
+    let world = world(args)?;
+    logs::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let shutdown = async {
+            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+            // A second signal is from somebody who will not wait.
+            tokio::spawn(async move {
+                tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+                std::process::exit(1);
+            });
+        };
+        run::run(config, world, shutdown, |_| ()).await.map_err(Failed::unavailable)
+    });
+    // A read of a slow disk may still run; nobody waits for its answer any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(not(feature = "plant"))]
+fn world(_: &RunArgs) -> Result<World, Failed> {
+    Ok(World { fs: Arc::new(weir_storage::RealFs), clock: Arc::new(SystemClock) })
+}
+
+/// A build that can plant faults runs on a filesystem that forgets unsynced bytes when it is killed.
+#[cfg(feature = "plant")]
+fn world(args: &RunArgs) -> Result<World, Failed> {
+    use crate::ingest::plant::Plant;
+    let plant = match args.plant.as_deref() {
+        None => None,
+        Some("ack-before-sync") => Some(Plant::AckBeforeSync),
+        Some("forget-range") => Some(Plant::ForgetRange),
+        Some(other) => return Err(Failed::usage(format!("--plant {other}: expected ack-before-sync or forget-range"))),
+    };
+    Ok(World { fs: Arc::new(weir_storage::fs::ForgetfulFs::default()), clock: Arc::new(SystemClock), plant })
+}

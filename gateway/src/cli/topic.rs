@@ -1,0 +1,116 @@
+//! `topic list`, `topic describe`, `topic verify`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir_storage::{Fs, RealFs};
+
+use super::Failed;
+use super::print::{Printer, bare};
+use super::source::{Source, no_data};
+use crate::config::Config;
+use crate::http::page;
+use crate::topics::{TopicId, layout};
+
+pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed> {
+    let topics = super::block_on(async { Source::open(config).await?.topics().await })?;
+    for topic in topics {
+        let partitions = topic["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+        let sum = |of: &dyn Fn(&Value) -> u64| partitions.iter().map(of).sum::<u64>();
+        let records = sum(&|p| number(p, "end").saturating_sub(number(p, "start")));
+        let bytes = sum(&|p| number(p, "bytes"));
+        let text = format!(
+            "{:<16} {} partitions  {records} records  {bytes} bytes on disk",
+            bare(&topic["topic"]),
+            partitions.len()
+        );
+        printer.line(text, &topic)?;
+    }
+    Ok(())
+}
+
+pub(super) fn describe(config: &Config, name: &str, printer: &mut Printer) -> Result<(), Failed> {
+    let topic = super::block_on(async { Source::open(config).await?.topic(name).await })?;
+    let mut text = format!("{name}, schema {}", topic["schema_id"]);
+    for partition in topic["partitions"].as_array().map_or(&[][..], Vec::as_slice) {
+        text.push_str(&format!(
+            "\npartition {}  offsets {} to {}  {} bytes on disk",
+            partition["partition"], partition["start"], partition["end"], partition["bytes"]
+        ));
+    }
+    printer.line(text, &topic)
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or_default()
+}
+
+/// Checks the files; exit code 1 if anything is damaged.
+pub(super) fn verify(config: &Config, name: Option<&str>, printer: &mut Printer) -> Result<(), Failed> {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let chosen: Vec<TopicId> =
+        TopicId::ALL.into_iter().filter(|topic| name.is_none_or(|name| name == topic.name())).collect();
+    if chosen.is_empty() {
+        let known = TopicId::ALL.map(TopicId::name).join(", ");
+        return Err(Failed::usage(format!("no topic {:?}; there are {known}", name.unwrap_or_default())));
+    }
+    let (mut partitions, mut damages) = (0, 0);
+    for topic in chosen {
+        for partition in 0..layout::partition_count(&fs, &config.data, topic).map_err(Failed::runtime)? {
+            partitions += 1;
+            damages += verify_partition(&*fs, config, topic, partition, printer)?;
+        }
+    }
+    match (partitions, damages) {
+        (0, _) => Err(no_data(config)),
+        (_, 0) => Ok(()),
+        (_, 1) => Err(Failed::runtime("1 damage; everything else can be read")),
+        (_, many) => Err(Failed::runtime(format!("{many} damages; everything else can be read"))),
+    }
+}
+
+/// Checks one partition; how many damages it has.
+fn verify_partition(
+    fs: &dyn Fs,
+    config: &Config,
+    topic: TopicId,
+    partition: u32,
+    printer: &mut Printer,
+) -> Result<u64, Failed> {
+    let dir = layout::partition_dir(&config.data, topic, partition);
+    let found = weir_storage::verify(fs, &dir).map_err(Failed::runtime)?;
+    let mut text = format!(
+        "{}/{partition}: {} segments, {} records, offsets {} to {}, {} damages",
+        topic.name(),
+        found.segments,
+        found.records,
+        found.offsets.start,
+        found.offsets.end,
+        found.damage_count
+    );
+    for damage in &found.damage {
+        let lost = match damage.gap.end - damage.gap.start {
+            0 => "no offset lost".to_owned(),
+            1 => format!("offset {} lost", damage.gap.start),
+            many => format!("offsets {} to {} lost ({many})", damage.gap.start, damage.gap.end - 1),
+        };
+        let file = dir.join(&damage.file);
+        text.push_str(&format!("\n  {} at byte {}, {} bytes: {lost}", file.display(), damage.position, damage.bytes));
+    }
+    let damage: Vec<Value> = found.damage.iter().map(page::gap).collect();
+    let json = json!({
+        "topic": topic.name(),
+        "partition": partition,
+        "directory": dir.display().to_string(),
+        "segments": found.segments,
+        "records": found.records,
+        "start": found.offsets.start,
+        "end": found.offsets.end,
+        "damages": found.damage_count,
+        "lost_offsets": found.lost_offsets,
+        "tail_bytes": found.tail_bytes,
+        "damage": damage,
+    });
+    printer.line(text, &json)?;
+    Ok(found.damage_count)
+}

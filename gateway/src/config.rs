@@ -1,0 +1,183 @@
+//! What a person may set, with every default.
+//!
+//! Loading changes nothing on disk. A mistake is one message with file, line, column and caret
+//! ([`weir_protocol::settings`]). Each key can be overridden by a variable: `mqtt.listen` by
+//! `WEIR_GATEWAY_MQTT__LISTEN`. The table of keys is in `gateway/README.md`; `deploy/gateway.toml` is a
+//! complete sample.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use crate::topics::layout::MAX_PARTITIONS;
+use serde::Deserialize;
+use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
+
+/// Where the settings file is if nobody says otherwise; it may be missing, then all keys have their defaults.
+pub const DEFAULT_PATH: &str = "/etc/weir/gateway.toml";
+/// What the names of overriding variables start with.
+pub const ENV_PREFIX: &str = "WEIR_GATEWAY_";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The directory of the topic logs; made at the first start.
+    pub data: PathBuf,
+    /// Allows listening on other than loopback addresses although there is no TLS and no authentication yet.
+    pub insecure: bool,
+    /// How long a stop may take before what is in flight is dropped, unacknowledged.
+    pub drain: Spanned<Period>,
+    /// The MQTT port.
+    pub mqtt: Mqtt,
+    /// The HTTP port.
+    pub http: Http,
+    /// The topic logs.
+    pub topics: Topics,
+}
+
+/// The table `mqtt`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mqtt {
+    /// Where to listen.
+    pub listen: Spanned<SocketAddr>,
+    /// The most connections at a time; one more is refused.
+    pub connections: Spanned<u32>,
+    /// How long a new connection may take to say CONNECT.
+    pub connect_timeout: Spanned<Period>,
+    /// How many QoS 1 messages one connection may have unacknowledged.
+    pub receive_maximum: Spanned<u16>,
+    /// How many payload bytes one connection may have in flight before it is no longer read.
+    pub connection_budget: Spanned<ByteSize>,
+}
+
+/// The table `http`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Where to listen.
+    pub listen: Spanned<SocketAddr>,
+    /// The most connections at a time; one more waits.
+    pub connections: Spanned<u32>,
+    /// How long a request may take to send its headers.
+    pub header_timeout: Spanned<Period>,
+}
+
+/// The table `topics`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Topics {
+    /// Partitions of each topic; fixed when the data directory is made.
+    pub partitions: Spanned<u32>,
+    /// The size at which a partition goes on in a new segment file.
+    pub segment: Spanned<ByteSize>,
+    /// Disk space that one partition may take; at its cap it pauses its senders. Not set: no cap.
+    pub partition_cap: Option<Spanned<ByteSize>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("/var/lib/weir/gateway"),
+            insecure: false,
+            drain: unset(Period::secs(10)),
+            mqtt: Mqtt::default(),
+            http: Http::default(),
+            topics: Topics::default(),
+        }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            listen: unset(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))),
+            connections: unset(10_000),
+            connect_timeout: unset(Period::secs(10)),
+            receive_maximum: unset(100),
+            connection_budget: unset(ByteSize::mib(4)),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: unset(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            connections: unset(256),
+            header_timeout: unset(Period::secs(10)),
+        }
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self { partitions: unset(4), segment: unset(ByteSize::mib(256)), partition_cap: None }
+    }
+}
+
+/// A default stands nowhere in a file.
+fn unset<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+impl Config {
+    /// Reads the file, or the defaults if none is named and there is none at [`DEFAULT_PATH`], and the
+    /// variables over it, and checks what each value may be.
+    pub fn load(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let default = Path::new(DEFAULT_PATH);
+        let source = match path {
+            Some(path) => Source::read(path)?,
+            None if default.exists() => Source::read(default)?,
+            None => Source::new(DEFAULT_PATH, ""),
+        };
+        let source = source.with_overrides(ENV_PREFIX, variables);
+        let config: Self = source.parse()?;
+        config.check(&source)?;
+        Ok(config)
+    }
+
+    fn check(&self, source: &Source) -> Result<(), SettingsError> {
+        for (key, listen) in [("mqtt.listen", &self.mqtt.listen), ("http.listen", &self.http.listen)] {
+            let address = listen.get_ref();
+            if !address.ip().is_loopback() && !self.insecure {
+                let message = format!(
+                    "{key}: {address} can be reached from other machines, and there is no TLS and no authentication yet"
+                );
+                return Err(source.error(listen.span(), message).with_help(format!(
+                    "listen on 127.0.0.1:{}, or accept the risk with `insecure = true` at the top of the file",
+                    address.port()
+                )));
+            }
+        }
+        let (mqtt, http, topics) = (&self.mqtt, &self.http, &self.topics);
+        within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
+        within(source, "mqtt.receive_maximum", &mqtt.receive_maximum, 1..=u16::MAX)?;
+        within(source, "mqtt.connect_timeout", &mqtt.connect_timeout, Period::millis(100)..=Period::secs(600))?;
+        within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(1)..=ByteSize::mib(1024))?;
+        within(source, "http.connections", &http.connections, 1..=100_000)?;
+        within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
+        within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
+        within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
+        if let Some(cap) = &topics.partition_cap {
+            within(source, "topics.partition_cap", cap, ByteSize::mib(1)..=ByteSize(1 << 50))?;
+        }
+        within(source, "drain", &self.drain, Period::millis(0)..=Period::secs(3600))
+    }
+}
+
+/// Refuses a value outside of `allowed`, at its place.
+fn within<T>(source: &Source, key: &str, value: &Spanned<T>, allowed: RangeInclusive<T>) -> Result<(), SettingsError>
+where
+    T: PartialOrd + std::fmt::Display,
+{
+    if allowed.contains(value.get_ref()) {
+        return Ok(());
+    }
+    let (got, low, high) = (value.get_ref(), allowed.start(), allowed.end());
+    Err(source.error(value.span(), format!("{key}: got {got}, expected {low} to {high}")))
+}

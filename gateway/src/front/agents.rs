@@ -1,0 +1,105 @@
+//! Which agents are connected, and the last status of each.
+//!
+//! What it guarantees: at most one session per agent, the newest; a status is replaced by the next one, and by
+//! the agent's will if it vanishes without a goodbye. Memory is bounded by [`MAX_AGENTS`]. Nothing here is
+//! durable: after a restart of the gateway an agent is known again when it connects.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use weir_protocol::{AgentId, Timestamp};
+
+use super::wire::Version;
+
+/// The most agents that are remembered; beyond it, one that is gone is forgotten for each that comes.
+pub const MAX_AGENTS: usize = 20_000;
+
+/// The agents.
+#[derive(Debug, Default)]
+pub struct Agents {
+    known: Mutex<BTreeMap<AgentId, Agent>>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    /// Counts the sessions, so that an old one cannot end a new one.
+    generation: u64,
+    /// Dropping it tells the session that it was taken over; `None` when nobody is connected.
+    session: Option<oneshot::Sender<()>>,
+    version: Version,
+    since: Timestamp,
+    status: Option<Bytes>,
+}
+
+/// The right of one session to speak for an agent.
+#[derive(Debug)]
+pub struct Lease {
+    agent: AgentId,
+    generation: u64,
+    /// Resolves when another session of the same agent takes over.
+    pub taken: oneshot::Receiver<()>,
+}
+
+impl Agents {
+    /// None known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins a session of `agent` at `now`; one that it has already is taken over.
+    pub fn connect(&self, agent: AgentId, version: Version, now: Timestamp) -> Lease {
+        let mut known = self.lock();
+        if known.len() >= MAX_AGENTS && !known.contains_key(&agent) {
+            let gone = known.iter().find(|(_, agent)| agent.session.is_none()).map(|(id, _)| *id);
+            gone.and_then(|id| known.remove(&id));
+        }
+        let (session, taken) = oneshot::channel();
+        let before = known.remove(&agent);
+        let generation = before.as_ref().map_or(0, |agent| agent.generation + 1);
+        let status = before.and_then(|agent| agent.status);
+        known.insert(agent, Agent { generation, session: Some(session), version, since: now, status });
+        Lease { agent, generation, taken }
+    }
+
+    /// Keeps what the agent says about itself.
+    pub fn set_status(&self, lease: &Lease, status: Bytes) {
+        if let Some(agent) = self.lock().get_mut(&lease.agent).filter(|agent| agent.generation == lease.generation) {
+            agent.status = Some(status);
+        }
+    }
+
+    /// Ends a session at `now`; `will` is its status from here on, if it had one.
+    pub fn disconnect(&self, lease: &Lease, will: Option<Bytes>, now: Timestamp) {
+        if let Some(agent) = self.lock().get_mut(&lease.agent).filter(|agent| agent.generation == lease.generation) {
+            agent.session = None;
+            agent.since = now;
+            agent.status = will.or(agent.status.take());
+        }
+    }
+
+    /// Every agent for `GET /status`. `status` is JSON if the agent sent JSON, else text.
+    pub fn to_json(&self) -> Value {
+        let known = self.lock();
+        let agents = known.iter().map(|(id, agent)| {
+            let status = agent.status.as_ref().map(|bytes| {
+                serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes)))
+            });
+            json!({
+                "agent": id.as_str(),
+                "connected": agent.session.is_some(),
+                "mqtt": match agent.version { Version::V4 => "3.1.1", Version::V5 => "5" },
+                "since_ms": agent.since.as_millis(),
+                "status": status,
+            })
+        });
+        Value::Array(agents.collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Agent>> {
+        // Every change is one assignment: a panic elsewhere leaves nothing half done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

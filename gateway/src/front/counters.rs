@@ -1,0 +1,100 @@
+//! What the front counts. Counters only grow; gauges say what is there now.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::refusal::Refusal;
+
+/// The counters of the MQTT front, all since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    refusals: [AtomicU64; Refusal::ALL.len()],
+    connected: AtomicU64,
+    connects: AtomicU64,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    stored: AtomicU64,
+    dead_lettered: AtomicU64,
+    asks_dropped: AtomicU64,
+    pauses: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Sessions now.
+    pub connected: u64,
+    /// Sessions that began.
+    pub connects: u64,
+    /// PUBLISH packets.
+    pub messages: u64,
+    /// Bytes of PUBLISH packets.
+    pub bytes: u64,
+    /// Messages acknowledged with success.
+    pub stored: u64,
+    /// Messages acknowledged as dead-lettered.
+    pub dead_lettered: u64,
+    /// Requests to agents that were dropped, because too many waited.
+    pub asks_dropped: u64,
+    /// How often a connection was not read on because ingest or its window had no room.
+    pub pauses: u64,
+}
+
+impl Counters {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often this refusal was given.
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refusals[refusal as usize].load(Relaxed)
+    }
+
+    /// All but the refusals.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            connected: self.connected.load(Relaxed),
+            connects: self.connects.load(Relaxed),
+            messages: self.messages.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            stored: self.stored.load(Relaxed),
+            dead_lettered: self.dead_lettered.load(Relaxed),
+            asks_dropped: self.asks_dropped.load(Relaxed),
+            pauses: self.pauses.load(Relaxed),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) {
+        self.refusals[refusal as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn opened(&self) {
+        self.connected.fetch_add(1, Relaxed);
+        self.connects.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.connected.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.messages.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn stored(&self) {
+        self.stored.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn dead_lettered(&self) {
+        self.dead_lettered.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn ask_dropped(&self) {
+        self.asks_dropped.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn paused(&self) {
+        self.pauses.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,129 @@
+//! Metrics in Prometheus' text format, version 0.0.4.
+//!
+//! Names start with `weir_gateway_` and carry their base unit; counters end in `_total` and exist from the start, so
+//! that a first failure is a step and not a new series. No label names a device or an agent.
+
+use std::fmt::{Display, Write};
+
+use crate::front::counters::Counters;
+use crate::front::refusal::Refusal;
+use crate::ingest::{Failure, Reason, Stats};
+use crate::topics::Topics;
+
+/// The content type of the answer.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The text as it grows.
+#[derive(Debug, Default)]
+pub struct Text(String);
+
+impl Text {
+    /// A counter without labels; `name` without the `weir_gateway_` in front and the `_total` behind.
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family("counter", &format!("{name}_total"), help, [("", value)]);
+    }
+
+    /// A counter for each label, such as `reason="qos"`.
+    pub fn counters<L: Display>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (L, u64)>) {
+        self.family("counter", &format!("{name}_total"), help, values);
+    }
+
+    /// A gauge.
+    pub fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.family("gauge", name, help, [("", value)]);
+    }
+
+    /// A gauge for each label.
+    pub fn gauges<L: Display>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (L, u64)>) {
+        self.family("gauge", name, help, values);
+    }
+
+    fn family<L: Display>(&mut self, kind: &str, name: &str, help: &str, values: impl IntoIterator<Item = (L, u64)>) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP weir_gateway_{name} {help}\n# TYPE weir_gateway_{name} {kind}");
+        for (labels, value) in values {
+            let labels = labels.to_string();
+            let _ = match labels.as_str() {
+                "" => writeln!(self.0, "weir_gateway_{name} {value}"),
+                _ => writeln!(self.0, "weir_gateway_{name}{{{labels}}} {value}"),
+            };
+        }
+    }
+
+    /// The finished text.
+    pub fn finish(self) -> String {
+        self.0
+    }
+}
+
+fn reason(name: &str) -> String {
+    format!("reason=\"{name}\"")
+}
+
+/// The metrics of the MQTT front.
+pub fn front(out: &mut Text, counters: &Counters) {
+    let now = counters.snapshot();
+    out.gauge("mqtt_sessions", "MQTT sessions now.", now.connected);
+    out.counter("mqtt_connects", "MQTT sessions that began.", now.connects);
+    out.counter("mqtt_messages", "PUBLISH packets received.", now.messages);
+    out.counter("mqtt_message_bytes", "Bytes of PUBLISH packets received.", now.bytes);
+    out.counter("mqtt_acknowledged", "Messages acknowledged with success.", now.stored);
+    out.counter("mqtt_acknowledged_dead", "Messages acknowledged as dead-lettered.", now.dead_lettered);
+    out.counter("mqtt_pauses", "Times a connection was not read on for lack of room.", now.pauses);
+    out.counter("mqtt_asks_dropped", "Requests to agents dropped because too many waited.", now.asks_dropped);
+    let refusals = Refusal::ALL.into_iter().map(|refusal| (reason(refusal.as_str()), counters.refusals(refusal)));
+    out.counters("mqtt_refusals", "Packets, messages and connections refused.", refusals);
+}
+
+/// The metrics of ingest.
+pub fn ingest(out: &mut Text, now: &Stats) {
+    out.counter("batches", "Batches decided, whatever their verdict.", now.batches);
+    out.counter("readings_stored", "Readings stored.", now.readings);
+    out.counter("readings_healed", "Readings stored after they were dead-lettered or counted lost.", now.healed);
+    out.counter("readings_repeated", "Readings dropped because the log had them.", now.repeats);
+    out.counter("readings_lost", "Sequences counted lost.", now.lost);
+    let dead = Reason::ALL.iter().zip(now.dead_lettered).map(|(why, count)| (reason(why.as_str()), count));
+    out.counters("readings_dead_lettered", "Sequences dead-lettered.", dead);
+    out.counter("tails_unknown", "Restarts that ended with an unknown tail.", now.tails_unknown);
+    out.counter("descriptions_stored", "Descriptions stored.", now.descriptions);
+    out.counter("descriptions_asked", "Descriptions asked for.", now.asked);
+    out.counter("batches_unreadable", "Batches of which not even the manifest could be read.", now.unreadable);
+    let failed = Failure::ALL.iter().zip(now.failed).map(|(why, count)| (reason(why.as_str()), count));
+    out.counters("messages_failed", "Messages of which nothing is promised.", failed);
+    out.counter("commits", "Groups committed.", now.commits);
+    out.counter("commits_failed", "Groups of which at least one partition failed.", now.failed_commits);
+    out.counter("committed_bytes", "Bytes committed.", now.committed_bytes);
+    out.gauge("devices", "Devices that the log knows.", now.devices);
+    out.gauge("paused", "1 while commits wait for room on the disk or under a cap.", u64::from(now.paused));
+}
+
+/// The metrics of the logs.
+pub fn topics(out: &mut Text, topics: &Topics) {
+    let all = || {
+        topics.all().iter().flat_map(|topic| {
+            let label = move |number| format!("topic=\"{}\",partition=\"{number}\"", topic.name());
+            topic.partitions().iter().enumerate().map(move |(number, partition)| (label(number), partition.reader()))
+        })
+    };
+    let ends = all().map(|(label, reader)| (label, reader.end_offset()));
+    out.gauges("log_end_offset", "The offset behind the last committed record.", ends);
+    let bytes = all().map(|(label, reader)| (label, reader.allocated()));
+    out.gauges("log_allocated_bytes", "Disk space of the log.", bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_there_before_it_counts() {
+        let mut text = Text::default();
+        front(&mut text, &Counters::new());
+        let text = text.finish();
+        for refusal in Refusal::ALL {
+            let line = format!("weir_gateway_mqtt_refusals_total{{reason=\"{}\"}} 0", refusal.as_str());
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+        assert!(text.contains("# TYPE weir_gateway_mqtt_sessions gauge\nweir_gateway_mqtt_sessions 0\n"));
+    }
+}

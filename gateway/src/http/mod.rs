@@ -1,0 +1,54 @@
+//! HTTP: the topics as JSON, the tail as server-sent events, and what operators ask.
+//!
+//! What it guarantees: only committed records are served; nothing here can delay a commit; requests, headers,
+//! pages and waiting readers are bounded; a bad request is 400 with what to type.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/topics`, `/topics/{topic}` | topics with partitions and offsets |
+//! | `/topics/{topic}/partitions/{p}/records?offset=\|time=&limit=` | a [`page`] of records |
+//! | `/topics/{topic}/tail?offset=&partition=` | server-sent events, see [`tail`] |
+//! | `/status` | agents, whether they are connected, and what they last said of themselves |
+//! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches |
+//! | `/metrics` | Prometheus text, see [`metrics`] |
+//! | `/version` | name, version, and the instance: which start of the gateway this is |
+
+pub mod metrics;
+pub mod page;
+mod routes;
+mod serve;
+mod stall;
+pub mod tail;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::topics::Topics;
+
+pub use routes::router;
+pub use serve::{HttpOptions, serve};
+
+/// What the HTTP port serves.
+#[derive(Clone)]
+pub struct App {
+    /// The logs.
+    pub topics: Topics,
+    /// The rest of the gateway.
+    pub gateway: Arc<dyn Gateway>,
+    /// Turns true when the gateway stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What HTTP asks of the gateway beyond its logs.
+pub trait Gateway: Send + Sync {
+    /// Why batches are not taken now; `None` if they are.
+    fn not_ready(&self) -> Option<String>;
+    /// The answer of `/status`.
+    fn status(&self) -> Value;
+    /// The answer of `/version`.
+    fn version(&self) -> Value;
+    /// Writes the metrics.
+    fn metrics(&self, out: &mut metrics::Text);
+}

@@ -1,0 +1,146 @@
+//! A page of records of one partition, as JSON: what `GET records`, the tail and the commands print.
+//!
+//! ```json
+//! {"topic": "readings", "partition": 0, "start": 0, "end": 42, "next": 2,
+//!  "records": [{"partition": 0, "offset": 0, "timestamp_ms": 1795230000000, "key": "pump-1", "value": {...}}],
+//!  "gaps": [{"file": "00000000000000000000.log", "position": 312, "bytes": 98, "from": 1, "to": 2}]}
+//! ```
+//!
+//! `next` is the offset to go on with; it moves past gaps, which are damage in the log ([`Damage`]). A value
+//! that does not decode is `null` beside an `error`. Restarts are text: 64 bits do not survive a JavaScript number.
+
+use serde_json::{Map, Value as Json, json};
+use weir_storage::{Damage, ReadError, Record};
+
+use crate::record::Value;
+use crate::topics::{Partition, Topic};
+
+/// The most records of one page.
+pub const MAX_RECORDS: usize = 10_000;
+/// The most bytes of log that one page reads beyond its first frame.
+const MAX_BYTES: usize = 2 << 20;
+
+/// Records of one partition.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The records, each as JSON.
+    pub records: Vec<Json>,
+    /// The damage that was passed.
+    pub gaps: Vec<Damage>,
+    /// Where to go on.
+    pub next: u64,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the first record.
+    Earliest,
+    /// Behind the last record.
+    Latest,
+    /// With this offset.
+    Offset(u64),
+    /// With the first record of this time, in milliseconds since 1970, or later.
+    Time(i64),
+}
+
+impl Start {
+    /// The offset in `partition`. Reads files: not for an async task.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] when the disk refuses.
+    pub fn offset(self, partition: &Partition) -> Result<u64, ReadError> {
+        let reader = partition.reader();
+        Ok(match self {
+            Self::Earliest => reader.start_offset(),
+            Self::Latest => reader.end_offset(),
+            Self::Offset(offset) => offset,
+            Self::Time(millis) => reader.offset_for_time(millis)?.unwrap_or_else(|| reader.end_offset()),
+        })
+    }
+}
+
+/// Reads up to `limit` records from offset `from` on. Reads files: not for an async task.
+///
+/// # Errors
+/// [`ReadError`] when `from` is outside of the partition, or the disk refuses.
+pub fn read(partition: &Partition, number: usize, from: u64, limit: usize) -> Result<Page, ReadError> {
+    let mut page = Page { next: from, ..Page::default() };
+    let mut bytes = 0;
+    while page.records.len() < limit && bytes < MAX_BYTES {
+        let chunk = partition.reader().read(page.next, MAX_BYTES - bytes)?;
+        if chunk.next_offset == page.next {
+            break;
+        }
+        bytes += chunk.bytes.len();
+        page.next = chunk.next_offset;
+        page.gaps.extend(chunk.gaps.iter().filter(|damage| !damage.gap.is_empty()).cloned());
+        // A record that a good checksum covers and that does not parse ends its frame; the offsets say so.
+        for record in chunk.records().filter_map(Result::ok) {
+            if page.records.len() == limit {
+                page.next = record.offset;
+                // Gaps from here on belong to the page that reaches them.
+                page.gaps.retain(|damage| damage.gap.start < record.offset);
+                return Ok(page);
+            }
+            page.records.push(render(number, &record));
+        }
+    }
+    Ok(page)
+}
+
+/// The whole answer about one partition.
+pub fn to_json(topic: &Topic, partition: &Partition, number: usize, page: Page) -> Json {
+    json!({
+        "topic": topic.name(),
+        "partition": number,
+        "start": partition.reader().start_offset(),
+        "end": partition.reader().end_offset(),
+        "next": page.next,
+        "records": page.records,
+        "gaps": page.gaps.iter().map(gap).collect::<Vec<_>>(),
+    })
+}
+
+/// A topic and its partitions.
+pub fn describe(topic: &Topic) -> Json {
+    let partitions = topic.partitions().iter().enumerate().map(|(number, partition)| {
+        let reader = partition.reader();
+        let (start, end, bytes) = (reader.start_offset(), reader.end_offset(), reader.allocated());
+        json!({"partition": number, "start": start, "end": end, "bytes": bytes})
+    });
+    json!({
+        "topic": topic.name(),
+        "schema_id": topic.id().schema().id(),
+        "partitions": partitions.collect::<Vec<_>>(),
+    })
+}
+
+/// One damage: the offsets `[from, to)` cannot be read any more.
+pub fn gap(damage: &Damage) -> Json {
+    json!({
+        "file": damage.file,
+        "position": damage.position,
+        "bytes": damage.bytes,
+        "from": damage.gap.start,
+        "to": damage.gap.end,
+    })
+}
+
+fn render(partition: usize, record: &Record<'_>) -> Json {
+    let mut out = Map::new();
+    out.insert("partition".into(), partition.into());
+    out.insert("offset".into(), record.offset.into());
+    out.insert("timestamp_ms".into(), record.timestamp_ms.into());
+    out.insert("key".into(), record.key.map(|key| String::from_utf8_lossy(key)).into());
+    let value = Value::decode(record.value.unwrap_or_default());
+    let value = value.map_err(|error| error.to_string());
+    match value.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string())) {
+        Ok(value) => out.insert("value".into(), value),
+        Err(error) => {
+            out.insert("value".into(), Json::Null);
+            out.insert("error".into(), error.into())
+        }
+    };
+    Json::Object(out)
+}

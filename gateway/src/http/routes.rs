@@ -1,0 +1,175 @@
+//! The paths and their answers.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use weir_storage::ReadError;
+
+use super::page::{self, MAX_RECORDS, Start};
+use super::tail::{self, Position};
+use super::{App, metrics};
+use crate::moment;
+use crate::topics::{Partition, Topic, Topics};
+
+/// Records on a page if nobody says how many.
+const DEFAULT_LIMIT: usize = 100;
+
+/// A refused request: status, what is wrong, what to type.
+#[derive(Debug)]
+pub(super) struct Refused(StatusCode, String);
+
+impl Refused {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, message.into())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
+}
+
+/// All paths.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/topics", get(topics))
+        .route("/topics/{topic}", get(topic))
+        .route("/topics/{topic}/partitions/{partition}/records", get(records))
+        .route("/topics/{topic}/tail", get(tail))
+        .route("/status", get(async |State(app): State<App>| Json(app.gateway.status())))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/version", get(async |State(app): State<App>| Json(app.gateway.version())))
+        .fallback(async || {
+            let paths = "/topics, /status, /healthz, /readyz, /metrics and /version";
+            Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
+        })
+        .with_state(app)
+}
+
+async fn topics(State(app): State<App>) -> Json<Value> {
+    Json(Value::Array(app.topics.all().iter().map(page::describe).collect()))
+}
+
+async fn topic(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Refused> {
+    Ok(Json(page::describe(named(&app.topics, &name)?)))
+}
+
+/// Where a page starts and how long it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordsQuery {
+    offset: Option<String>,
+    time: Option<String>,
+    limit: Option<String>,
+}
+
+async fn records(
+    State(app): State<App>,
+    Path((name, number)): Path<(String, String)>,
+    query: Result<Query<RecordsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Refused> {
+    let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= or time=, and limit=")))?;
+    let limit = query.limit.as_deref().map_or(Some(DEFAULT_LIMIT), |limit| limit.parse().ok());
+    let limit = limit.filter(|limit| (1..=MAX_RECORDS).contains(limit)).ok_or_else(|| {
+        Refused::bad(format!("limit={}: expected 1 to {MAX_RECORDS}", query.limit.unwrap_or_default()))
+    })?;
+    let start = start(query.offset.as_deref(), query.time.as_deref())?;
+    let topics = app.topics.clone();
+    let read = move || {
+        let topic = named(&topics, &name)?;
+        let (number, partition) = numbered(topic, &number)?;
+        let from = start.offset(partition).map_err(unread)?;
+        let page = page::read(partition, number, from, limit).map_err(unread)?;
+        Ok(Json(page::to_json(topic, partition, number, page)))
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(internal("the read was cancelled")))
+}
+
+/// Where a query says to begin.
+fn start(offset: Option<&str>, time: Option<&str>) -> Result<Start, Refused> {
+    match (offset, time) {
+        (Some(_), Some(_)) => Err(Refused::bad("offset= and time= exclude each other: give one of them")),
+        (None, None) | (Some("earliest"), None) => Ok(Start::Earliest),
+        (Some("latest"), None) => Ok(Start::Latest),
+        (Some(text), None) => text.parse().map(Start::Offset).map_err(|_| {
+            Refused::bad(format!("offset={text}: expected a number, such as offset=0, or earliest or latest"))
+        }),
+        (None, Some(text)) => moment::parse(text)
+            .map(Start::Time)
+            .ok_or_else(|| Refused::bad(format!("time={text}: expected {}", moment::EXPECTED))),
+    }
+}
+
+/// Where a tail starts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TailQuery {
+    offset: Option<String>,
+    partition: Option<String>,
+}
+
+async fn tail(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<TailQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= and partition=")))?;
+    let topic = named(&app.topics, &name)?;
+    let only = query.partition.as_deref().map(|number| numbered(topic, number)).transpose()?;
+    // A client that comes back says where it was, and that is newer than what its address says.
+    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let from = resumed.or(query.offset).unwrap_or_else(|| "latest".to_owned());
+    let position = Position::parse(topic, only.map(|(number, _)| number), &from).map_err(Refused::bad)?;
+    Ok(tail::response(app.topics.clone(), topic.name(), position, app.stop.clone()))
+}
+
+async fn readyz(State(app): State<App>) -> Response {
+    match app.gateway.not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    let mut text = metrics::Text::default();
+    app.gateway.metrics(&mut text);
+    metrics::topics(&mut text, &app.topics);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text.finish()).into_response()
+}
+
+fn named<'t>(topics: &'t Topics, name: &str) -> Result<&'t Topic, Refused> {
+    topics.named(name).ok_or_else(|| {
+        let known: Vec<_> = topics.all().iter().map(Topic::name).collect();
+        Refused(StatusCode::NOT_FOUND, format!("no topic {name:?}; there are {}", known.join(", ")))
+    })
+}
+
+fn numbered<'t>(topic: &'t Topic, number: &str) -> Result<(usize, &'t Partition), Refused> {
+    let index = number.parse().ok();
+    index.and_then(|index: usize| Some((index, topic.partitions().get(index)?))).ok_or_else(|| {
+        let last = topic.partitions().len().saturating_sub(1);
+        Refused(StatusCode::NOT_FOUND, format!("no partition {number:?} of {}; there are 0 to {last}", topic.name()))
+    })
+}
+
+fn unread(error: ReadError) -> Refused {
+    match error {
+        ReadError::OutOfRange { got, start, end } => Refused::bad(format!(
+            "offset={got}: the partition holds {start} to {end}; use offset={start} for the first"
+        )),
+        ReadError::Io(error) => internal(&error.to_string()),
+    }
+}
+
+fn internal(message: &str) -> Refused {
+    tracing::error!(error = message, "a read failed");
+    Refused(StatusCode::INTERNAL_SERVER_ERROR, message.to_owned())
+}

@@ -1,0 +1,25 @@
+//! The Weir gateway: batches in over MQTT, a durable topic log on disk, readings out over HTTP.
+//!
+//! ```text
+//! agent == MQTT ==> front -> ingest -> topics (weir-storage logs) -> http -> consumers
+//!       <- PUBACK -- front <- verdict, after fdatasync
+//! ```
+//!
+//! What it guarantees: PUBACK means that every sequence of the batch is on disk as a reading, a dead letter or
+//! a counted loss; a reading is in the log once however often it is sent; whatever a stranger sends is refused
+//! with a reason that is counted, and costs bounded memory.
+//!
+//! Read in this order: [`run`] wires the parts; [`front`] speaks MQTT; [`ingest`] decides and commits;
+//! [`topics`] is the log; [`record`] is what stands in it; [`http`] serves it; [`config`] and [`cli`] are
+//! what a person sees.
+
+pub mod cli;
+pub mod config;
+pub mod front;
+pub mod http;
+pub mod ingest;
+pub mod lock;
+pub mod moment;
+pub mod record;
+pub mod run;
+pub mod topics;

@@ -1,0 +1,258 @@
+//! The program: from settings to a gateway that serves until it is told to stop.
+//!
+//! What it guarantees: both ports are bound before anything is created on disk; connections are accepted only
+//! after the logs are recovered; a stop answers what is in flight, within the drain time, and then ends. Time,
+//! filesystem and the wish to stop are parameters.
+//!
+//! Order of a stop: the front takes no more and answers; ingest commits what it has; HTTP serves until then.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use weir_protocol::settings::Spanned;
+use weir_protocol::time::WallClock;
+use weir_storage::{Fs, IoError, LogOptions, durable};
+
+use crate::config::Config;
+use crate::front::session::Limits;
+use crate::front::{Front, FrontOptions, Intake, Link};
+use crate::http::{self, App, Gateway, HttpOptions, metrics};
+use crate::ingest::{Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
+use crate::lock::{Claim, ClaimError, Running};
+
+/// What the gateway touches beyond the network.
+#[derive(Clone)]
+pub struct World {
+    /// Where the logs are.
+    pub fs: Arc<dyn Fs>,
+    /// Record timestamps; never used to decide.
+    pub clock: Arc<dyn WallClock>,
+    /// A fault to plant.
+    #[cfg(feature = "plant")]
+    pub plant: Option<crate::ingest::plant::Plant>,
+}
+
+/// Where a running gateway listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A port cannot be had.
+    #[error("cannot listen on {address} ({key}): {source}{}", port_help(.address, .key, .source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The key of the settings that names it.
+        key: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The data directory cannot be had.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// The data directory cannot be made.
+    #[error("{0}; create it for the user that runs the gateway, or set another `data`")]
+    Data(#[from] IoError),
+    /// The logs cannot be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A thread died.
+    #[error("recovery was cut off")]
+    CutOff,
+}
+
+fn port_help(address: &SocketAddr, key: &str, source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let port = address.port();
+            format!("; `ss -ltnp 'sport = :{port}'` names who has it, or set another {key}")
+        }
+        std::io::ErrorKind::PermissionDenied => format!("; ports below 1024 need privileges: set another {key}"),
+        _ => String::new(),
+    }
+}
+
+/// Runs a gateway until `shutdown` resolves. `ready` is told the addresses once connections are accepted.
+///
+/// # Errors
+/// [`RunError`] if it cannot start; a gateway that has started ends without error.
+pub async fn run(
+    config: &Config,
+    world: World,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(Addresses),
+) -> Result<(), RunError> {
+    let mqtt = listen(&config.mqtt.listen, "mqtt.listen").await?;
+    let web = listen(&config.http.listen, "http.listen").await?;
+    let addresses = Addresses { mqtt: local(&mqtt, &config.mqtt.listen), http: local(&web, &config.http.listen) };
+    durable::create_dir_all(&*world.fs, &config.data)?;
+    let instance = format!("{}-{}", std::process::id(), world.clock.now().0);
+    let running = Running { pid: std::process::id(), http: addresses.http, instance: instance.clone() };
+    let _claim = Claim::new(&*world.fs, &config.data, &running)?;
+
+    let (ingest, topics) = start(config, &world).await?;
+    let front = Arc::new(Front::new(ingest.clone(), front_options(config), world.clock.clone()));
+    let (stop, stopping) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
+    let parts = Parts { front: front.clone(), ingest: ingest.clone(), stopping: stopping.clone(), instance };
+    let app = App { topics, gateway: Arc::new(parts), stop: closing.clone() };
+    let mqtt = tokio::spawn(front.serve(mqtt, stopping));
+    let options = HttpOptions {
+        connections: *config.http.connections.get_ref() as usize,
+        header_timeout: config.http.header_timeout.get_ref().0,
+    };
+    let web = tokio::spawn(http::serve(web, http::router(app), options, closing));
+    tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, data = %config.data.display(), "ready");
+    ready(addresses);
+
+    shutdown.await;
+    tracing::info!("stopping: answering what is in flight");
+    // Receivers live in the tasks above; a task that is gone needs no telling.
+    let _ = stop.send(true);
+    let (mqtt_abort, web_abort) = (mqtt.abort_handle(), web.abort_handle());
+    let drained = timeout(config.drain.get_ref().0, async {
+        let _ = mqtt.await;
+        ingest.stop().await;
+        let _ = close.send(true);
+        let _ = web.await;
+    });
+    if drained.await.is_err() {
+        tracing::warn!("not everything in flight was answered in time; its senders will send it again");
+        mqtt_abort.abort();
+        web_abort.abort();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: &Spanned<SocketAddr>, key: &'static str) -> Result<TcpListener, RunError> {
+    let address = *address.get_ref();
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, key, source })
+}
+
+/// The port that the system chose when the settings say 0.
+fn local(listener: &TcpListener, asked: &Spanned<SocketAddr>) -> SocketAddr {
+    listener.local_addr().unwrap_or(*asked.get_ref())
+}
+
+/// Recovers the logs; it reads files for a while, so not on a worker thread.
+async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics::Topics), RunError> {
+    let options = ingest_options(config, world);
+    let (fs, clock, data) = (world.fs.clone(), world.clock.clone(), config.data.clone());
+    let started = tokio::task::spawn_blocking(move || Ingest::start(fs, &data, options, clock));
+    let (ingest, topics, report) = started.await.map_err(|_| RunError::CutOff)??;
+    log_recovery(&report);
+    Ok((ingest, topics))
+}
+
+/// Says what recovery found; damage is named, not fatal.
+fn log_recovery(report: &RecoveryReport) {
+    let RecoveryReport { readings, dead_lettered, lost, devices, malformed, .. } = *report;
+    tracing::info!(readings, dead_lettered, lost, devices, malformed, "recovered");
+    for found in &report.partitions {
+        let (topic, partition, recovery) = (found.topic.name(), found.partition, &found.recovery);
+        if recovery.truncated_bytes > 0 {
+            tracing::info!(topic, partition, bytes = recovery.truncated_bytes, "cut off what was never acknowledged");
+        }
+        if recovery.damage_count > 0 {
+            let (damages, lost_offsets) = (recovery.damage_count, recovery.lost_offsets);
+            tracing::warn!(topic, partition, damages, lost_offsets, "damaged: `weir-gateway topic verify` names it");
+        }
+    }
+}
+
+fn ingest_options(
+    config: &Config,
+    #[cfg_attr(not(feature = "plant"), expect(unused_variables))] world: &World,
+) -> IngestOptions {
+    let log = LogOptions {
+        segment_bytes: config.topics.segment.get_ref().0,
+        cap_bytes: config.topics.partition_cap.as_ref().map(|cap| cap.get_ref().0),
+        ..LogOptions::default()
+    };
+    IngestOptions {
+        partitions: *config.topics.partitions.get_ref(),
+        log,
+        connection_budget: budget(config),
+        #[cfg(feature = "plant")]
+        plant: world.plant,
+        ..IngestOptions::default()
+    }
+}
+
+fn front_options(config: &Config) -> FrontOptions {
+    FrontOptions {
+        connections: *config.mqtt.connections.get_ref() as usize,
+        connect_timeout: config.mqtt.connect_timeout.get_ref().0,
+        limits: Limits { receive_maximum: *config.mqtt.receive_maximum.get_ref(), budget: budget(config) },
+    }
+}
+
+fn budget(config: &Config) -> usize {
+    // At most 1 GiB, which the settings check.
+    config.mqtt.connection_budget.get_ref().0 as usize
+}
+
+impl Intake for Ingest {
+    type Link = Connection;
+
+    fn connect(&self, sender: Sender, events: Events) -> Connection {
+        Ingest::connect(self, sender, events)
+    }
+}
+
+impl Link for Connection {
+    async fn submit(&mut self, messages: Vec<Message>) {
+        Connection::submit(self, messages).await;
+    }
+}
+
+/// What HTTP asks about.
+struct Parts {
+    front: Arc<Front<Ingest>>,
+    ingest: Ingest,
+    stopping: watch::Receiver<bool>,
+    instance: String,
+}
+
+impl Gateway for Parts {
+    fn not_ready(&self) -> Option<String> {
+        if *self.stopping.borrow() {
+            return Some("stopping".to_owned());
+        }
+        self.ingest
+            .stats()
+            .paused
+            .then(|| "paused: no room on the disk, or a log is at topics.partition_cap".to_owned())
+    }
+
+    fn status(&self) -> Value {
+        self.front.agents().to_json()
+    }
+
+    fn version(&self) -> Value {
+        json!({
+            "name": env!("CARGO_PKG_NAME"),
+            "version": env!("CARGO_PKG_VERSION"),
+            "instance": self.instance,
+        })
+    }
+
+    fn metrics(&self, out: &mut metrics::Text) {
+        metrics::front(out, self.front.counters());
+        metrics::ingest(out, &self.ingest.stats());
+    }
+}
