@@ -1,0 +1,28 @@
+//! Slices of `cargo lab soak`: what breaks under load, and the reconciliation behind it.
+
+use weir_tests::soak_slice;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_board_agent_and_gateway_lose_and_double_nothing() {
+    soak_slice("kills").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unplugged_cable_leaves_no_gap_and_no_repeat() {
+    soak_slice("unplug").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_gateway_only_delays() {
+    soak_slice("disk-full").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_fdatasync_acknowledges_nothing_that_is_lost() {
+    soak_slice("sync-error").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_black_hole_between_agent_and_gateway_only_delays() {
+    soak_slice("black-hole").await;
+}

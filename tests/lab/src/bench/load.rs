@@ -1,0 +1,112 @@
+//! The load generator: plain sockets, the same for every broker.
+//!
+//! A publisher keeps at most `window` publishes unanswered and writes as many at once as the window allows.
+//! Everything is encoded before the clock starts, so that the broker is what is measured.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::payload::{Packets, packets};
+
+/// Connections that publish.
+pub(super) const PUBLISHERS: usize = 8;
+/// Publishes of one connection without an answer.
+pub(super) const WINDOW: usize = 100;
+/// The longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// CONNACK of MQTT 3.1.1: accepted, no session.
+const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+/// The first bytes of a PUBACK, and its length.
+const PUBACK: [u8; 2] = [0x40, 2];
+const PUBACK_LENGTH: usize = 4;
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// Publishes that were answered.
+    pub(super) publishes: u64,
+    /// Readings in them.
+    pub(super) readings: u64,
+    /// Bytes of a payload.
+    pub(super) payload: usize,
+    /// From the first byte to the last answer.
+    pub(super) took: Duration,
+}
+
+impl Outcome {
+    /// Answered publishes a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.publishes as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Publishes `each` batches from every publisher to `broker`. `restart` must be new to the broker.
+pub(super) fn run(broker: SocketAddr, each: usize, restart: u64) -> Result<Outcome> {
+    let prepared = (0..PUBLISHERS).map(|number| packets(number, each, restart)).collect::<Result<Vec<_>>>()?;
+    let outcome = (prepared[0].readings * (each * PUBLISHERS) as u64, prepared[0].payload);
+    let start = Arc::new(Barrier::new(PUBLISHERS + 1));
+    let threads: Vec<_> = prepared
+        .into_iter()
+        .map(|packets| {
+            let start = start.clone();
+            std::thread::spawn(move || {
+                let connected = connect(broker, &packets);
+                start.wait();
+                publish(connected?, &packets)
+            })
+        })
+        .collect();
+    start.wait();
+    let begun = Instant::now();
+    for thread in threads {
+        thread.join().map_err(|_| anyhow!("a publisher panicked"))??;
+    }
+    let took = begun.elapsed();
+    Ok(Outcome { publishes: (each * PUBLISHERS) as u64, readings: outcome.0, payload: outcome.1, took })
+}
+
+/// Connects, describes the device and waits for both answers.
+fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream> {
+    let mut socket = TcpStream::connect(broker).with_context(|| format!("cannot connect to {broker}"))?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.write_all(&packets.opening)?;
+    let mut answer = [0; CONNACK.len() + PUBACK_LENGTH];
+    socket.read_exact(&mut answer).context("no answer to CONNECT and describe")?;
+    if answer[..CONNACK.len()] != CONNACK || answer[CONNACK.len()..CONNACK.len() + 2] != PUBACK {
+        bail!("got {answer:02x?} as CONNACK and PUBACK, expected {CONNACK:02x?} and {PUBACK:02x?}..");
+    }
+    Ok(socket)
+}
+
+fn publish(mut socket: TcpStream, packets: &Packets) -> Result<()> {
+    let all = packets.ends.len();
+    let (mut sent, mut answered, mut partial) = (0, 0, 0);
+    let mut answers = [0; PUBACK_LENGTH * WINDOW];
+    while answered < all {
+        let upto = (answered + WINDOW).min(all);
+        if upto > sent {
+            let from = if sent == 0 { 0 } else { packets.ends[sent - 1] };
+            socket.write_all(&packets.bytes[from..packets.ends[upto - 1]]).context("the broker hung up")?;
+            sent = upto;
+        }
+        let length = socket.read(&mut answers[partial..]).context("no answer")?;
+        if length == 0 {
+            bail!("the broker closed the connection after {answered} of {all} answers");
+        }
+        let whole = (partial + length) / PUBACK_LENGTH * PUBACK_LENGTH;
+        for answer in answers[..whole].chunks(PUBACK_LENGTH) {
+            if answer[..2] != PUBACK {
+                bail!("got {answer:02x?}, expected a PUBACK");
+            }
+            answered += 1;
+        }
+        partial = partial + length - whole;
+        answers.copy_within(whole..whole + partial, 0);
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `cargo lab bench`: how fast it is, each number beside the thing it must be measured against.
+//!
+//! Both sides of a comparison do the same work in turns in one run, because absolute times of a shared machine
+//! mean little; the median of the ratios is what counts.
+
+mod append;
+mod load;
+mod machine;
+mod memory;
+mod mosquitto;
+mod payload;
+mod publish;
+mod table;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::binaries::Binaries;
+use table::{Measure, Table};
+
+/// Measures durable append, QoS 1 publishes against mosquitto, and the agent's memory; prints Markdown.
+#[derive(Args, Clone, Debug)]
+pub struct Bench {
+    /// Only the measures whose name holds this text
+    pub filter: Option<String>,
+    /// A tenth of the work: shows that it runs, not how fast it is
+    #[arg(long)]
+    pub quick: bool,
+    /// Use the programs that are built already
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// Runs the measures. Speed is reported, never judged, so `true` means that everything ran.
+pub async fn run(options: &Bench) -> Result<bool> {
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: the numbers mean nothing; use `cargo lab bench`");
+    }
+    let binaries = Binaries::prepare(!options.no_build, None)?;
+    let mut table = Table::default();
+    let wanted = |name: &str| options.filter.as_deref().is_none_or(|filter| name.contains(filter));
+    if wanted("append") {
+        table.extend(append::run(options.quick)?);
+    }
+    if wanted("publish") {
+        table.extend(publish::run(&binaries, options.quick).await?);
+    }
+    if wanted("memory") {
+        table.extend(memory::run(&binaries, options.quick).await?);
+    }
+    println!("{table}");
+    Ok(table.ran())
+}

@@ -1,0 +1,86 @@
+//! mosquitto as the peer to measure against, with one QoS 0 subscriber as its users have.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::BytesMut;
+use rumqttc::mqttbytes::{QoS, v4};
+
+use crate::binaries::Binaries;
+use crate::deployment::Scratch;
+use crate::ports;
+use crate::process::{Process, Program};
+
+/// How long it may take to listen.
+const READY: Duration = Duration::from_secs(10);
+
+/// A running mosquitto.
+pub(super) struct Mosquitto {
+    pub(super) address: SocketAddr,
+    pub(super) process: Process,
+}
+
+/// Where mosquitto is, if it is installed.
+pub(super) fn find() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // Debian puts it where ordinary users do not look.
+    directories.push("/usr/sbin".into());
+    directories.into_iter().map(|directory| directory.join("mosquitto")).find(|file| file.is_file())
+}
+
+impl Mosquitto {
+    /// Starts it in memory, without its limits on queues, with one subscriber to everything of ours.
+    pub(super) async fn start(path: PathBuf, scratch: &Scratch, binaries: &Binaries) -> Result<Self> {
+        let address = ports::free(0)?;
+        let settings = scratch.join("mosquitto.conf");
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\nmax_inflight_messages 0\n\
+             max_queued_messages 0\nlog_type error\n",
+            address.port()
+        );
+        fs::write(&settings, text).with_context(|| format!("cannot write {}", settings.display()))?;
+        let program = Program {
+            name: "mosquitto".to_owned(),
+            guard: binaries.lab.clone(),
+            path,
+            arguments: vec!["-c".into(), settings.into()],
+            log: scratch.join("mosquitto.log"),
+        };
+        let process = program.start()?;
+        let begun = Instant::now();
+        let subscriber = loop {
+            match TcpStream::connect(address) {
+                Ok(socket) => break socket,
+                Err(error) if begun.elapsed() > READY => bail!("mosquitto does not listen on {address}: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        subscribe(subscriber)?;
+        Ok(Self { address, process })
+    }
+}
+
+/// Subscribes with QoS 0 and reads for ever, as fast as it comes.
+fn subscribe(mut socket: TcpStream) -> Result<()> {
+    let mut packets = BytesMut::new();
+    let mut connect = v4::Connect::new("bench-subscriber");
+    connect.keep_alive = 0;
+    connect.write(&mut packets).context("CONNECT")?;
+    let mut subscribe = v4::Subscribe::new("weir/1/#", QoS::AtMostOnce);
+    subscribe.pkid = 1;
+    subscribe.write(&mut packets).context("SUBSCRIBE")?;
+    socket.write_all(&packets)?;
+    // CONNACK and SUBACK: 4 and 5 bytes.
+    let mut answer = [0; 9];
+    socket.read_exact(&mut answer).context("mosquitto refuses the subscriber")?;
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 18];
+        while matches!(socket.read(&mut buffer), Ok(length) if length > 0) {}
+    });
+    Ok(())
+}

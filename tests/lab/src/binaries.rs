@@ -1,0 +1,136 @@
+//! The programs under test: built by cargo beside the lab's own binary, or with faults planted.
+//!
+//! A planted build (`--features plant`) has a target directory of its own, so that it never replaces a real one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+/// A fault built into agent and gateway, which the ledger must catch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plant {
+    /// Acknowledge before the data is on disk.
+    AckBeforeSync,
+    /// Forget after a restart that a range is stored already.
+    ForgetRange,
+}
+
+impl Plant {
+    /// Its name on every command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AckBeforeSync => "ack-before-sync",
+            Self::ForgetRange => "forget-range",
+        }
+    }
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The root of the workspace.
+    pub root: PathBuf,
+    /// `weir-lab`: guard and host board.
+    pub lab: PathBuf,
+    /// `weir-agent`.
+    pub agent: PathBuf,
+    /// `weir-gateway`.
+    pub gateway: PathBuf,
+}
+
+impl Binaries {
+    /// Builds what is needed, with the profile of the running program, or only looks for it.
+    pub fn prepare(build: bool, plant: Option<Plant>) -> Result<Self> {
+        let root = root()?;
+        let plain = Place::of_this_program()?;
+        let planted = if plant.is_some() { plain.planted() } else { plain.clone() };
+        if build {
+            cargo(&root, &plain, &["weir-lab"], &[])?;
+            match plant {
+                None => cargo(&root, &plain, &["weir-agent", "weir-gateway"], &[])?,
+                Some(_) => {
+                    let features = ["--features", "weir-agent/plant,weir-gateway/plant"];
+                    cargo(&root, &planted, &["weir-agent", "weir-gateway"], &features)?;
+                }
+            }
+        }
+        let binaries = Self {
+            lab: plain.program("weir-lab"),
+            agent: planted.program("weir-agent"),
+            gateway: planted.program("weir-gateway"),
+            root,
+        };
+        for path in [&binaries.lab, &binaries.agent, &binaries.gateway] {
+            if !path.is_file() {
+                bail!("{} is not there; run again without --no-build", path.display());
+            }
+        }
+        Ok(binaries)
+    }
+}
+
+/// A target directory and a profile.
+#[derive(Clone, Debug)]
+struct Place {
+    target: PathBuf,
+    /// As cargo names its directory: `debug` or `release`.
+    profile: String,
+}
+
+impl Place {
+    /// Where cargo put the running program: `<target>/<profile>/weir-lab`, or `deps/` below that for a test.
+    fn of_this_program() -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find the running program")?;
+        let mut directory = program.parent();
+        if let Some(deps) = directory.filter(|d| d.ends_with("deps")) {
+            directory = deps.parent();
+        }
+        let place = directory.and_then(|d| Some((d.parent()?, d.file_name()?.to_str()?)));
+        let Some((target, profile)) = place.filter(|(_, profile)| matches!(*profile, "debug" | "release")) else {
+            bail!("{} is not in a cargo target directory; start it with `cargo lab`", program.display());
+        };
+        Ok(Self { target: target.to_owned(), profile: profile.to_owned() })
+    }
+
+    fn planted(&self) -> Self {
+        Self { target: self.target.join("plant"), profile: self.profile.clone() }
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.target.join(&self.profile).join(name)
+    }
+}
+
+/// The workspace: cargo says where when it starts the lab; else where it was when the lab was built.
+fn root() -> Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&manifest).ancestors().find(|directory| directory.join("Cargo.lock").is_file());
+    root.map(Path::to_owned).with_context(|| {
+        format!(
+            "no workspace above {}; start the lab with `cargo lab` inside the repository",
+            Path::new(&manifest).display()
+        )
+    })
+}
+
+fn cargo(root: &Path, place: &Place, packages: &[&str], features: &[&str]) -> Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(["build", "--quiet", "--bins", "--target-dir"]).arg(&place.target).args(features);
+    if place.profile == "release" {
+        command.arg("--release");
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    // What cargo told its own child must not leak into the build, or it would rebuild what is fresh.
+    for (key, _) in std::env::vars_os().filter(|(k, _)| k.to_str().is_some_and(|k| k.starts_with("CARGO_PKG"))) {
+        command.env_remove(key);
+    }
+    let status = command.stdin(Stdio::null()).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("cargo build of {} failed ({status}); its messages are above", packages.join(", "));
+    }
+    Ok(())
+}

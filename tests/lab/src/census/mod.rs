@@ -1,0 +1,142 @@
+//! The census: what is in the log, read by anyone's means, over the gateway's HTTP port.
+//!
+//! It counts by identity and keeps ranges, not readings. It can be brought up to date while the log grows, or
+//! taken whole; the reconciliation takes it whole.
+
+mod page;
+mod stored;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value as Json;
+
+use crate::ledger::RestartKey;
+use crate::truth::Truths;
+
+pub use page::{Gap, Page};
+pub use stored::Stored;
+
+/// Records asked for at once.
+const LIMIT: usize = 1000;
+/// The longest answer that is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a partition was read to, by topic and number.
+type Cursors = BTreeMap<(String, u32), u64>;
+
+/// A client of the gateway's HTTP port.
+#[derive(Clone, Debug)]
+pub struct LogReader {
+    address: SocketAddr,
+    http: reqwest::Client,
+}
+
+impl LogReader {
+    /// Reads from the gateway at `address`.
+    pub fn new(address: SocketAddr) -> Result<Self> {
+        let http =
+            reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().context("cannot make an HTTP client")?;
+        Ok(Self { address, http })
+    }
+
+    /// A path as text; any status but 200 is an error that holds the answer.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        let answer = self.http.get(&url).send().await.with_context(|| format!("no answer from {url}"))?;
+        let status = answer.status();
+        let body = answer.text().await.with_context(|| format!("{url} stopped in the middle"))?;
+        if !status.is_success() {
+            bail!("{url} answered {status}: {}", body.trim());
+        }
+        Ok(body)
+    }
+
+    /// A path as JSON.
+    pub async fn json(&self, path: &str) -> Result<Json> {
+        let body = self.text(path).await?;
+        serde_json::from_str(&body)
+            .with_context(|| format!("{path} is not JSON: {}", body.chars().take(200).collect::<String>()))
+    }
+
+    /// Every partition of every topic.
+    pub async fn partitions(&self) -> Result<Vec<(String, u32)>> {
+        page::partitions(&self.json("/topics").await?)
+    }
+
+    /// A page of records from `offset` on.
+    pub async fn page(&self, topic: &str, partition: u32, offset: u64) -> Result<Page> {
+        let path = format!("/topics/{topic}/partitions/{partition}/records?offset={offset}&limit={LIMIT}");
+        Page::parse(&self.json(&path).await?).with_context(|| format!("cannot understand the answer of {path}"))
+    }
+}
+
+/// What the log holds, by restart.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Per device and restart.
+    pub restarts: BTreeMap<RestartKey, Stored>,
+    /// Damaged places, by partition.
+    pub gaps: Vec<Gap>,
+    cursors: Cursors,
+}
+
+impl Census {
+    /// Reads the whole log.
+    pub async fn take(log: &LogReader, truths: &Truths) -> Result<Self> {
+        let mut census = Self::default();
+        census.catch_up(log, truths).await?;
+        Ok(census)
+    }
+
+    /// Reads what came since the last time. Readings are compared with what their sensor handed out.
+    pub async fn catch_up(&mut self, log: &LogReader, truths: &Truths) -> Result<()> {
+        for (topic, partition) in log.partitions().await? {
+            loop {
+                let from = self.cursors.get(&(topic.clone(), partition)).copied().unwrap_or(0);
+                let page = log.page(&topic, partition, from).await?;
+                for record in &page.records {
+                    self.count(&topic, record, truths)
+                        .with_context(|| format!("record of {topic}/{partition}: {record}"))?;
+                }
+                let gap = |offsets: &Range<u64>| Gap { topic: topic.clone(), partition, offsets: offsets.clone() };
+                self.gaps.extend(page.gaps.iter().map(gap));
+                let done = page.records.is_empty() && page.gaps.is_empty() || page.next <= from;
+                self.cursors.insert((topic.clone(), partition), page.next.max(from));
+                if done {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, topic: &str, record: &Json, truths: &Truths) -> Result<()> {
+        let value = &record["value"];
+        match topic {
+            "weir.describe" => Ok(()),
+            "weir.loss" => {
+                let key = page::key(value)?;
+                self.restarts.entry(key).or_default().loss(value)
+            }
+            "weir.deadletter" => {
+                for (key, span, heals) in page::dead(value)? {
+                    self.restarts.entry(key).or_default().dead_letter(span, heals);
+                }
+                Ok(())
+            }
+            _ => {
+                let key = page::key(value)?;
+                self.restarts.entry(key).or_default().reading(&key, value, truths)
+            }
+        }
+    }
+
+    /// How many readings it counted.
+    pub fn readings(&self) -> u64 {
+        self.restarts.values().map(|s| s.readings.len()).sum()
+    }
+}

@@ -1,0 +1,115 @@
+//! What the log holds of one restart.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use serde_json::Value as Json;
+use weir_protocol::RangeSet;
+
+use super::page::{number, span};
+use crate::ledger::RestartKey;
+use crate::truth::{Truth, Truths};
+
+/// The most faults of one kind that are listed; the others are counted with them.
+const LISTED: usize = 20;
+
+/// Verdicts of the log about the sequences of one restart.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Sequences with a reading.
+    pub readings: RangeSet,
+    /// Sequences with a dead letter.
+    pub dead: RangeSet,
+    /// Sequences with a loss.
+    pub lost: RangeSet,
+    /// Readings that say that they heal an earlier verdict.
+    pub healing_readings: RangeSet,
+    /// Dead letters that say so.
+    pub healing_dead: RangeSet,
+    /// Sequences lost, by kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// The restart ended with an unknown tail from here on.
+    pub tail_unknown_from: Option<u64>,
+    /// Sequences with more than one reading, dead letter or loss.
+    pub doubled: RangeSet,
+    /// Readings that are not what the sensor handed out, in words.
+    pub wrong: Vec<String>,
+    /// Sequences that stand behind a later one.
+    pub disordered: RangeSet,
+    /// One past the highest sequence read so far.
+    end: u64,
+}
+
+impl Stored {
+    /// Every sequence that has a verdict.
+    pub fn covered(&self) -> RangeSet {
+        let mut covered = self.readings.clone();
+        covered.union(&self.dead);
+        covered.union(&self.lost);
+        covered
+    }
+
+    /// Records that replace an earlier verdict.
+    pub fn heals(&self) -> u64 {
+        self.healing_readings.len() + self.healing_dead.len()
+    }
+
+    pub(crate) fn reading(&mut self, key: &RestartKey, value: &Json, truths: &Truths) -> Result<()> {
+        let sequence = number(&value["sequence"]).context("sequence")?;
+        let heals = value["heals"].as_bool().context("no `heals`")?;
+        let one = sequence..sequence + 1;
+        if self.readings.contains(sequence) {
+            self.doubled.insert(one.clone());
+        }
+        self.readings.insert(one.clone());
+        if heals {
+            self.healing_readings.insert(one);
+        } else if sequence < self.end {
+            self.disordered.insert(one);
+        }
+        self.end = self.end.max(sequence + 1);
+        if let Truth::Differs(expected) = truths.check(key, sequence, value)
+            && self.wrong.len() < LISTED
+        {
+            self.wrong.push(format!("sequence {sequence} holds {value}; the sensor handed out {expected}"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn dead_letter(&mut self, span: Range<u64>, heals: bool) {
+        self.doubled.extend_overlaps(&self.dead, &span);
+        if heals {
+            self.healing_dead.insert(span.clone());
+        }
+        self.dead.insert(span);
+    }
+
+    pub(crate) fn loss(&mut self, value: &Json) -> Result<()> {
+        let kind = value["kind"].as_str().context("no `kind`")?;
+        if kind == "tail-unknown" {
+            self.tail_unknown_from = Some(number(&value["from"]).context("from")?);
+            return Ok(());
+        }
+        for range in value["ranges"].as_array().context("no `ranges`")? {
+            let range = span(range)?;
+            self.doubled.extend_overlaps(&self.lost, &range);
+            *self.kinds.entry(kind.to_owned()).or_default() += range.end - range.start;
+            self.lost.insert(range);
+        }
+        Ok(())
+    }
+}
+
+/// Adds the part of `range` that is in another set already.
+trait ExtendOverlaps {
+    fn extend_overlaps(&mut self, held: &RangeSet, range: &Range<u64>);
+}
+
+impl ExtendOverlaps for RangeSet {
+    fn extend_overlaps(&mut self, held: &RangeSet, range: &Range<u64>) {
+        for twice in held.overlaps(range.clone()) {
+            self.insert(twice);
+        }
+    }
+}

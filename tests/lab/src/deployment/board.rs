@@ -1,0 +1,202 @@
+//! A board and its cable.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde_json::Value as Json;
+use tokio::io::AsyncWriteExt;
+use tokio::process::ChildStdin;
+use tokio::sync::Notify;
+use weir_protocol::{DeviceId, Restart};
+
+use super::member::Member;
+use super::plan::{Emulator, Plan};
+use super::scratch::Scratch;
+use crate::binaries::Binaries;
+use crate::ledger::Ledger;
+use crate::process::{Process, Program};
+use crate::relay::serial::SerialRelay;
+use crate::truth::{Ticks, Truths};
+
+/// What the firmware image calls itself unless it is told otherwise.
+pub const EMULATED_DEVICE: &str = "rp2040";
+
+/// A board: its process, its cable and what its sensor hands out.
+pub struct Board {
+    /// The process, over all its lives.
+    pub member: Member,
+    /// The cable to the agent.
+    pub cable: SerialRelay,
+    ledger: Ledger,
+    kind: Kind,
+}
+
+enum Kind {
+    Host(DeviceId),
+    /// With `ticks`, every measurement gets ticks of its own.
+    Emulated {
+        ticks: Option<Ticks>,
+        ready: Arc<Notify>,
+        control: Option<ChildStdin>,
+    },
+}
+
+impl Board {
+    /// A host board, not started.
+    pub(super) fn host(
+        number: usize,
+        plan: &Plan,
+        scratch: &Scratch,
+        binaries: &Binaries,
+        (ledger, truths): (&Ledger, &mut Truths),
+    ) -> Result<Self> {
+        let name = format!("board-{number}");
+        let device = DeviceId::new(&name).context("the name of a board")?;
+        let seed = plan.seed.wrapping_add(number as u64);
+        truths.host_board(device, seed);
+        let cable = cable(&name, scratch, ledger)?;
+        let arguments = [
+            "board".into(),
+            "--device".into(),
+            name.clone().into(),
+            "--serial".into(),
+            cable.board.clone().into(),
+            "--flash".into(),
+            scratch.join(&format!("{name}.flash")).into(),
+            "--flash-size".into(),
+            plan.flash_kib.to_string().into(),
+            "--readings-per-second".into(),
+            plan.rate.to_string().into(),
+            "--seed".into(),
+            seed.to_string().into(),
+        ];
+        let program = program(name, binaries, &binaries.lab, arguments.into(), scratch);
+        Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind: Kind::Host(device) })
+    }
+
+    /// An RP2040 in the emulator, not started.
+    pub(super) fn emulated(
+        emulator: &Emulator,
+        scratch: &Scratch,
+        binaries: &Binaries,
+        (ledger, truths): (&Ledger, &mut Truths),
+    ) -> Result<Self> {
+        let device = DeviceId::new(EMULATED_DEVICE).context("the name of a board")?;
+        let cable = cable(EMULATED_DEVICE, scratch, ledger)?;
+        let arguments = vec![
+            emulator.main.clone().into(),
+            "--image".into(),
+            emulator.image.clone().into(),
+            "--flash".into(),
+            scratch.join("rp2040.flash").into(),
+            "--serial".into(),
+            cable.board.clone().into(),
+        ];
+        let ticks = emulator.unique.then(|| truths.emulator(device));
+        let program = program(EMULATED_DEVICE.to_owned(), binaries, Path::new("node"), arguments, scratch);
+        let kind = Kind::Emulated { ticks, ready: Arc::default(), control: None };
+        Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind })
+    }
+
+    /// Starts it, unless it runs.
+    pub fn start(&mut self) -> Result<()> {
+        if let Kind::Emulated { ticks: Some(ticks), .. } = &self.kind {
+            // A new life goes on where the last one ended, or ticks would repeat.
+            self.member.program.arguments.retain(|argument| !argument.to_string_lossy().starts_with("--unique"));
+            self.member.program.arguments.push(format!("--unique={}", ticks.count()).into());
+        }
+        if let Some(process) = self.member.start()? {
+            let lines = process.lines();
+            match &mut self.kind {
+                Kind::Host(device) => listen(lines, host_board(self.ledger.clone(), *device)),
+                Kind::Emulated { ticks, ready, control } => {
+                    *control = process.stdin();
+                    listen(lines, emulated_board(ticks.clone(), ready.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it runs in the emulator.
+    pub fn is_emulated(&self) -> bool {
+        matches!(self.kind, Kind::Emulated { .. })
+    }
+
+    /// Waits until an emulated board runs its image.
+    pub async fn ready(&self) {
+        if let Kind::Emulated { ready, .. } = &self.kind {
+            ready.notified().await;
+        }
+    }
+
+    /// Says a line of JSON to the emulator, such as `{"temperature_ticks":1234,"humidity_ticks":99}`.
+    pub async fn tell(&mut self, line: &str) -> Result<()> {
+        let Kind::Emulated { control: Some(control), .. } = &mut self.kind else {
+            anyhow::bail!("{} is no running emulator", self.member.program.name);
+        };
+        control.write_all(format!("{line}\n").as_bytes()).await.context("the emulator does not listen")?;
+        control.flush().await.context("the emulator does not listen")
+    }
+
+    /// Its process, if it runs.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.member.process()
+    }
+}
+
+fn cable(name: &str, scratch: &Scratch, ledger: &Ledger) -> Result<SerialRelay> {
+    let (board, agent) = (scratch.join(&format!("{name}.uart")), scratch.join(&format!("tty-{name}")));
+    SerialRelay::new(&board, &agent, ledger.clone())
+}
+
+fn program(
+    name: String,
+    binaries: &Binaries,
+    path: &Path,
+    arguments: Vec<std::ffi::OsString>,
+    scratch: &Scratch,
+) -> Program {
+    let log = scratch.join(&format!("{name}.log"));
+    Program { name, guard: binaries.lab.clone(), path: path.to_owned(), arguments, log }
+}
+
+/// Takes the JSON lines of a board until it ends.
+fn listen(lines: Option<tokio::sync::mpsc::Receiver<String>>, mut take: impl FnMut(&Json) + Send + 'static) {
+    let Some(mut lines) = lines else { return };
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            if let Ok(event) = serde_json::from_str(&line) {
+                take(&event);
+            }
+        }
+    });
+}
+
+/// `{"event":"sampled","restart":"4294967303","next":12}`
+fn host_board(ledger: Ledger, device: DeviceId) -> impl FnMut(&Json) + Send + 'static {
+    move |event| {
+        let restart = event["restart"].as_str().and_then(|text| text.parse().ok());
+        if let (Some("sampled"), Some(restart), Some(next)) = (event["event"].as_str(), restart, event["next"].as_u64())
+        {
+            ledger.sampled(device, Restart(restart), next);
+        }
+    }
+}
+
+/// `{"event":"sample","temperature_ticks":1234,"humidity_ticks":99,"count":1}`
+fn emulated_board(ticks: Option<Ticks>, ready: Arc<Notify>) -> impl FnMut(&Json) + Send + 'static {
+    move |event| match event["event"].as_str() {
+        Some("ready") => ready.notify_one(),
+        Some("sample") => {
+            let tick = |name: &str| event[name].as_u64().and_then(|t| u16::try_from(t).ok());
+            if let (Some(ticks), Some(temperature), Some(humidity)) =
+                (&ticks, tick("temperature_ticks"), tick("humidity_ticks"))
+            {
+                ticks.handed_out(temperature, humidity);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,312 @@
+//! A whole Weir on this machine: gateway, agent, boards, and the lab's wires between them.
+//!
+//! Every process runs on its own and can be killed at any moment; [`Deployment::tend`] starts it again. The
+//! order of [`Deployment::drain`] is that of the data: boards, agent, and the gateway last.
+
+mod board;
+mod member;
+mod plan;
+mod scratch;
+mod settings;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::binaries::{Binaries, Plant};
+use crate::census::{Census, LogReader};
+use crate::ledger::Ledger;
+use crate::ports;
+use crate::process::Program;
+use crate::reconcile::{Report, reconcile};
+use crate::relay::tcp::TcpRelay;
+use crate::truth::Truths;
+
+pub use board::{Board, EMULATED_DEVICE};
+pub use member::{Member, Revived};
+pub use plan::{Emulator, Plan};
+pub use scratch::Scratch;
+
+/// How long a process may take to be ready; debug builds on a busy machine are slow.
+pub const READY: Duration = Duration::from_secs(60);
+/// How long one stage of a drain may take.
+pub const DRAIN: Duration = Duration::from_secs(60);
+/// How long a kill waits for an acknowledgement to follow.
+const AIM: Duration = Duration::from_millis(500);
+/// How often a state that sends no event is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// The agent's MQTT client id.
+pub const AGENT: &str = "lab-agent";
+
+/// A process that can be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Target {
+    /// One of the boards.
+    Board,
+    /// The agent.
+    Agent,
+    /// The gateway.
+    Gateway,
+}
+
+/// The moment of a kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Now.
+    Blind,
+    /// Right behind the next acknowledgement that the target gives, when a broken promise shows best.
+    BehindPromise,
+}
+
+/// The running system.
+pub struct Deployment {
+    /// What it was made from.
+    pub plan: Plan,
+    /// The run's directory.
+    pub scratch: Scratch,
+    /// What was promised.
+    pub ledger: Ledger,
+    /// What the sensors handed out.
+    pub truths: Truths,
+    /// The network between agent and gateway.
+    pub network: TcpRelay,
+    /// The gateway.
+    pub gateway: Member,
+    /// The agent.
+    pub agent: Member,
+    /// The boards.
+    pub boards: Vec<Board>,
+    /// Where the gateway takes MQTT.
+    pub mqtt: SocketAddr,
+    /// Where the gateway answers HTTP.
+    pub http: SocketAddr,
+    /// Reads the log.
+    pub log: LogReader,
+}
+
+impl Deployment {
+    /// Lays all wires and writes all settings; nothing runs yet.
+    pub async fn prepare(plan: Plan, binaries: &Binaries) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let (ledger, mut truths) = (Ledger::new(), Truths::default());
+        let port = |preferred| ports::free(if plan.default_ports { preferred } else { 0 });
+        let (mqtt, http) = (port(ports::MQTT)?, port(ports::HTTP)?);
+        let network = TcpRelay::new(mqtt, ledger.clone()).await?;
+        let mut boards = Vec::new();
+        for number in 1..=plan.boards {
+            boards.push(Board::host(number, &plan, &scratch, binaries, (&ledger, &mut truths))?);
+        }
+        if let Some(emulator) = &plan.emulator {
+            boards.push(Board::emulated(emulator, &scratch, binaries, (&ledger, &mut truths))?);
+        }
+        let data = plan.gateway_data.clone().unwrap_or_else(|| scratch.join("gateway"));
+        let serial: Vec<_> = boards.iter().map(|board| board.cable.agent.clone()).collect();
+        let write = |name: &str, text: String| {
+            let path = scratch.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
+        };
+        let gateway_settings = write("gateway.toml", settings::gateway(&data, mqtt, http))?;
+        let agent_settings = settings::agent(&scratch.join("agent"), network.address, &serial, &plan);
+        let agent_settings = write("agent.toml", agent_settings)?;
+        let member = |name: &str, path: &Path, settings: PathBuf, plant: Option<Plant>| {
+            let mut arguments = vec!["run".into(), "--config".into(), settings.into()];
+            if let Some(plant) = plant {
+                arguments.extend(["--plant".into(), plant.as_str().into()]);
+            }
+            let log = scratch.join(&format!("{name}.log"));
+            let (guard, path) = (binaries.lab.clone(), path.to_owned());
+            Member::new(Program { name: name.to_owned(), guard, path, arguments, log })
+        };
+        let gateway = member("gateway", &binaries.gateway, gateway_settings, plan.plant);
+        // Only the gateway keeps ranges that it could forget.
+        let in_agent = plan.plant.filter(|plant| *plant == Plant::AckBeforeSync);
+        let agent = member("agent", &binaries.agent, agent_settings, in_agent);
+        let log = LogReader::new(http)?;
+        Ok(Self { plan, scratch, ledger, truths, network, gateway, agent, boards, mqtt, http, log })
+    }
+
+    /// Prepares and starts everything, and waits until the gateway is ready.
+    pub async fn start(plan: Plan, binaries: &Binaries) -> Result<Self> {
+        let mut deployment = Self::prepare(plan, binaries).await?;
+        deployment.gateway.start()?;
+        deployment.wait_for_gateway().await?;
+        deployment.agent.start()?;
+        for board in &mut deployment.boards {
+            board.start()?;
+        }
+        Ok(deployment)
+    }
+
+    /// Waits until the gateway says that it is ready.
+    pub async fn wait_for_gateway(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            if self.log.text("/readyz").await.is_ok() {
+                return Ok(());
+            }
+            if self.gateway.died()?.is_some() {
+                self.gateway.start()?;
+            }
+            if begun.elapsed() > READY {
+                bail!("the gateway is not ready after {READY:?}; see {}", self.gateway.program.log.display());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Starts again whatever was killed, and says so. A process that ended by itself is an error.
+    pub fn tend(&mut self) -> Result<Vec<Revived>> {
+        let mut revived = Vec::new();
+        for member in [&mut self.gateway, &mut self.agent] {
+            if let Some((died, signal)) = member.died()? {
+                member.start()?;
+                revived.push(Revived { name: member.program.name.clone(), died, signal, now: member.pid() });
+            }
+        }
+        for board in &mut self.boards {
+            if let Some((died, signal)) = board.member.died()? {
+                board.start()?;
+                let name = board.member.program.name.clone();
+                revived.push(Revived { name, died, signal, now: board.member.pid() });
+            }
+        }
+        Ok(revived)
+    }
+
+    /// Kills a process with -9 and starts it again. `pick` chooses among the boards.
+    pub async fn kill(&mut self, target: Target, aim: Aim, pick: usize) -> Result<Revived> {
+        if aim == Aim::BehindPromise {
+            self.take_aim(target).await;
+        }
+        let index = pick % self.boards.len().max(1);
+        let member = match target {
+            Target::Gateway => &mut self.gateway,
+            Target::Agent => &mut self.agent,
+            Target::Board => match self.boards.get_mut(index) {
+                Some(board) => &mut board.member,
+                None => bail!("there is no board to kill; give --boards 1 or more"),
+            },
+        };
+        let name = member.program.name.clone();
+        let died = member.pid();
+        if let Some(mut process) = member.take() {
+            process.kill().await?;
+        }
+        self.network.clear();
+        let now = match target {
+            Target::Board => {
+                self.boards[index].start()?;
+                self.boards[index].member.pid()
+            }
+            Target::Agent => {
+                self.agent.start()?;
+                self.agent.pid()
+            }
+            Target::Gateway => {
+                self.gateway.start()?;
+                self.gateway.pid()
+            }
+        };
+        Ok(Revived { name, died, signal: rustix::process::Signal::KILL.as_raw(), now })
+    }
+
+    /// Waits for the target's next acknowledgement. Answers of the gateway are kept from the agent, so that it
+    /// must send again what is stored already.
+    async fn take_aim(&self, target: Target) {
+        let mut promises = match target {
+            Target::Board => return,
+            Target::Agent => self.ledger.agent_promises(),
+            Target::Gateway => {
+                self.network.hold_answers();
+                self.ledger.gateway_promises()
+            }
+        };
+        promises.mark_unchanged();
+        let _ = tokio::time::timeout(AIM, promises.changed()).await;
+    }
+
+    /// Stops everything in the order of the data and compares the ledger with the log, read whole.
+    pub async fn drain(&mut self) -> Result<(Report, Census)> {
+        self.network.clear();
+        self.tend()?;
+        self.wait_for_gateway().await?;
+        for index in 0..self.boards.len() {
+            self.stop_board(index).await?;
+        }
+        if let Some(mut agent) = self.agent.take() {
+            let status = agent.stop(DRAIN).await?;
+            if !status.success() {
+                bail!("{}", self.agent.failure(status));
+            }
+        }
+        let census = Census::take(&self.log, &self.truths).await?;
+        if let Some(mut gateway) = self.gateway.take() {
+            let status = gateway.stop(DRAIN).await?;
+            if !status.success() {
+                bail!("{}", self.gateway.failure(status));
+            }
+        }
+        Ok((reconcile(&self.ledger, &census), census))
+    }
+
+    /// Stops a board once its ring is empty.
+    async fn stop_board(&mut self, index: usize) -> Result<()> {
+        let board = &mut self.boards[index];
+        if board.is_emulated() {
+            // Firmware has no end: without a sensor it samples nothing, and its ring drains.
+            board.tell(r#"{"sensor":"absent"}"#).await?;
+            self.wait_for_ring(EMULATED_DEVICE).await?;
+            if let Some(mut process) = self.boards[index].member.take() {
+                process.kill().await?;
+            }
+            return Ok(());
+        }
+        if let Some(mut process) = board.member.take() {
+            let status = process.stop(DRAIN).await?;
+            if !status.success() {
+                bail!("{}", self.boards[index].member.failure(status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the agent has acknowledged all that a device sampled, and nothing new comes.
+    pub async fn wait_for_ring(&self, device: &str) -> Result<()> {
+        let begun = Instant::now();
+        let mut last = None;
+        loop {
+            let pages = self.ledger.pages();
+            let of_device = pages.iter().filter(|((d, _), _)| d.as_str() == device);
+            let state: Vec<_> = of_device.map(|(_, facts)| (facts.next, facts.agent_accepted)).collect();
+            if state.iter().all(|(next, accepted)| next == accepted) && last.as_ref() == Some(&state) {
+                return Ok(());
+            }
+            if begun.elapsed() > DRAIN {
+                bail!("the ring of {device} is not empty after {DRAIN:?}: (next, accepted) per restart are {state:?}");
+            }
+            last = Some(state);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Waits until `what` holds of the census, taken again and again.
+    pub async fn wait_for(&self, what: &str, limit: Duration, holds: impl Fn(&Census) -> bool) -> Result<Census> {
+        let begun = Instant::now();
+        let mut census = Census::default();
+        loop {
+            let read = census.catch_up(&self.log, &self.truths).await;
+            if holds(&census) {
+                return Ok(census);
+            }
+            if begun.elapsed() > limit {
+                read?;
+                bail!("after {limit:?} still not: {what}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a deployment is made of.
+
+use std::path::PathBuf;
+
+use crate::binaries::Plant;
+
+/// Everything that can be chosen before the start.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Host boards.
+    pub boards: usize,
+    /// Readings a second of each host board.
+    pub rate: u32,
+    /// Size of each host board's flash, in KiB.
+    pub flash_kib: u32,
+    /// An RP2040 in the emulator, besides the host boards.
+    pub emulator: Option<Emulator>,
+    /// The agent's own source, on or off.
+    pub system: bool,
+    /// The cap of the agent's queue.
+    pub queue: String,
+    /// Where the gateway keeps its data instead of the run's own directory.
+    pub gateway_data: Option<PathBuf>,
+    /// Faults planted in agent and gateway.
+    pub plant: Option<Plant>,
+    /// Seeds every simulated sensor.
+    pub seed: u64,
+    /// Take 1883 and 8080 if they are free.
+    pub default_ports: bool,
+}
+
+impl Plan {
+    /// Two host boards at 20 readings a second.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            boards: 2,
+            rate: 20,
+            flash_kib: 256,
+            emulator: None,
+            system: true,
+            queue: "64 MiB".to_owned(),
+            gateway_data: None,
+            plant: None,
+            seed,
+            default_ports: false,
+        }
+    }
+}
+
+/// The real image, in an emulator of the chip.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    /// The ELF image.
+    pub image: PathBuf,
+    /// The emulator's program.
+    pub main: PathBuf,
+    /// Each measurement gets ticks of its own, so that the ledger can check values.
+    pub unique: bool,
+}

@@ -1,0 +1,40 @@
+//! The settings files of agent and gateway, as a person would write them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::{AGENT, plan::Plan};
+
+/// How long the agent may go on shipping; below [`super::DRAIN`], so that it says itself when that is too short.
+const AGENT_DRAIN: &str = "50s";
+
+/// A path or a name as a TOML string.
+fn quoted(text: impl std::fmt::Display) -> String {
+    format!("{:?}", text.to_string())
+}
+
+/// The gateway's settings.
+pub(super) fn gateway(data: &Path, mqtt: SocketAddr, http: SocketAddr) -> String {
+    let (data, mqtt, http) = (quoted(data.display()), quoted(mqtt), quoted(http));
+    format!("data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n")
+}
+
+/// The agent's settings. What a person waits for at the end of a run is shorter than the defaults.
+pub(super) fn agent(data: &Path, gateway: SocketAddr, serial: &[PathBuf], plan: &Plan) -> String {
+    let mut text = format!(
+        "name = {}\ndata_dir = {}\ndrain = {}\n\n\
+         [queue]\ncap = {}\n\n\
+         [uplink]\naddress = {}\nbackoff_min = \"100ms\"\nbackoff_max = \"1s\"\nack_timeout = \"5s\"\n\n\
+         [system]\nenabled = {}\ndevice = \"this-machine\"\ninterval = \"1s\"\n",
+        quoted(AGENT),
+        quoted(data.display()),
+        quoted(AGENT_DRAIN),
+        quoted(&plan.queue),
+        quoted(gateway),
+        plan.system,
+    );
+    for path in serial {
+        text += &format!("\n[[serial]]\npath = {}\npoll = \"100ms\"\n", quoted(path.display()));
+    }
+    text
+}

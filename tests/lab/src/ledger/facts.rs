@@ -1,0 +1,77 @@
+//! What is known of one restart.
+
+use std::ops::Range;
+
+use weir_protocol::RangeSet;
+
+/// What was seen and promised of one restart of one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The sequence that the next sample takes, as far as the device ever said.
+    pub next: u64,
+    /// The oldest sequence that the device still held when it last said so.
+    pub base: u64,
+    /// The device's ring survives a loss of power, so `next` is exact once everything has drained.
+    pub durable: bool,
+    /// The device was seen on a serial cable; else it is a source inside the agent.
+    pub on_cable: bool,
+    /// The agent acknowledged every sequence below.
+    pub agent_accepted: u64,
+    /// The agent published these to the gateway.
+    pub published: RangeSet,
+    /// How many sequences were published again after they had been published before.
+    pub published_again: u64,
+    /// The gateway acknowledged these.
+    pub gateway_acked: RangeSet,
+}
+
+impl Facts {
+    /// The device says that its next sample takes `next`.
+    pub fn sampled(&mut self, next: u64) {
+        self.on_cable = true;
+        self.next = self.next.max(next);
+    }
+
+    /// The device says that it holds `[base, next)`.
+    pub fn held(&mut self, base: u64, next: u64) {
+        self.sampled(next);
+        self.base = self.base.max(base);
+    }
+
+    /// The agent acknowledged everything below `accepted`.
+    pub fn agent_acked(&mut self, accepted: u64) {
+        self.agent_accepted = self.agent_accepted.max(accepted);
+    }
+
+    /// A batch with these sequences went to the gateway.
+    pub fn published(&mut self, span: Range<u64>) {
+        self.published_again += self.published.overlaps(span.clone()).map(|r| r.end - r.start).sum::<u64>();
+        self.published.insert(span);
+    }
+
+    /// Adds what was learned elsewhere about the same restart.
+    pub fn merge(&mut self, other: &Self) {
+        self.next = self.next.max(other.next);
+        self.base = self.base.max(other.base);
+        self.durable |= other.durable;
+        self.on_cable |= other.on_cable;
+        self.agent_acked(other.agent_accepted);
+        self.published_again += other.published_again;
+        self.published.union(&other.published);
+        self.gateway_acked.union(&other.gateway_acked);
+    }
+
+    /// Every sequence that somebody promised to keep: the device's own word for what the agent accepted, and
+    /// the gateway's for the rest.
+    pub fn promised(&self) -> RangeSet {
+        let mut promised = self.gateway_acked.clone();
+        promised.insert(0..self.agent_accepted);
+        promised
+    }
+
+    /// The end of the sequences that are known to exist. A source inside the agent is seen only in batches.
+    pub fn known_end(&self) -> u64 {
+        let published = self.published.iter().next_back().map_or(0, |r| r.end);
+        self.next.max(self.agent_accepted).max(published)
+    }
+}

@@ -1,0 +1,164 @@
+//! The ledger: what was promised, kept outside the system that promised it.
+//!
+//! It is written by the relays and by what boards print, never by asking agent or gateway. Per restart it
+//! holds a few numbers and sets of ranges, so its memory is bounded by the number of restarts and of gaps,
+//! not of readings.
+
+mod facts;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use weir_protocol::batch::Span;
+use weir_protocol::identity::{DeviceId, Restart};
+use weir_protocol::serial::device_to_agent::Ring;
+use weir_protocol::serial::{Down, Up};
+
+pub use facts::Facts;
+
+/// The most restarts that are remembered; a run with more is refused rather than forgotten in part.
+pub const MAX_RESTARTS: usize = 100_000;
+
+/// Whose sequences: a device and one of its restarts.
+pub type RestartKey = (DeviceId, Restart);
+
+/// A shared handle of the ledger.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pages: Arc<Mutex<BTreeMap<RestartKey, Facts>>>,
+    promises: Arc<Promises>,
+}
+
+/// Counts acknowledgements, so that a kill can be aimed right behind one.
+#[derive(Debug)]
+struct Promises {
+    agent: watch::Sender<u64>,
+    gateway: watch::Sender<u64>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        let promises = Promises { agent: watch::Sender::new(0), gateway: watch::Sender::new(0) };
+        Self { pages: Arc::default(), promises: Arc::new(promises) }
+    }
+
+    /// An observer for one serial cable.
+    pub fn cable(&self) -> Cable {
+        Cable { ledger: self.clone(), device: None, early: BTreeMap::new() }
+    }
+
+    /// A board says on its own stdout that the next sample of a restart takes `next`.
+    pub fn sampled(&self, device: DeviceId, restart: Restart, next: u64) {
+        self.note((device, restart), |facts| facts.sampled(next));
+    }
+
+    /// A batch passed on its way to the gateway.
+    pub fn published(&self, spans: &[Span]) {
+        for span in spans {
+            self.note((span.device, span.restart), |facts| facts.published(span.start.0..span.end.0));
+        }
+    }
+
+    /// The gateway acknowledged a batch.
+    pub fn acknowledged(&self, spans: &[Span]) {
+        for span in spans {
+            self.note((span.device, span.restart), |facts| facts.gateway_acked.insert(span.start.0..span.end.0));
+        }
+        if !spans.is_empty() {
+            self.promises.gateway.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Counts the acknowledgements that the agent gave to devices.
+    pub fn agent_promises(&self) -> watch::Receiver<u64> {
+        self.promises.agent.subscribe()
+    }
+
+    /// Counts the PUBACKs of the gateway.
+    pub fn gateway_promises(&self) -> watch::Receiver<u64> {
+        self.promises.gateway.subscribe()
+    }
+
+    /// A copy of everything known.
+    pub fn pages(&self) -> BTreeMap<RestartKey, Facts> {
+        self.lock().clone()
+    }
+
+    fn note(&self, key: RestartKey, what: impl FnOnce(&mut Facts)) {
+        // Restart 0 is no restart: the device waits for a number.
+        if key.1 == Restart::UNBOUND {
+            return;
+        }
+        let mut pages = self.lock();
+        assert!(pages.len() < MAX_RESTARTS || pages.contains_key(&key), "more than {MAX_RESTARTS} restarts in one run");
+        what(pages.entry(key).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RestartKey, Facts>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the ledger sees of one serial cable. Only Hello names the device, so what came before it waits here.
+#[derive(Debug)]
+pub struct Cable {
+    ledger: Ledger,
+    device: Option<DeviceId>,
+    early: BTreeMap<Restart, Facts>,
+}
+
+/// Restarts that may be heard of on a cable before its device is.
+const EARLY: usize = 64;
+
+impl Cable {
+    /// A message of the device passed.
+    pub fn up(&mut self, message: &Up<'_>) {
+        match message {
+            Up::Hello(hello) => {
+                self.meet(hello.device);
+                let durable = hello.ring == Ring::Durable;
+                for held in hello.held.iter().filter_map(Result::ok) {
+                    self.note(held.restart, |facts| {
+                        facts.durable |= durable;
+                        facts.held(held.base.0, held.next.0);
+                    });
+                }
+            }
+            Up::Readings(run) => self.note(run.restart, |facts| facts.held(run.base.0, run.next.0)),
+            Up::Describe(_) | Up::TimeRequest { .. } | Up::CommandResult(_) => {}
+        }
+    }
+
+    /// A message of the agent passed.
+    pub fn down(&mut self, message: &Down) {
+        if let Down::Ack { restart, accepted } = message {
+            self.note(*restart, |facts| facts.agent_acked(accepted.0));
+            self.ledger.promises.agent.send_modify(|n| *n += 1);
+        }
+    }
+
+    fn meet(&mut self, device: DeviceId) {
+        self.device = Some(device);
+        for (restart, early) in std::mem::take(&mut self.early) {
+            self.ledger.note((device, restart), |facts| facts.merge(&early));
+        }
+    }
+
+    fn note(&mut self, restart: Restart, what: impl FnOnce(&mut Facts)) {
+        match self.device {
+            Some(device) => self.ledger.note((device, restart), what),
+            None if self.early.len() < EARLY || self.early.contains_key(&restart) => {
+                what(self.early.entry(restart).or_default());
+            }
+            None => {}
+        }
+    }
+}

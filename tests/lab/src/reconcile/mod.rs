@@ -1,0 +1,172 @@
+//! The reconciliation: what was promised against what is in the log.
+//!
+//! Per restart, at rest, with nothing but the ledger's and the census's word:
+//! 1. every sequence that anyone acknowledged is stored, dead-lettered or counted lost;
+//! 2. no sequence has two readings, two dead letters or two covering losses;
+//! 3. every reading is what the sensor handed out, and readings stand in the order of their sequences;
+//! 4. a record heals exactly where the log holds an earlier verdict;
+//! 5. readings + dead letters + lost - heals = next, and nothing is in flight. A restart whose ring was lost
+//!    with its device has an unknown tail: its `next` is what anybody ever saw of it, and is reported apart.
+//!
+//! A damaged place in the log is a fault too: the sequences it covers are those that are promised and missing.
+
+mod report;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use weir_protocol::RangeSet;
+
+use crate::census::{Census, Stored};
+use crate::ledger::{Facts, Ledger, RestartKey};
+
+pub use report::{Report, Row};
+
+/// Something that must not be, with the identities that show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose; `None` for the log itself.
+    pub key: Option<RestartKey>,
+    /// What is wrong.
+    pub what: &'static str,
+    /// The sequences or the reading that show it.
+    pub evidence: String,
+}
+
+/// Ranges that are written out; more are counted.
+const SHOWN: usize = 8;
+
+/// Sequences in words: `3, 10..20 (11 in all)`.
+#[derive(Debug)]
+struct Sequences<'a>(&'a RangeSet);
+
+impl fmt::Display for Sequences<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.0.iter().take(SHOWN).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            match range.end - range.start {
+                1 => write!(f, "{comma}{}", range.start)?,
+                _ => write!(f, "{comma}{}..{}", range.start, range.end)?,
+            }
+        }
+        let more = if self.0.range_count() > SHOWN { ", ..." } else { "" };
+        write!(f, "{more} ({} in all)", self.0.len())
+    }
+}
+
+/// Compares ledger and census. Call it at rest: nothing is sampled, sent or stored meanwhile.
+pub fn reconcile(ledger: &Ledger, census: &Census) -> Report {
+    let pages = ledger.pages();
+    let keys: BTreeSet<RestartKey> = pages.keys().chain(census.restarts.keys()).copied().collect();
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    for gap in &census.gaps {
+        let evidence = format!("{}/{} offsets {}..{}", gap.topic, gap.partition, gap.offsets.start, gap.offsets.end);
+        faults.push(Fault { key: None, what: "the log is damaged", evidence });
+    }
+    for key in keys {
+        let facts = pages.get(&key).cloned().unwrap_or_default();
+        let stored = census.restarts.get(&key).cloned().unwrap_or_default();
+        let restart = Restart { key, facts: &facts, stored: &stored, covered: stored.covered() };
+        restart.judge(&mut faults);
+        rows.push(restart.row());
+    }
+    Report { rows, faults }
+}
+
+/// One restart in both books.
+struct Restart<'a> {
+    key: RestartKey,
+    facts: &'a Facts,
+    stored: &'a Stored,
+    covered: RangeSet,
+}
+
+impl Restart<'_> {
+    fn judge(&self, faults: &mut Vec<Fault>) {
+        let mut fault = |what, wrong: &RangeSet| {
+            if !wrong.is_empty() {
+                faults.push(Fault { key: Some(self.key), what, evidence: Sequences(wrong).to_string() });
+            }
+        };
+        let promised = self.facts.promised();
+        fault("acknowledged and lost", &minus(&promised, &self.covered));
+        fault("in the log twice", &self.stored.doubled);
+        fault("stored behind a later sequence", &self.stored.disordered);
+        // Verdicts only ever rise from lost to dead-lettered to stored, so a record heals if and only if the
+        // log holds a lower verdict on the same sequence.
+        let mut lower = self.stored.lost.clone();
+        fault(
+            "a dead letter over a loss that does not say that it heals",
+            &self.unhealed(&self.stored.dead, &self.stored.healing_dead, &lower),
+        );
+        fault("a dead letter that heals nothing", &minus(&self.stored.healing_dead, &lower));
+        lower.union(&self.stored.dead);
+        let unhealed = self.unhealed(&self.stored.readings, &self.stored.healing_readings, &lower);
+        fault("a reading over an earlier verdict that does not say that it heals", &unhealed);
+        fault("a reading that heals nothing", &minus(&self.stored.healing_readings, &lower));
+        fault("sampled but nowhere: not stored, dead-lettered or counted lost", &self.missing());
+        if self.facts.on_cable {
+            let beyond: RangeSet = self.covered.iter().map(|r| r.start.max(self.facts.known_end())..r.end).collect();
+            fault("in the log but never sampled", &beyond);
+        }
+        for wrong in &self.stored.wrong {
+            let what = "not what the sensor handed out";
+            faults.push(Fault { key: Some(self.key), what, evidence: wrong.clone() });
+        }
+        let counted = self.stored.readings.len() + self.stored.dead.len() + self.stored.lost.len();
+        if counted - self.stored.heals().min(counted) != self.covered.len() {
+            let evidence =
+                format!("{counted} records, {} heals, {} sequences", self.stored.heals(), self.covered.len());
+            faults.push(Fault {
+                key: Some(self.key),
+                what: "readings + dead letters + lost - heals does not add up",
+                evidence,
+            });
+        }
+    }
+
+    /// Those of `records` that stand on a `lower` verdict without saying so.
+    fn unhealed(&self, records: &RangeSet, healing: &RangeSet, lower: &RangeSet) -> RangeSet {
+        let over: RangeSet = lower.iter().flat_map(|r| records.overlaps(r).collect::<Vec<_>>()).collect();
+        minus(&over, healing)
+    }
+
+    /// The end of what must be accounted for at rest.
+    fn end(&self) -> u64 {
+        if self.facts.on_cable && !self.facts.durable {
+            // What a volatile ring still held when its device died is the unknown tail; below what the agent
+            // accepted, everything counts. While the device lives it drains to its `next`.
+            return match self.stored.tail_unknown_from {
+                Some(_) => self.facts.agent_accepted,
+                None => self.facts.known_end(),
+            };
+        }
+        self.facts.known_end()
+    }
+
+    fn missing(&self) -> RangeSet {
+        self.covered.gaps(0..self.end()).collect()
+    }
+
+    fn row(&self) -> Row {
+        Row {
+            key: self.key,
+            next: self.end().max(self.covered.iter().next_back().map_or(0, |r| r.end)),
+            stored: self.stored.readings.len(),
+            dead: minus(&self.stored.dead, &self.stored.readings).len(),
+            lost: minus(&minus(&self.stored.lost, &self.stored.readings), &self.stored.dead).len(),
+            healed: self.stored.heals(),
+            in_flight: self.missing().len(),
+            tail_unknown: self.stored.tail_unknown_from.is_some(),
+            kinds: self.stored.kinds.clone(),
+        }
+    }
+}
+
+/// The numbers of `set` that are not in `other`.
+fn minus(set: &RangeSet, other: &RangeSet) -> RangeSet {
+    set.iter().flat_map(|range| other.gaps(range).collect::<Vec<_>>()).collect()
+}
+
+#[cfg(test)]
+mod tests;

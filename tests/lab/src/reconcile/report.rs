@@ -1,0 +1,107 @@
+//! The reconciliation in print.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Fault;
+use crate::ledger::RestartKey;
+
+/// One restart, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Whose.
+    pub key: RestartKey,
+    /// The sequence that its next sample would have taken.
+    pub next: u64,
+    /// Sequences with a reading.
+    pub stored: u64,
+    /// Sequences that are only dead-lettered.
+    pub dead: u64,
+    /// Sequences that are only counted lost.
+    pub lost: u64,
+    /// Records that replaced an earlier verdict.
+    pub healed: u64,
+    /// Sequences without any verdict.
+    pub in_flight: u64,
+    /// It ended with an unknown tail.
+    pub tail_unknown: bool,
+    /// Sequences lost, by kind.
+    pub kinds: BTreeMap<String, u64>,
+}
+
+/// What came of a reconciliation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Every restart.
+    pub rows: Vec<Row>,
+    /// Everything that must not be.
+    pub faults: Vec<Fault>,
+}
+
+/// Rows that are printed one by one; of a longer list the sums alone.
+const ROWS: usize = 40;
+/// Faults that are printed; more are counted.
+const FAULTS: usize = 40;
+
+impl Report {
+    /// Whether every promise was kept.
+    pub fn holds(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Whether a fault of this kind was found.
+    pub fn has(&self, what: &str) -> bool {
+        self.faults.iter().any(|fault| fault.what.contains(what))
+    }
+
+    /// All rows as one.
+    pub fn total(&self) -> (u64, u64, u64, u64, u64) {
+        self.rows.iter().fold((0, 0, 0, 0, 0), |sum, row| {
+            (sum.0 + row.next, sum.1 + row.stored, sum.2 + row.dead, sum.3 + row.lost, sum.4 + row.in_flight)
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<18} {:>20} {:>10} {:>10} {:>8} {:>8} {:>8} {:>9}",
+            "device", "restart", "sampled", "stored", "dead", "lost", "healed", "in flight"
+        )?;
+        for row in self.rows.iter().take(ROWS) {
+            let (device, restart) = row.key;
+            let tail = if row.tail_unknown { "  tail unknown" } else { "" };
+            writeln!(
+                f,
+                "{device:<18} {:>20} {:>10} {:>10} {:>8} {:>8} {:>8} {:>9}{tail}",
+                restart.0, row.next, row.stored, row.dead, row.lost, row.healed, row.in_flight
+            )?;
+        }
+        if self.rows.len() > ROWS {
+            writeln!(f, "... and {} restarts more", self.rows.len() - ROWS)?;
+        }
+        let (next, stored, dead, lost, in_flight) = self.total();
+        let equals = if next == stored + dead + lost + in_flight { "=" } else { "is not" };
+        writeln!(
+            f,
+            "{next} sampled {equals} {stored} stored + {dead} dead-lettered + {lost} counted lost + {in_flight} in flight"
+        )?;
+        for fault in self.faults.iter().take(FAULTS) {
+            match fault.key {
+                Some((device, restart)) => {
+                    writeln!(f, "FAULT {device} restart {restart}: {}: {}", fault.what, fault.evidence)?;
+                }
+                None => writeln!(f, "FAULT {}: {}", fault.what, fault.evidence)?,
+            }
+        }
+        if self.faults.len() > FAULTS {
+            writeln!(f, "... and {} faults more", self.faults.len() - FAULTS)?;
+        }
+        match self.faults.len() {
+            0 => write!(f, "It holds: every acknowledged reading is in the log, and none is there twice."),
+            1 => write!(f, "It does NOT hold: 1 fault."),
+            n => write!(f, "It does NOT hold: {n} faults."),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Each rule of the reconciliation, broken once: the report must name it, and nothing else.
+
+use serde_json::json;
+use weir_protocol::batch::Span;
+use weir_protocol::{DeviceId, Restart, Sequence};
+
+use super::reconcile;
+use crate::census::{Census, Stored};
+use crate::ledger::{Ledger, RestartKey};
+use crate::truth::Truths;
+
+const DEVICE: DeviceId = match DeviceId::new("board-1") {
+    Ok(device) => device,
+    Err(_) => unreachable!(),
+};
+const KEY: RestartKey = (DEVICE, Restart(1 << 32 | 7));
+
+/// A device that sampled ten readings, all of them acknowledged by the gateway.
+fn ten_acknowledged() -> Ledger {
+    let ledger = Ledger::new();
+    ledger.sampled(KEY.0, KEY.1, 10);
+    let span = Span { device: KEY.0, restart: KEY.1, start: Sequence(0), end: Sequence(10) };
+    ledger.published(&[span]);
+    ledger.acknowledged(&[span]);
+    ledger
+}
+
+fn reading(stored: &mut Stored, sequence: u64, heals: bool) {
+    let value = json!({"sequence": sequence, "heals": heals, "channel": "temperature", "value": 20.0});
+    stored.reading(&KEY, &value, &Truths::default()).unwrap();
+}
+
+fn readings(sequences: impl IntoIterator<Item = u64>) -> Stored {
+    let mut stored = Stored::default();
+    for sequence in sequences {
+        reading(&mut stored, sequence, false);
+    }
+    stored
+}
+
+fn census(stored: Stored) -> Census {
+    let mut census = Census::default();
+    census.restarts.insert(KEY, stored);
+    census
+}
+
+fn faults(ledger: &Ledger, stored: Stored) -> Vec<String> {
+    let report = reconcile(ledger, &census(stored));
+    report.faults.iter().map(|f| format!("{}: {}", f.what, f.evidence)).collect()
+}
+
+#[test]
+fn a_log_that_holds_every_reading_once_reconciles() {
+    let report = reconcile(&ten_acknowledged(), &census(readings(0..10)));
+    assert!(report.holds(), "{report}");
+    assert_eq!(report.total(), (10, 10, 0, 0, 0));
+}
+
+#[test]
+fn a_reading_that_was_acknowledged_and_is_missing_is_named() {
+    let faults = faults(&ten_acknowledged(), readings([0, 1, 2, 4, 5, 6, 7, 8, 9]));
+    assert_eq!(faults[0], "acknowledged and lost: 3 (1 in all)");
+}
+
+#[test]
+fn a_reading_that_is_there_twice_is_named() {
+    let mut stored = readings(0..10);
+    reading(&mut stored, 5, true);
+    stored.loss(&json!({"kind": "ring", "ranges": [{"start": 5, "end": 6}]})).unwrap();
+    assert!(faults(&ten_acknowledged(), stored).contains(&"in the log twice: 5 (1 in all)".to_owned()));
+}
+
+#[test]
+fn a_reading_out_of_order_is_named() {
+    assert_eq!(
+        faults(&ten_acknowledged(), readings([0, 1, 3, 2, 4, 5, 6, 7, 8, 9])),
+        ["stored behind a later sequence: 2 (1 in all)"]
+    );
+}
+
+#[test]
+fn a_reading_that_heals_is_right_exactly_over_an_earlier_loss() {
+    let loss = json!({"kind": "ring", "ranges": [{"start": 3, "end": 5}]});
+    let mut healed = readings([0, 1, 2, 5, 6, 7, 8, 9]);
+    healed.loss(&loss).unwrap();
+    reading(&mut healed, 3, true);
+    assert_eq!(faults(&ten_acknowledged(), healed.clone()), [""; 0]);
+
+    let mut silent = healed.clone();
+    reading(&mut silent, 4, false);
+    assert!(faults(&ten_acknowledged(), silent)[1].starts_with("a reading over an earlier verdict"));
+
+    let mut for_nothing = readings(0..9);
+    reading(&mut for_nothing, 9, true);
+    assert!(faults(&ten_acknowledged(), for_nothing)[0].starts_with("a reading that heals nothing: 9"));
+}
+
+#[test]
+fn a_sample_that_is_nowhere_is_named_although_nobody_acknowledged_it() {
+    let ledger = Ledger::new();
+    ledger.sampled(KEY.0, KEY.1, 10);
+    assert!(faults(&ledger, readings(0..8))[0].starts_with("sampled but nowhere"));
+}
+
+#[test]
+fn a_reading_that_nobody_sampled_is_named() {
+    assert_eq!(faults(&ten_acknowledged(), readings(0..12)), ["in the log but never sampled: 10..12 (2 in all)"]);
+}
+
+#[test]
+fn a_dead_letter_accounts_for_its_sequences() {
+    let mut stored = readings(0..9);
+    stored.dead_letter(9..10, false);
+    let report = reconcile(&ten_acknowledged(), &census(stored));
+    assert!(report.holds(), "{report}");
+    assert_eq!(report.total(), (10, 9, 1, 0, 0));
+}

@@ -1,0 +1,141 @@
+//! The network between the agent and the gateway: a TCP relay that can cut, stall and delay.
+//!
+//! A black hole is what a dead router is: sockets stay open, nothing arrives, in neither direction, and new
+//! connections get no answer. When it ends, bytes that were on their way arrive, as TCP would retransmit them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::mqtt::{Direction, Observer};
+use crate::ledger::Ledger;
+
+/// Bytes read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// How the network behaves.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    /// Connections of an earlier generation are cut.
+    generation: u64,
+    /// Nothing passes from the agent to the gateway.
+    up_held: bool,
+    /// Nothing passes from the gateway to the agent.
+    down_held: bool,
+    /// Every chunk waits so long.
+    delay: Duration,
+}
+
+/// A relay on a port of its own. Dropping it closes its connections.
+#[derive(Debug)]
+pub struct TcpRelay {
+    /// Where the agent connects.
+    pub address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    task: JoinHandle<()>,
+}
+
+impl TcpRelay {
+    /// Relays every connection on a free port to `gateway`, observed by `ledger`.
+    pub async fn new(gateway: SocketAddr, ledger: Ledger) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1 for the relay")?;
+        let address = listener.local_addr().context("the relay has no address")?;
+        let (weather, watcher) = watch::channel(Weather::default());
+        let task = tokio::spawn(async move {
+            while let Ok((agent, _)) = listener.accept().await {
+                tokio::spawn(connection(agent, gateway, watcher.clone(), ledger.clone()));
+            }
+        });
+        Ok(Self { address, weather, task })
+    }
+
+    /// Closes every connection, once.
+    pub fn cut(&self) {
+        self.weather.send_modify(|w| w.generation += 1);
+    }
+
+    /// Drops everything in both directions until [`TcpRelay::clear`].
+    pub fn black_hole(&self) {
+        self.weather.send_modify(|w| (w.up_held, w.down_held) = (true, true));
+    }
+
+    /// Lets publishes through but no answers until [`TcpRelay::clear`], so that the agent must send again
+    /// what the gateway has stored already.
+    pub fn hold_answers(&self) {
+        self.weather.send_modify(|w| w.down_held = true);
+    }
+
+    /// Delays everything by `delay`.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|w| w.delay = delay);
+    }
+
+    /// Good weather again.
+    pub fn clear(&self) {
+        self.weather.send_modify(|w| *w = Weather { generation: w.generation, ..Weather::default() });
+    }
+}
+
+impl Drop for TcpRelay {
+    fn drop(&mut self) {
+        self.cut();
+        self.task.abort();
+    }
+}
+
+/// One connection of the agent, until either side closes it or it is cut.
+async fn connection(agent: TcpStream, gateway: SocketAddr, weather: watch::Receiver<Weather>, ledger: Ledger) {
+    let generation = weather.borrow().generation;
+    let Some(()) = passable(weather.clone(), generation, Direction::Up).await else { return };
+    // A gateway that is down looks to the agent like a connection that closes at once.
+    let Ok(gateway) = TcpStream::connect(gateway).await else { return };
+    let _ = (agent.set_nodelay(true), gateway.set_nodelay(true));
+    let (from_agent, to_agent) = agent.into_split();
+    let (from_gateway, to_gateway) = gateway.into_split();
+    let observer = Observer::new(ledger);
+    tokio::select! {
+        () = copy(from_agent, to_gateway, Direction::Up, generation, weather.clone(), observer.clone()) => {}
+        () = copy(from_gateway, to_agent, Direction::Down, generation, weather, observer) => {}
+    }
+}
+
+/// Copies one direction. What arrives is shown to the ledger even if it is held afterwards: the gateway said it.
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    direction: Direction,
+    generation: u64,
+    weather: watch::Receiver<Weather>,
+    observer: Observer,
+) {
+    let mut chunk = vec![0; CHUNK];
+    let mut cut = weather.clone();
+    loop {
+        let length = tokio::select! {
+            read = from.read(&mut chunk) => match read { Ok(length) if length > 0 => length, _ => return },
+            _ = cut.wait_for(|w| w.generation != generation) => return,
+        };
+        observer.see(direction, &chunk[..length]);
+        let delay = weather.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let Some(()) = passable(weather.clone(), generation, direction).await else { return };
+        if to.write_all(&chunk[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until nothing holds this direction; `None` when the connection is cut meanwhile.
+async fn passable(mut weather: watch::Receiver<Weather>, generation: u64, direction: Direction) -> Option<()> {
+    let held = |w: &Weather| if direction == Direction::Up { w.up_held } else { w.down_held };
+    let state = weather.wait_for(|w| w.generation != generation || !held(w)).await.ok()?;
+    (state.generation == generation).then_some(())
+}

@@ -1,0 +1,155 @@
+//! `cargo lab soak`: every fault at full count, each followed by the reconciliation.
+
+mod disk;
+mod kills;
+mod network;
+mod plants;
+mod power;
+mod sync;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::binaries::Binaries;
+use crate::deployment::{Deployment, Plan};
+
+/// Readings a second of each board while things break.
+const RATE: u32 = 200;
+/// How long the log may take to show that the system is alive again.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// Breaks a running deployment in every way it must survive, and proves each time that nothing acknowledged is missing.
+#[derive(Args, Clone, Debug)]
+pub struct Soak {
+    /// Only the scenarios whose name holds this text: kills, unplug, disk-full, sync-error, black-hole, power-cuts, plant
+    pub filter: Option<String>,
+    /// A slice of each scenario
+    #[arg(long)]
+    pub quick: bool,
+    /// Seed of the sensors and of what is killed when [default: random]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Use the programs that are built already
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// What came of a scenario that ran to its end. An error is a failure too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The promise held; says what was done.
+    Holds(String),
+    /// It did not; says what was found.
+    Broken(String),
+    /// The machine lacks something; says what to type.
+    Skipped(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Holds(what) => write!(f, "holds    {what}"),
+            Self::Broken(what) => write!(f, "BROKEN   {what}"),
+            Self::Skipped(what) => write!(f, "SKIPPED  {what}"),
+        }
+    }
+}
+
+/// What every scenario gets.
+pub struct Bench<'a> {
+    /// The programs.
+    pub binaries: &'a Binaries,
+    /// A slice instead of the full count.
+    pub quick: bool,
+    /// Seeds sensors and kills.
+    pub seed: u64,
+    /// Whether planted builds are made on demand.
+    pub build: bool,
+}
+
+impl Bench<'_> {
+    /// `full`, or `slice` when it must be quick.
+    fn count<T>(&self, full: T, slice: T) -> T {
+        if self.quick { slice } else { full }
+    }
+
+    /// Two boards under load, and the agent's own source.
+    fn plan(&self) -> Plan {
+        let mut plan = Plan::new(self.seed);
+        plan.rate = RATE;
+        plan
+    }
+}
+
+const NAMES: [&str; 8] = [
+    "kills",
+    "unplug",
+    "disk-full",
+    "sync-error",
+    "black-hole",
+    "power-cuts",
+    "plant-ack-before-sync",
+    "plant-forget-range",
+];
+
+/// Runs the scenarios one after the other and prints a line for each. `true`: nothing was broken or skipped.
+pub async fn run(options: &Soak) -> Result<bool> {
+    let names: Vec<_> = NAMES.into_iter().filter(|n| options.filter.as_deref().is_none_or(|f| n.contains(f))).collect();
+    if names.is_empty() {
+        bail!("no scenario of that name; there are: {}", NAMES.join(", "));
+    }
+    let seed = options.seed.unwrap_or_else(|| rand::random::<u32>().into());
+    println!("seed {seed}");
+    let binaries = Binaries::prepare(!options.no_build, None)?;
+    let bench = Bench { binaries: &binaries, quick: options.quick, seed, build: !options.no_build };
+    let mut good = true;
+    for name in names {
+        let begun = Instant::now();
+        let verdict = match scenario(name, &bench).await {
+            Ok(verdict) => verdict,
+            Err(error) => Verdict::Broken(format!("{error:#}")),
+        };
+        println!("{name:<22} {:>5.0} s  {verdict}", begun.elapsed().as_secs_f64());
+        good &= matches!(verdict, Verdict::Holds(_));
+    }
+    Ok(good)
+}
+
+/// Runs one scenario.
+pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
+    use crate::binaries::Plant;
+    match name {
+        "kills" => kills::run(bench).await,
+        "unplug" => network::unplug(bench).await,
+        "disk-full" => disk::run(bench).await,
+        "sync-error" => sync::run(bench).await,
+        "black-hole" => network::black_hole(bench).await,
+        "power-cuts" => power::run(bench),
+        "plant-ack-before-sync" => plants::run(bench, Plant::AckBeforeSync).await,
+        "plant-forget-range" => plants::run(bench, Plant::ForgetRange).await,
+        _ => bail!("no scenario `{name}`; there are: {}", NAMES.join(", ")),
+    }
+}
+
+/// Waits until the log has grown by `more` readings: the system is alive.
+async fn progress(deployment: &mut Deployment, more: u64) -> Result<u64> {
+    deployment.tend()?;
+    deployment.wait_for_gateway().await?;
+    let before = deployment.wait_for("the log can be read", RECOVERY, |_| true).await?.readings();
+    let what = format!("{more} more readings in the log");
+    let census = deployment.wait_for(&what, RECOVERY, |census| census.readings() >= before + more).await?;
+    Ok(census.readings())
+}
+
+/// Drains, reconciles and says what was done.
+async fn conclude(mut deployment: Deployment, done: String) -> Result<Verdict> {
+    let (report, census) = deployment.drain().await?;
+    if !report.holds() {
+        return Ok(Verdict::Broken(format!("{done}\n{report}")));
+    }
+    deployment.scratch.remove()?;
+    Ok(Verdict::Holds(format!("{done}, {} readings, each once", census.readings())))
+}

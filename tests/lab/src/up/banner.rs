@@ -1,0 +1,26 @@
+//! What a person needs to play with the run: addresses, process ids, lines to paste.
+
+use crate::deployment::Deployment;
+
+/// Prints it once, above the table.
+pub(super) fn print(deployment: &Deployment) {
+    let (http, mqtt) = (deployment.http, deployment.mqtt);
+    println!("running in {}", deployment.scratch.path().display());
+    println!("seed {}", deployment.plan.seed);
+    println!("  gateway  MQTT {mqtt}   HTTP http://{http}");
+    println!("  network  the agent reaches the gateway through the lab's relay at {}", deployment.network.address);
+    for board in &deployment.boards {
+        println!("  {:<8} serial {}", board.member.program.name, board.cable.agent.display());
+    }
+    println!("\nkill anything, at any time; it is started again:");
+    println!("  kill -9 {:<8} # gateway", deployment.gateway.pid());
+    println!("  kill -9 {:<8} # agent", deployment.agent.pid());
+    for board in &deployment.boards {
+        println!("  kill -9 {:<8} # {}", board.member.pid(), board.member.program.name);
+    }
+    println!("\nlook into the log:");
+    println!("  curl http://{http}/topics");
+    println!("  curl 'http://{http}/topics/readings/partitions/0/records?offset=0&limit=5'");
+    println!("  curl -N http://{http}/topics/readings/tail");
+    println!("\nCtrl-C drains and compares the lab's ledger with the log.\n");
+}
