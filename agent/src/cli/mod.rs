@@ -1,0 +1,149 @@
+//! The command line. Data goes to stdout, logs to stderr.
+//!
+//! Exit codes: 0 good, 1 failed at run time, 2 wrong usage, 69 something needed is not available, 78 wrong
+//! settings (sysexits.h).
+
+mod logging;
+mod once;
+mod ports;
+mod queue;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, DEFAULT_PATH};
+
+/// Reads sensors, keeps what they say on disk, and ships it to the gateway.
+#[derive(Debug, Parser)]
+#[command(name = "weir-agent", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until SIGTERM, which ships what is queued and then stops; a second one stops at once
+    Run(RunArgs),
+    /// Check the settings and change nothing
+    Validate(Settings),
+    /// Take one reading of every source and print them; needs no gateway and keeps nothing
+    Once(OnceArgs),
+    /// List the serial lines of this machine
+    Ports(Output),
+    /// Look at the queue on disk
+    #[command(subcommand)]
+    Queue(QueueCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// Say what is in the queue; works beside a running agent, whose checkpoint may be some seconds old
+    Stat(StatArgs),
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// The settings file
+    #[arg(long, env = "WEIR_CONFIG", value_name = "PATH", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// How to print data
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON document
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// Plant a fault; only in builds made for the lab
+    #[cfg(feature = "plant")]
+    #[arg(long, value_enum, value_name = "FAULT")]
+    plant: Option<crate::plant::Plant>,
+}
+
+#[derive(Debug, Args)]
+struct OnceArgs {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    output: Output,
+    /// How long to wait for serial devices, such as 10s
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    wait: weir_protocol::settings::Period,
+}
+
+#[derive(Debug, Args)]
+struct StatArgs {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How a command ended, other than well.
+enum Failure {
+    /// At run time.
+    Failed(String),
+    /// Something needed is not available.
+    Unavailable(String),
+    /// The settings are wrong.
+    Settings(String),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    let done = match cli.command {
+        Command::Run(args) => load(&args.settings).and_then(|config| {
+            start::run(
+                config,
+                #[cfg(feature = "plant")]
+                args.plant,
+            )
+        }),
+        Command::Validate(settings) => load(&settings).map(|_| println!("{}: good", settings.config.display())),
+        Command::Once(args) => {
+            load(&args.settings).and_then(|config| once::run(config, args.wait.0, args.output.output))
+        }
+        Command::Ports(output) => ports::run(output.output),
+        Command::Queue(QueueCommand::Stat(args)) => {
+            load(&args.settings).and_then(|config| queue::stat(&config, args.output.output))
+        }
+    };
+    let (code, message) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => (1, message),
+        Err(Failure::Unavailable(message)) => (69, message),
+        Err(Failure::Settings(message)) => (78, message),
+    };
+    eprintln!("{message}");
+    ExitCode::from(code)
+}
+
+fn load(settings: &Settings) -> Result<Config, Failure> {
+    Config::load(&settings.config).map_err(|error| Failure::Settings(error.to_string()))
+}
+
+/// Prints data as one JSON document.
+fn print_json(data: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(data).map_err(|error| Failure::Failed(error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! The settings file of the agent. Every key has a default; the whole table is in `agent/README.md`, a
+//! commented sample in `deploy/agent.toml`.
+//!
+//! Reading and checking settings changes nothing on disk.
+
+mod address;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use weir_protocol::batch::MAX_PAYLOAD;
+use weir_protocol::name::Name;
+use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
+use weir_protocol::{AgentId, DeviceId};
+
+use crate::queue::MIN_CAP;
+pub use address::Address;
+
+/// Where the settings are unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/weir/agent.toml";
+/// What variables of the environment that override settings begin with.
+pub const ENVIRONMENT_PREFIX: &str = "WEIR_AGENT_";
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the agent and its MQTT client id.
+    pub name: AgentId,
+    /// Where queue and state are kept.
+    pub data_dir: PathBuf,
+    /// How long to go on shipping after SIGTERM.
+    pub drain: Period,
+    /// The queue on disk.
+    pub queue: QueueConfig,
+    /// The way to the gateway.
+    pub uplink: UplinkConfig,
+    /// Serial lines.
+    pub serial: Vec<SerialConfig>,
+    /// This machine as a device.
+    pub system: SystemConfig,
+}
+
+/// The queue on disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// The most bytes on disk.
+    pub cap: Spanned<ByteSize>,
+    /// Time between two checkpoints of what was shipped.
+    pub checkpoint: Spanned<Period>,
+    /// The least time between two commits.
+    pub commit_interval: Period,
+}
+
+/// The way to the gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UplinkConfig {
+    /// Host and port.
+    pub address: Address,
+    /// Which MQTT.
+    pub mqtt: Mqtt,
+    /// The most publishes in flight.
+    pub window: Spanned<u16>,
+    /// A batch is sent at this size.
+    pub batch_bytes: Spanned<ByteSize>,
+    /// A batch is sent at this age.
+    pub batch_interval: Period,
+    /// Whether batches are compressed with zstd.
+    pub compress: bool,
+    /// Nothing acknowledged for this long although something is in flight: the connection is dropped.
+    pub ack_timeout: Spanned<Period>,
+    /// Time between two pings.
+    pub keep_alive: Spanned<Period>,
+    /// Time between two status messages.
+    pub status_interval: Spanned<Period>,
+    /// The shortest wait between two connections.
+    pub backoff_min: Spanned<Period>,
+    /// The longest wait between two connections.
+    pub backoff_max: Spanned<Period>,
+}
+
+/// Which MQTT to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Mqtt {
+    /// 3.1.1
+    #[serde(rename = "3.1.1")]
+    V3,
+    /// 5
+    #[serde(rename = "5")]
+    V5,
+}
+
+/// One serial line, or as many as match a pattern.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialConfig {
+    /// A path; `*` and `?` in its last part match.
+    pub path: Spanned<String>,
+    /// Bits per second.
+    #[serde(default = "default_baud")]
+    pub baud: u32,
+    /// Time between two looks for lines that came.
+    #[serde(default = "default_poll")]
+    pub poll: Period,
+}
+
+/// This machine as a device.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SystemConfig {
+    /// Whether this machine is a device.
+    pub enabled: bool,
+    /// Its name.
+    pub device: DeviceId,
+    /// Time between two samples.
+    pub interval: Spanned<Period>,
+    /// Readings kept in memory while the queue takes none.
+    pub ring: Spanned<u32>,
+    /// What `/proc` and `/sys` are below; for tests.
+    pub root: PathBuf,
+    /// Filesystems to measure.
+    pub disks: Spanned<Vec<PathBuf>>,
+}
+
+const fn default_baud() -> u32 {
+    115_200
+}
+
+const fn default_poll() -> Period {
+    Period::millis(500)
+}
+
+/// A default stands nowhere in the file.
+fn unwritten<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// The name of this machine, as far as it can be a name.
+fn host_name() -> Name {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-:".contains(c) { c } else { '-' };
+    let text: String = node.trim_start_matches('.').chars().map(allowed).take(40).collect();
+    Name::new(&text).unwrap_or(
+        const {
+            match Name::new("agent") {
+                Ok(name) => name,
+                Err(_) => unreachable!(),
+            }
+        },
+    )
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: AgentId(host_name()),
+            data_dir: PathBuf::from("/var/lib/weir/agent"),
+            drain: Period::secs(10),
+            queue: QueueConfig::default(),
+            uplink: UplinkConfig::default(),
+            serial: Vec::new(),
+            system: SystemConfig::default(),
+        }
+    }
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            cap: unwritten(ByteSize::mib(256)),
+            checkpoint: unwritten(Period::secs(10)),
+            commit_interval: Period::millis(0),
+        }
+    }
+}
+
+impl Default for UplinkConfig {
+    fn default() -> Self {
+        Self {
+            address: Address::default(),
+            mqtt: Mqtt::V5,
+            window: unwritten(16),
+            batch_bytes: unwritten(ByteSize::kib(64)),
+            batch_interval: Period::millis(200),
+            compress: true,
+            ack_timeout: unwritten(Period::secs(10)),
+            keep_alive: unwritten(Period::secs(30)),
+            status_interval: unwritten(Period::secs(30)),
+            backoff_min: unwritten(Period::millis(500)),
+            backoff_max: unwritten(Period::secs(30)),
+        }
+    }
+}
+
+impl Default for SystemConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            device: DeviceId(host_name()),
+            interval: unwritten(Period::secs(10)),
+            ring: unwritten(4096),
+            root: PathBuf::from("/"),
+            disks: unwritten(vec![PathBuf::from("/")]),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a settings file, with the environment over it.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let source = Source::read(path)?.with_overrides(ENVIRONMENT_PREFIX, std::env::vars());
+        Self::of(&source)
+    }
+
+    /// Reads and checks settings.
+    pub fn of(source: &Source) -> Result<Self, SettingsError> {
+        let config: Self = source.parse()?;
+        config.check(source)?;
+        Ok(config)
+    }
+
+    fn check(&self, source: &Source) -> Result<(), SettingsError> {
+        let least = |period: &Spanned<Period>, least: Period| match period.get_ref() {
+            got if *got < least => Err(source.error(period.span(), format!("got {got}, expected {least} or more"))),
+            _ => Ok(()),
+        };
+        let cap = self.queue.cap.get_ref();
+        if cap.0 < MIN_CAP {
+            let message = format!("got {cap}, expected {} or more", ByteSize(MIN_CAP));
+            return Err(source.error(self.queue.cap.span(), message));
+        }
+        least(&self.queue.checkpoint, Period::millis(100))?;
+        least(&self.uplink.ack_timeout, Period::millis(100))?;
+        least(&self.uplink.status_interval, Period::millis(100))?;
+        least(&self.uplink.backoff_min, Period::millis(1))?;
+        least(&self.uplink.backoff_max, *self.uplink.backoff_min.get_ref())?;
+        // Below this rumqttc refuses.
+        least(&self.uplink.keep_alive, Period::secs(5))?;
+        least(&self.system.interval, Period::millis(1))?;
+        let window = self.uplink.window.get_ref();
+        if !(1..=1024).contains(window) {
+            return Err(source.error(self.uplink.window.span(), format!("got {window}, expected 1 to 1024")));
+        }
+        let batch = self.uplink.batch_bytes.get_ref();
+        // A batch grows past this by at most one record.
+        let most = ByteSize(MAX_PAYLOAD as u64 / 2);
+        if batch.0 == 0 || *batch > most {
+            let message = format!("got {batch}, expected 1 B to {most}");
+            return Err(source.error(self.uplink.batch_bytes.span(), message));
+        }
+        let ring = self.system.ring.get_ref();
+        if !(256..=1 << 20).contains(ring) {
+            let message = format!("got {ring} readings, expected 256 to 1048576");
+            return Err(source.error(self.system.ring.span(), message));
+        }
+        if self.system.disks.get_ref().len() > 16 {
+            let message = format!("got {} filesystems, expected at most 16", self.system.disks.get_ref().len());
+            return Err(source.error(self.system.disks.span(), message));
+        }
+        for (at, serial) in self.serial.iter().enumerate() {
+            let path = serial.path.get_ref();
+            if !path.starts_with('/') || path.ends_with('/') {
+                let help = "write the whole path of a line, such as \"/dev/ttyACM*\"";
+                return Err(source.error(serial.path.span(), format!("got {path:?}")).with_help(help));
+            }
+            if self.serial[..at].iter().any(|other| other.path.get_ref() == path) {
+                return Err(source.error(serial.path.span(), "this line is there twice").with_help("remove one"));
+            }
+        }
+        Ok(())
+    }
+}

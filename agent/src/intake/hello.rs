@@ -1,0 +1,67 @@
+//! Hello: who is on the line, which restarts it holds, and which ended without a trace.
+
+use weir_protocol::batch::RestartEnd;
+use weir_protocol::serial::Held;
+use weir_protocol::serial::device_to_agent::{Hello, MAX_HELD, Ring};
+use weir_protocol::{DeviceId, Restart};
+
+use super::{Intake, LinkId, Position};
+use crate::counters::Event;
+use crate::queue::Key;
+
+impl Intake {
+    pub(super) fn hello(&mut self, link: LinkId, hello: &Hello<'_>) {
+        let held: Result<Vec<Held>, _> = hello.held.into_iter().take(MAX_HELD + 1).collect();
+        let held = match held {
+            Ok(held) if held.len() <= MAX_HELD && held.iter().all(|held| held.base <= held.next) => held,
+            _ => return self.counters.warn(Event::Inconsistent, || format!("the Hello of {}", hello.device)),
+        };
+        let device = hello.device;
+        let bound: Vec<Restart> = held.iter().map(|held| held.restart).filter(|r| *r != Restart::UNBOUND).collect();
+        if let Some(known) = self.links.get_mut(&link) {
+            if known.device != Some(device) {
+                known.assigned = None;
+            }
+            known.device = Some(device);
+            known.held.clear();
+            bound.iter().for_each(|restart| known.hold(*restart));
+        }
+        if let Some(newest) = bound.last().copied()
+            && self.clones.note(device, newest)
+        {
+            let what = || format!("{device}: restart {newest} is back; two devices have this name, rename one");
+            self.counters.warn(Event::CloneAlarm, what);
+        }
+        if hello.ring == Ring::Volatile && held.len() < MAX_HELD {
+            self.end_missing(link, device, &bound);
+        }
+        for held in &held {
+            if held.restart == Restart::UNBOUND {
+                self.assign(link);
+            } else {
+                let key = (device, held.restart);
+                self.catch_up(link, key, held.base, held.next);
+                self.answer(link, key);
+            }
+            self.want_description(link, device, held.schema);
+        }
+        self.want_description(link, device, hello.schema);
+    }
+
+    /// A volatile ring holds only what it lists: every other restart of the device ended, and how far it had
+    /// sampled nobody knows.
+    fn end_missing(&mut self, link: LinkId, device: DeviceId, held: &[Restart]) {
+        let known: Vec<Restart> = self.state.lock().restarts.of(device).map(|(restart, _)| restart).collect();
+        let ahead = self.ahead.keys().filter(|key| key.0 == device).map(|key| key.1);
+        let mut all: Vec<Restart> = known.into_iter().chain(ahead).filter(|restart| !held.contains(restart)).collect();
+        all.sort();
+        all.dedup();
+        for restart in all {
+            let key: Key = (device, restart);
+            if let Some(position) = self.position(&key).filter(|position| !position.ended) {
+                self.stage.end(RestartEnd { device, restart, from: position.accepted });
+                self.advance(link, key, Position { ended: true, ..position });
+            }
+        }
+    }
+}

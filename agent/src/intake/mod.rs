@@ -1,0 +1,224 @@
+//! Intake: what becomes of every message of a device, as DELIVERY's rules say.
+//!
+//! Guarantees:
+//! - A device is acknowledged only after the commit of everything below the acknowledged sequence, as a
+//!   reading or as a claim.
+//! - What the device evicted becomes a claim on exactly those sequences; what did not follow on is asked for
+//!   again and is never loss; what came twice is clipped.
+//! - A full queue gives no credit and takes nothing; a failed commit acknowledges nothing.
+//! - No message panics, and memory is bounded by the links and by one stage.
+//!
+//! [`Intake`] is the rules alone: messages in, answers and a stage out, no clock, no disk, no line, so that
+//! they can be tested under every fault. [`task`] moves the bytes.
+
+mod credit;
+mod hello;
+mod link;
+mod readings;
+mod stage;
+pub mod task;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use rand::{RngCore, rngs::StdRng};
+use weir_protocol::batch::describe::Description;
+use weir_protocol::serial::{Down, Up, device_to_agent};
+use weir_protocol::time::WallClock;
+use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence, frame};
+use weir_storage::Batch;
+
+use crate::counters::{Counters, Event};
+use crate::queue::{Key, SharedState};
+
+pub use link::LinkId;
+pub use stage::{Mark, Staged};
+
+use link::{CloneWatch, Link};
+use stage::Stage;
+
+/// Messages are not taken while this many bytes wait for a commit; devices send again.
+const MAX_STAGE: u64 = 256 * 1024;
+
+/// The rules, and what they must remember.
+pub struct Intake {
+    state: SharedState,
+    links: BTreeMap<LinkId, Link>,
+    clones: CloneWatch,
+    stage: Stage,
+    /// Positions ahead of the commit: staged, or submitted and not answered yet.
+    ahead: HashMap<Key, Position>,
+    /// Bytes that readings may still take, the stage not counted.
+    room: u64,
+    replies: Vec<(LinkId, Down)>,
+    clock: Arc<dyn WallClock>,
+    random: StdRng,
+    counters: Arc<Counters>,
+}
+
+/// How far a restart is.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    from: Sequence,
+    accepted: Sequence,
+    ended: bool,
+}
+
+impl Intake {
+    /// Rules for a queue that recovered `state`.
+    pub fn new(state: SharedState, clock: Arc<dyn WallClock>, random: StdRng, counters: Arc<Counters>) -> Self {
+        Self {
+            state,
+            links: BTreeMap::new(),
+            clones: CloneWatch::default(),
+            stage: Stage::default(),
+            ahead: HashMap::new(),
+            room: u64::MAX,
+            replies: Vec::new(),
+            clock,
+            random,
+            counters,
+        }
+    }
+
+    /// A line opened: ask who is there.
+    pub fn attach(&mut self, link: LinkId) {
+        self.links.insert(link, Link::default());
+        self.reply(link, Down::HelloRequest);
+    }
+
+    /// A line closed.
+    pub fn detach(&mut self, link: LinkId) {
+        self.links.remove(&link);
+    }
+
+    /// A message arrived, its frame checked and removed.
+    pub fn receive(&mut self, link: LinkId, message: &[u8]) {
+        if !self.links.contains_key(&link) || self.stage.bytes() > MAX_STAGE {
+            return;
+        }
+        self.stage.set_time(self.clock.now().as_millis());
+        match frame::message::<Up<'_>>(message) {
+            Ok(Up::Hello(hello)) => self.hello(link, &hello),
+            Ok(Up::Describe(describe)) => self.describe(link, &describe),
+            Ok(Up::Readings(readings)) => self.readings(link, &readings),
+            Ok(Up::TimeRequest { sent }) => self.reply(link, Down::TimeSync { sent, time: self.clock.now() }),
+            Ok(Up::CommandResult(result)) => tracing::info!(?link, ?result, "command answered"),
+            Err(error) => self.counters.warn(error.into(), || format!("a frame on line {} holds no message", link.0)),
+        }
+    }
+
+    /// A local source stopped with nothing left to send: its restart ends at exactly what was accepted.
+    pub fn finish(&mut self, key: Key) {
+        let mut state = self.state.lock();
+        if let Some(progress) = state.restarts.get(&key).copied() {
+            state.restarts.accept(key, progress.from, progress.accepted, true);
+        }
+    }
+
+    /// What to answer, since the last call.
+    pub fn take_replies(&mut self) -> Vec<(LinkId, Down)> {
+        core::mem::take(&mut self.replies)
+    }
+
+    /// What to commit, if anything; `spare` is a buffer to reuse.
+    pub fn take_stage(&mut self, spare: Batch) -> Option<Staged> {
+        (!self.stage.is_empty()).then(|| self.stage.take(spare))
+    }
+
+    /// Whether something waits for a commit.
+    pub fn has_staged(&self) -> bool {
+        !self.stage.is_empty()
+    }
+
+    /// The stage taken before is durable at `offsets`: acknowledge it.
+    pub fn committed(&mut self, marks: &[Mark], readings: u64, offsets: &Range<u64>) {
+        self.counters.add(Event::ReadingsAccepted, readings);
+        let mut state = self.state.lock();
+        state.covered = offsets.end;
+        for mark in marks {
+            state.restarts.accept(mark.key, mark.from, mark.accepted, mark.ended);
+            let reached = |ahead: &Position| ahead.accepted == mark.accepted && ahead.ended == mark.ended;
+            if self.ahead.get(&mark.key).is_some_and(reached) {
+                self.ahead.remove(&mark.key);
+            }
+        }
+        drop(state);
+        for mark in marks {
+            self.acknowledge(mark.link, mark.key);
+        }
+    }
+
+    /// The stage taken before is not in the queue, and so what was staged on top of it is void too. Devices
+    /// send again.
+    pub fn failed(&mut self) {
+        self.stage.discard();
+        self.ahead.clear();
+    }
+
+    /// Acknowledges what is committed, and says what may come next.
+    fn acknowledge(&mut self, link: LinkId, key: Key) {
+        let accepted = self.state.lock().restarts.get(&key).map_or(Sequence(0), |progress| progress.accepted);
+        if accepted > Sequence(0) {
+            self.reply(link, Down::Ack { restart: key.1, accepted });
+        }
+        self.give_credit(link, key);
+    }
+
+    /// How far a restart is, counting what is not committed yet.
+    fn position(&self, key: &Key) -> Option<Position> {
+        let committed = || {
+            let state = self.state.lock();
+            let progress = state.restarts.get(key)?;
+            Some(Position { from: progress.from, accepted: progress.accepted, ended: progress.ended })
+        };
+        self.ahead.get(key).copied().or_else(committed)
+    }
+
+    /// Moves a restart on, to be acknowledged on `link` by the next commit.
+    fn advance(&mut self, link: LinkId, key: Key, position: Position) {
+        self.ahead.insert(key, position);
+        let Position { from, accepted, ended } = position;
+        self.stage.mark(Mark { link, key, from, accepted, ended });
+    }
+
+    pub(crate) fn reply(&mut self, link: LinkId, down: Down) {
+        self.replies.push((link, down));
+    }
+
+    /// The device on a line; asks for its name if nobody said.
+    fn device_on(&mut self, link: LinkId) -> Option<DeviceId> {
+        let device = self.links.get(&link).and_then(|link| link.device);
+        if device.is_none() {
+            self.counters.add(Event::UnknownDevice, 1);
+            self.reply(link, Down::HelloRequest);
+        }
+        device
+    }
+
+    /// Asks the device for a description that nobody has.
+    fn want_description(&mut self, link: LinkId, device: DeviceId, schema: SchemaHash) {
+        if self.state.lock().descriptions.get(device, schema).is_none() {
+            self.reply(link, Down::DescribeRequest { schema });
+        }
+    }
+
+    fn describe(&mut self, link: LinkId, describe: &device_to_agent::Describe<'_>) {
+        let Some(device) = self.device_on(link) else { return };
+        let description = Description { device, schema: describe.schema, channels: describe.channels };
+        let kept = self.state.lock().descriptions.insert(&description);
+        if let Err(error) = kept {
+            self.counters.warn(Event::BadDescription, || format!("description of {device}: {error}"));
+        }
+    }
+
+    /// The number for a restart that its device could not number, the same until the device uses it.
+    fn assign(&mut self, link: LinkId) {
+        let random = self.random.next_u64();
+        if let Some(known) = self.links.get_mut(&link) {
+            let restart = *known.assigned.get_or_insert(Restart::from_agent(random));
+            self.reply(link, Down::AssignRestart { restart });
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Moves bytes between lines, [`Intake`] and the queue.
+//!
+//! One commit is under way at a time, of everything that was staged when the last one returned. When every
+//! [`Intake`] handle is gone, what is staged is committed and acknowledged, and the task ends.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use weir_protocol::serial::Down;
+use weir_storage::{Batch, CommitError};
+
+use super::{Intake, LinkId, Mark};
+use crate::counters::{Counters, Event};
+use crate::queue::{Key, Queue};
+
+/// Messages of all lines that wait.
+const MAILBOX: usize = 256;
+/// Answers to one line that wait; one more is dropped, and the device asks again.
+const REPLIES: usize = 64;
+/// Messages taken between two looks at the commit.
+const TAKEN_AT_ONCE: usize = 64;
+/// Pauses after a commit that failed: the first, and the longest.
+const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// What lines say to the task.
+enum Message {
+    Attach { link: LinkId, replies: mpsc::Sender<Down> },
+    Frame { link: LinkId, message: Vec<u8> },
+    Detach { link: LinkId },
+    Finish { key: Key },
+}
+
+/// The way in for lines.
+#[derive(Clone)]
+pub struct Handle {
+    mailbox: mpsc::Sender<Message>,
+    next_link: Arc<AtomicU64>,
+}
+
+/// The way in for one line, which closes when this goes.
+pub struct LinkHandle {
+    link: LinkId,
+    mailbox: mpsc::Sender<Message>,
+}
+
+impl Handle {
+    /// Opens a line; the answers to it come out of the receiver.
+    pub async fn attach(&self) -> (LinkHandle, mpsc::Receiver<Down>) {
+        let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        let (replies, receiver) = mpsc::channel(REPLIES);
+        // A task that ended drops `replies`, which the line sees.
+        let _ = self.mailbox.send(Message::Attach { link, replies }).await;
+        (LinkHandle { link, mailbox: self.mailbox.clone() }, receiver)
+    }
+}
+
+impl LinkHandle {
+    /// Hands in a message; waits while too many wait.
+    pub async fn send(&self, message: Vec<u8>) {
+        let _ = self.mailbox.send(Message::Frame { link: self.link, message }).await;
+    }
+
+    /// Says that a restart of a local source ended with nothing left to send.
+    pub async fn finish(&self, key: Key) {
+        let _ = self.mailbox.send(Message::Finish { key }).await;
+    }
+
+    /// Closes the line.
+    pub async fn close(self) {
+        let _ = self.mailbox.send(Message::Detach { link: self.link }).await;
+    }
+}
+
+/// Moves the bytes.
+pub struct Task {
+    intake: Intake,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    mailbox: mpsc::Receiver<Message>,
+    links: BTreeMap<LinkId, mpsc::Sender<Down>>,
+    completions: (mpsc::Sender<Completion>, mpsc::Receiver<Completion>),
+    under_way: Option<UnderWay>,
+    spare: Batch,
+    /// Descriptions up to this revision are durable.
+    described: u64,
+    retry_at: Option<Instant>,
+    failures: u32,
+    committed: watch::Sender<u64>,
+    room: Arc<Notify>,
+    #[cfg(feature = "plant")]
+    plant: Option<crate::plant::Plant>,
+}
+
+/// The commit that was submitted.
+struct UnderWay {
+    marks: Vec<Mark>,
+    readings: u64,
+    bytes: u64,
+}
+
+/// How it ended.
+struct Completion {
+    result: Result<Range<u64>, CommitError>,
+    batch: Batch,
+}
+
+impl Task {
+    /// A task, the way in, and the offset up to which the queue is committed. `room` says that the queue
+    /// got smaller.
+    pub fn new(
+        intake: Intake,
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+        room: Arc<Notify>,
+    ) -> (Self, Handle, watch::Receiver<u64>) {
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let (committed, committed_seen) = watch::channel(queue.reader().end_offset());
+        let described = queue.state().lock().descriptions.revision();
+        let task = Self {
+            intake,
+            queue,
+            counters,
+            mailbox,
+            links: BTreeMap::new(),
+            completions: mpsc::channel(1),
+            under_way: None,
+            spare: Batch::new(),
+            described,
+            retry_at: None,
+            failures: 0,
+            committed,
+            room,
+            #[cfg(feature = "plant")]
+            plant: None,
+        };
+        (task, Handle { mailbox: sender, next_link: Arc::default() }, committed_seen)
+    }
+
+    /// Plants a fault; see [`crate::plant`].
+    #[cfg(feature = "plant")]
+    pub fn with_plant(mut self, plant: Option<crate::plant::Plant>) -> Self {
+        self.plant = plant;
+        self
+    }
+
+    /// Runs until every handle is gone and all of it is committed.
+    pub async fn run(mut self) {
+        let mut open = true;
+        while open || self.under_way.is_some() || self.intake.has_staged() {
+            self.submit().await;
+            self.deliver();
+            let room = Arc::clone(&self.room);
+            let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+            tokio::select! {
+                biased;
+                Some(completion) = self.completions.1.recv() => self.complete(completion),
+                message = self.mailbox.recv(), if open => match message {
+                    Some(message) => self.take(message),
+                    None => open = false,
+                },
+                () = room.notified() => {}
+                () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => self.retry_at = None,
+            }
+            self.look_at_room();
+        }
+        self.deliver();
+    }
+
+    fn take(&mut self, first: Message) {
+        self.handle(first);
+        for _ in 1..TAKEN_AT_ONCE {
+            let Ok(message) = self.mailbox.try_recv() else { break };
+            self.handle(message);
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Attach { link, replies } => {
+                self.links.insert(link, replies);
+                self.intake.attach(link);
+            }
+            Message::Frame { link, message } => self.intake.receive(link, &message),
+            Message::Detach { link } => {
+                self.links.remove(&link);
+                self.intake.detach(link);
+            }
+            Message::Finish { key } => self.intake.finish(key),
+        }
+    }
+
+    fn look_at_room(&mut self) {
+        let under_way = self.under_way.as_ref().map_or(0, |under_way| under_way.bytes);
+        // A sixteenth stays for claims, which must get in when readings no longer do.
+        let reserve = self.queue.cap() / 16;
+        self.intake.set_room(self.queue.room().saturating_sub(under_way + reserve));
+    }
+
+    /// Submits what is staged, if nothing is under way.
+    async fn submit(&mut self) {
+        if self.under_way.is_some() || self.retry_at.is_some() || !self.intake.has_staged() {
+            return;
+        }
+        if !self.save_descriptions().await {
+            return;
+        }
+        let Some(staged) = self.intake.take_stage(core::mem::take(&mut self.spare)) else { return };
+        #[cfg(feature = "plant")]
+        crate::plant::acknowledge_before_sync(self.plant, &mut self.intake, &staged.marks);
+        let bytes = staged.batch.byte_len() as u64;
+        self.under_way = Some(UnderWay { marks: staged.marks, readings: staged.readings, bytes });
+        let completions = self.completions.0.clone();
+        self.queue.submit(staged.batch, move |result, batch| {
+            // One is under way at a time, so there is always a place.
+            let _ = completions.try_send(Completion { result, batch });
+        });
+    }
+
+    /// A reading in the queue without its description could never be told what it measures, should the
+    /// device not come back: the description is durable first.
+    async fn save_descriptions(&mut self) -> bool {
+        let revision = self.queue.state().lock().descriptions.revision();
+        if revision == self.described {
+            return true;
+        }
+        let queue = Arc::clone(&self.queue);
+        match tokio::task::spawn_blocking(move || queue.save()).await {
+            Ok(Ok(())) => {
+                self.described = revision;
+                true
+            }
+            Ok(Err(error)) => {
+                self.fail(&error.to_string());
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let Some(under_way) = self.under_way.take() else { return };
+        self.spare = completion.batch;
+        match completion.result {
+            Ok(offsets) => {
+                self.failures = 0;
+                self.intake.committed(&under_way.marks, under_way.readings, &offsets);
+                self.committed.send_replace(offsets.end);
+            }
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Acknowledges nothing, and tries again with what devices send again after a pause.
+    fn fail(&mut self, error: &str) {
+        self.counters.warn(Event::CommitsFailed, || error.to_owned());
+        self.intake.failed();
+        let pause = RETRY[0].saturating_mul(1 << self.failures.min(16)).min(RETRY[1]);
+        self.failures += 1;
+        self.retry_at = Some(Instant::now() + pause);
+    }
+
+    fn deliver(&mut self) {
+        for (link, down) in self.intake.take_replies() {
+            let Some(replies) = self.links.get(&link) else { continue };
+            if let Err(mpsc::error::TrySendError::Full(_)) = replies.try_send(down) {
+                self.counters.add(Event::RepliesDropped, 1);
+            }
+        }
+    }
+}

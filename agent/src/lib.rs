@@ -1,0 +1,31 @@
+//! The Weir agent: reads devices, keeps what they say on disk, ships it to the gateway.
+//!
+//! ```text
+//! serial lines ─┐ frames            ┌─ commit ─ queue (disk) ─ spool ─┐ batches
+//! this machine ─┴─ intake (rules) ──┘                                 └─ session ══ MQTT ══ gateway
+//!      ◂────────── ack, credit ──────┘        ◂─ keeper removes ──────────── PUBACK ◂────────────╯
+//! ```
+//!
+//! Guarantees: a device is acknowledged after its readings are on disk; the queue loses only what the gateway
+//! has acknowledged; memory, disk and connections are bounded; whatever a line or the gateway sends, the
+//! process lives. Read in this order: [`run`] wires everything, [`intake`] holds the rules towards devices,
+//! [`queue`] the disk, [`uplink`] the rules towards the gateway; [`serial`] and [`system`] are the sources.
+//!
+//! Clock, randomness and filesystem are parameters ([`Environment`]), so that every rule can be tested under
+//! faults.
+
+pub mod cli;
+pub mod config;
+pub mod counters;
+pub mod environment;
+pub mod intake;
+#[cfg(feature = "plant")]
+pub mod plant;
+pub mod queue;
+mod run;
+pub mod serial;
+pub mod system;
+pub mod uplink;
+
+pub use environment::Environment;
+pub use run::{RunError, Shutdown, run};

@@ -1,0 +1,53 @@
+//! Keeps the queue small: checkpoints the state and removes what the gateway has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::Queue;
+use crate::counters::{Counters, Event};
+
+/// The least time between two removals while the queue is half full and every segment counts.
+const HURRY: Duration = Duration::from_millis(250);
+
+/// Checkpoints every `checkpoint`, sooner when room is short, and once more when `stop` is dropped.
+/// `shipped` says that the gateway took something; `room` is told when segments went.
+pub async fn keep(
+    queue: Arc<Queue>,
+    checkpoint: Duration,
+    shipped: Arc<Notify>,
+    room: Arc<Notify>,
+    counters: Arc<Counters>,
+    mut stop: watch::Receiver<()>,
+) {
+    let mut last = None;
+    loop {
+        let short = queue.room() < queue.cap() / 2;
+        let stopped = tokio::select! {
+            _ = stop.changed() => true,
+            () = tokio::time::sleep(checkpoint) => false,
+            () = shipped.notified(), if short => {
+                tokio::time::sleep(HURRY).await;
+                false
+            }
+        };
+        let now = {
+            let state = queue.state();
+            let state = state.lock();
+            (state.covered, state.shipped.iter().next().map(|range| range.end), state.descriptions.revision())
+        };
+        if last != Some(now) {
+            let working = Arc::clone(&queue);
+            match tokio::task::spawn_blocking(move || working.trim()).await {
+                Ok(Ok(())) => last = Some(now),
+                Ok(Err(error)) => counters.warn(Event::TrimFailed, || error.to_string()),
+                Err(_) => {}
+            }
+            room.notify_one();
+        }
+        if stopped {
+            return;
+        }
+    }
+}

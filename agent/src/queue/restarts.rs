@@ -1,0 +1,83 @@
+//! How far this agent has accepted each restart of each device.
+//!
+//! The table is an optimisation that spares the line and the uplink repeats; correctness rests on the
+//! gateway. So it is bounded: past [`MAX_RESTARTS`] the restart that was silent for longest is forgotten, and
+//! if its device comes back the gateway drops what it had already.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_protocol::batch::{LossKind, Section};
+use weir_protocol::{DeviceId, Restart, Sequence};
+
+/// The most restarts that are remembered.
+pub const MAX_RESTARTS: usize = 4096;
+
+/// One restart of one device.
+pub type Key = (DeviceId, Restart);
+
+/// What this incarnation of the queue knows of a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The first sequence that was accepted here; below it is someone else's history.
+    pub from: Sequence,
+    /// Every sequence from `from` to below this is durable here, or was until the gateway had it.
+    pub accepted: Sequence,
+    /// The restart is over, and its end was said or is exactly `accepted`.
+    pub ended: bool,
+    used: u64,
+}
+
+/// The restarts that are remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarts {
+    known: BTreeMap<Key, Progress>,
+    uses: u64,
+}
+
+impl Restarts {
+    /// What is known of a restart.
+    pub fn get(&self, key: &Key) -> Option<&Progress> {
+        self.known.get(key)
+    }
+
+    /// Notes that everything below `accepted` is durable; `from` counts only for a restart that is new.
+    pub fn accept(&mut self, key: Key, from: Sequence, accepted: Sequence, ended: bool) {
+        self.uses += 1;
+        if self.known.len() >= MAX_RESTARTS && !self.known.contains_key(&key) {
+            let silent = self.known.iter().min_by_key(|(_, progress)| progress.used).map(|(key, _)| *key);
+            silent.map(|silent| self.known.remove(&silent));
+        }
+        let progress = self.known.entry(key).or_insert(Progress { from, accepted, ended, used: 0 });
+        progress.accepted = progress.accepted.max(accepted);
+        progress.ended = ended;
+        progress.used = self.uses;
+    }
+
+    /// Notes what a record of the queue says, as recovery reads them.
+    pub fn replay(&mut self, section: &Section<'_>) {
+        match section {
+            Section::Readings(run) => {
+                if let Some(end) = run.end() {
+                    self.accept((run.device, run.restart), run.first, end, false);
+                }
+            }
+            Section::Claim(claim) => {
+                let from = if claim.kind == LossKind::UnknownHistory { claim.end } else { claim.start };
+                self.accept((claim.device, claim.restart), from, claim.end, false);
+            }
+            Section::End(end) => self.accept((end.device, end.restart), end.from, end.from, true),
+        }
+    }
+
+    /// The restarts of one device.
+    pub fn of(&self, device: DeviceId) -> impl Iterator<Item = (Restart, &Progress)> {
+        let all = (device, Restart(0))..=(device, Restart(u64::MAX));
+        self.known.range(all).map(|((_, restart), progress)| (*restart, progress))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Progress)> {
+        self.known.iter()
+    }
+}

@@ -1,0 +1,62 @@
+//! What is in flight on one connection, paired with packet ids.
+//!
+//! The event loop says which packet id a publish got when it sends it, in the order they were handed in.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::spool::Outgoing;
+
+/// One publish that is not acknowledged yet.
+#[derive(Debug)]
+pub(super) enum Flight {
+    /// Readings and claims; the payload is not kept, the spool has them.
+    Batch(Outgoing),
+    /// A description or the status.
+    Note(&'static str),
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    /// Handed in, without a packet id yet.
+    waiting: VecDeque<Flight>,
+    sent: BTreeMap<u16, Flight>,
+    batches: usize,
+}
+
+impl Flights {
+    /// A publish was handed in.
+    pub(super) fn hand_in(&mut self, flight: Flight) {
+        self.batches += usize::from(matches!(flight, Flight::Batch(_)));
+        self.waiting.push_back(flight);
+    }
+
+    /// The one handed in longest ago went out.
+    pub(super) fn sent(&mut self, packet: u16) {
+        if let Some(flight) = self.waiting.pop_front() {
+            self.sent.insert(packet, flight);
+        }
+    }
+
+    /// A packet id was acknowledged; `None` if nothing was in flight under it.
+    pub(super) fn acked(&mut self, packet: u16) -> Option<Flight> {
+        let flight = self.sent.remove(&packet)?;
+        self.batches -= usize::from(matches!(flight, Flight::Batch(_)));
+        Some(flight)
+    }
+
+    /// How many publishes are in flight.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len()
+    }
+
+    /// How many of them are batches.
+    pub(super) fn batches(&self) -> usize {
+        self.batches
+    }
+
+    /// Whether nothing is in flight.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,141 @@
+//! Uplink: ships the queue to the gateway, and removes from it only what the gateway acknowledged.
+//!
+//! Guarantees:
+//! - The queue is the truth. When a connection ends, for whatever reason, what was in flight is forgotten and
+//!   batches are formed again from the queue.
+//! - After a refusal everything later on that connection counts as refused, so order holds.
+//! - A connection on which nothing was acknowledged for `ack_timeout` although something is in flight is
+//!   dropped: a dead TCP link looks alive for hours.
+//! - Never more publishes in flight than the gateway's Receive Maximum; two of them are kept for descriptions
+//!   and status, which must never wait behind readings that wait for them.
+
+mod backoff;
+pub mod connection;
+mod flight;
+mod session;
+pub mod spool;
+pub mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use tokio::sync::{Notify, watch};
+use weir_protocol::mqtt::{Purpose, Topic};
+use weir_protocol::time::WallClock;
+use weir_protocol::{AgentId, Tenant};
+
+use crate::counters::{Counters, Event};
+use crate::queue::Queue;
+use backoff::Backoff;
+use connection::{Connection, Options};
+use session::{Outcome, Session};
+use spool::Spool;
+use status::Status;
+
+/// How to ship.
+#[derive(Clone, Debug)]
+pub struct UplinkOptions {
+    /// The agent.
+    pub agent: AgentId,
+    /// Where to, and as whom; the will is filled in here.
+    pub connection: Options,
+    /// A batch is sent at this many bytes.
+    pub batch_bytes: usize,
+    /// A batch is sent this long after its first record, however small it is.
+    pub batch_interval: Duration,
+    /// Whether batches are compressed.
+    pub compress: bool,
+    /// Nothing acknowledged for this long: the connection is dead.
+    pub ack_timeout: Duration,
+    /// Time between two status messages.
+    pub status_interval: Duration,
+    /// The shortest and the longest wait between connections.
+    pub backoff: (Duration, Duration),
+}
+
+/// How the rest of the agent tells the uplink to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Go on.
+    No,
+    /// Nothing new will come: ship what is there, then stop.
+    Empty,
+}
+
+/// Everything the uplink works with.
+pub struct Uplink {
+    /// How to ship.
+    pub options: UplinkOptions,
+    /// What to ship.
+    pub queue: Arc<Queue>,
+    /// The offset up to which the queue is committed.
+    pub committed: watch::Receiver<u64>,
+    /// Told when the gateway took something.
+    pub shipped: Arc<Notify>,
+    /// When to stop.
+    pub drain: watch::Receiver<Drain>,
+    /// For the status.
+    pub clock: Arc<dyn WallClock>,
+    /// For jitter.
+    pub random: StdRng,
+    /// What happened.
+    pub counters: Arc<Counters>,
+}
+
+/// The topics of one agent.
+struct Topics {
+    batch: String,
+    describe: String,
+    status: String,
+    command: String,
+}
+
+impl Topics {
+    fn of(agent: AgentId) -> Self {
+        let topic = |purpose| Topic { tenant: Tenant::DEFAULT, agent, purpose }.to_string();
+        Self {
+            batch: topic(Purpose::Batch),
+            describe: topic(Purpose::Describe),
+            status: topic(Purpose::Status),
+            command: topic(Purpose::Command),
+        }
+    }
+}
+
+impl Uplink {
+    /// Ships until told to stop, and then until the queue is empty. Dropping it in between loses nothing.
+    pub async fn run(mut self) {
+        let topics = Topics::of(self.options.agent);
+        self.options.connection.will = (topics.status.clone(), Status::gone(self.options.agent));
+        let mut backoff = Backoff::new(self.options.backoff.0, self.options.backoff.1, self.random.clone());
+        let spool_options = (self.options.batch_bytes, self.options.compress);
+        let mut spool = Spool::new(self.queue.reader(), self.queue.state(), spool_options.0, spool_options.1);
+        loop {
+            let connection = Connection::open(&self.options.connection);
+            spool.rewind();
+            let outcome = Session::new(&mut self, &topics, &mut spool, &mut backoff, connection).run().await;
+            let wait = match outcome {
+                Outcome::Drained => return,
+                // The next connection sends something smaller, so this ends by itself.
+                Outcome::Again => Duration::ZERO,
+                Outcome::Lost(reason) => {
+                    self.counters.warn(Event::ConnectionsLost, || {
+                        format!("{}:{}: {reason}", self.options.connection.host, self.options.connection.port)
+                    });
+                    backoff.next()
+                }
+            };
+            if *self.drain.borrow() == Drain::Empty && self.is_empty() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Whether the gateway has everything.
+    fn is_empty(&self) -> bool {
+        let reader = self.queue.reader();
+        self.queue.state().lock().first_unshipped(reader.start_offset()) >= reader.end_offset()
+    }
+}

@@ -1,0 +1,279 @@
+//! One connection, from CONNACK to its end.
+//!
+//! Order on it: subscribe to commands, status, every description that is known, then batches; a description
+//! that becomes known goes before the next batch.
+
+use std::collections::VecDeque;
+
+use tokio::time::{Instant, sleep_until};
+use weir_protocol::batch::command::{self, AgentCommand};
+
+use super::connection::{Connection, Event as Mqtt, NotTaken};
+use super::flight::{Flight, Flights};
+use super::spool::Spool;
+use super::status::Status;
+use super::{Backoff, Drain, Topics, Uplink};
+use crate::counters::Event;
+
+/// Publishes kept for descriptions and status.
+const KEPT: usize = 2;
+/// Descriptions that wait to be sent, beside those of the queue's state.
+const MAX_ASKED: usize = 64;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Everything was shipped, and nothing more will come.
+    Drained,
+    /// Connect again at once.
+    Again,
+    /// Connect again after a pause.
+    Lost(String),
+}
+
+pub(super) struct Session<'a> {
+    uplink: &'a mut Uplink,
+    topics: &'a Topics,
+    spool: &'a mut Spool,
+    backoff: &'a mut Backoff,
+    connection: Connection,
+    flights: Flights,
+    receive_max: usize,
+    /// Descriptions to send, and up to which revision they were collected.
+    descriptions: VecDeque<Vec<u8>>,
+    described: Option<u64>,
+    /// When something was last acknowledged, or first put in flight.
+    progress_at: Instant,
+    /// When the batch that is being formed must go.
+    due_at: Option<Instant>,
+    status_at: Instant,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        uplink: &'a mut Uplink,
+        topics: &'a Topics,
+        spool: &'a mut Spool,
+        backoff: &'a mut Backoff,
+        connection: Connection,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            uplink,
+            topics,
+            spool,
+            backoff,
+            connection,
+            flights: Flights::default(),
+            receive_max: 0,
+            descriptions: VecDeque::new(),
+            described: None,
+            progress_at: now,
+            due_at: None,
+            status_at: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Outcome {
+        match self.connection.events.recv().await {
+            Some(Mqtt::Connected { receive_max }) => {
+                self.receive_max = usize::from(receive_max.min(self.uplink.options.connection.window)).max(1);
+            }
+            Some(Mqtt::Closed(reason)) => return Outcome::Lost(reason),
+            other => return Outcome::Lost(format!("got {other:?}, expected CONNACK")),
+        }
+        self.uplink.counters.add(Event::Connections, 1);
+        tracing::info!(receive_max = self.receive_max, "connected");
+        if self.connection.subscribe(&self.topics.command).is_err() {
+            return Outcome::Lost("the event loop takes nothing".to_owned());
+        }
+        loop {
+            let filled = self.send();
+            match filled {
+                Ok(()) => {}
+                Err(reason) => return Outcome::Lost(reason),
+            }
+            let draining = *self.uplink.drain.borrow() == Drain::Empty;
+            if draining && self.flights.batches() == 0 && !self.spool.is_forming() && self.uplink.is_empty() {
+                return self.finish().await;
+            }
+            let dead_at = self.progress_at + self.uplink.options.ack_timeout;
+            let waiting = !self.flights.is_empty();
+            let due_at = self.due_at;
+            tokio::select! {
+                event = self.connection.events.recv() => {
+                    if let Some(outcome) = self.on(event) {
+                        return outcome;
+                    }
+                }
+                _ = self.uplink.committed.changed() => {}
+                _ = self.uplink.drain.changed() => {}
+                () = sleep_until(due_at.unwrap_or(dead_at)), if due_at.is_some() => {}
+                () = sleep_until(dead_at), if waiting => {
+                    let waited = self.uplink.options.ack_timeout.as_secs();
+                    return Outcome::Lost(format!("nothing acknowledged for {waited} s"));
+                }
+                () = sleep_until(self.status_at) => {}
+            }
+        }
+    }
+
+    /// Puts in flight what may be.
+    fn send(&mut self) -> Result<(), String> {
+        let not_taken = |NotTaken| "the event loop takes nothing".to_owned();
+        if self.flights.len() < self.receive_max && self.status_at <= Instant::now() {
+            self.send_status().map_err(not_taken)?;
+        }
+        self.collect_descriptions();
+        while self.flights.len() < self.receive_max {
+            let Some(payload) = self.descriptions.pop_front() else { break };
+            self.put_in_flight(Flight::Note("describe"));
+            self.connection.publish(&self.topics.describe, false, payload).map_err(not_taken)?;
+        }
+        if !self.descriptions.is_empty() {
+            return Ok(());
+        }
+        let window = if self.spool.is_searching() { 1 } else { self.receive_max.saturating_sub(KEPT).max(1) };
+        while self.flights.batches() < window && self.flights.len() < self.receive_max {
+            let full = self.spool.fill().map_err(|error| format!("the queue cannot be read: {error}"))?;
+            let damaged = self.spool.take_damaged();
+            if damaged > 0 {
+                self.uplink.counters.add(Event::QueueDamaged, damaged);
+                tracing::error!(records = damaged, "damage in the queue: these readings are lost, unaccounted");
+            }
+            if !self.spool.is_forming() {
+                self.due_at = None;
+                break;
+            }
+            let interval = self.uplink.options.batch_interval;
+            let due_at = *self.due_at.get_or_insert_with(|| Instant::now() + interval);
+            let draining = *self.uplink.drain.borrow() == Drain::Empty;
+            if !full && !draining && due_at > Instant::now() {
+                break;
+            }
+            self.due_at = None;
+            let Some(mut batch) = self.spool.take() else { break };
+            let payload = core::mem::take(&mut batch.payload);
+            self.put_in_flight(Flight::Batch(batch));
+            self.connection.publish(&self.topics.batch, false, payload).map_err(not_taken)?;
+        }
+        if self.flights.batches() >= window {
+            // An acknowledgement comes first; the time is up again at once then.
+            self.due_at = None;
+        }
+        Ok(())
+    }
+
+    fn put_in_flight(&mut self, flight: Flight) {
+        if self.flights.is_empty() {
+            self.progress_at = Instant::now();
+        }
+        self.flights.hand_in(flight);
+    }
+
+    fn send_status(&mut self) -> Result<(), NotTaken> {
+        self.status_at = Instant::now() + self.uplink.options.status_interval;
+        let now = self.uplink.clock.now().as_millis();
+        let status = Status::running(self.uplink.options.agent, &self.uplink.queue, &self.uplink.counters, now);
+        self.put_in_flight(Flight::Note("status"));
+        self.connection.publish(&self.topics.status, true, status.into_bytes())
+    }
+
+    /// All descriptions on a new connection, then those that are new.
+    fn collect_descriptions(&mut self) {
+        let state = self.uplink.queue.state();
+        let state = state.lock();
+        let revision = state.descriptions.revision();
+        if self.described != Some(revision) {
+            let seen = self.described.unwrap_or(0).min(revision);
+            let new = if self.described.is_none() { usize::MAX } else { (revision - seen) as usize };
+            let known = state.descriptions.payloads().count();
+            let payloads = state.descriptions.payloads().skip(known.saturating_sub(new));
+            self.descriptions.extend(payloads.map(<[u8]>::to_vec));
+            self.described = Some(revision);
+        }
+    }
+
+    /// Takes an event; an outcome ends the connection.
+    fn on(&mut self, event: Option<Mqtt>) -> Option<Outcome> {
+        match event {
+            None => Some(Outcome::Lost("the event loop ended".to_owned())),
+            Some(Mqtt::Closed(reason)) => Some(Outcome::Lost(reason)),
+            Some(Mqtt::Connected { .. }) => Some(Outcome::Lost("a second CONNACK".to_owned())),
+            Some(Mqtt::Sent(packet)) => {
+                self.flights.sent(packet);
+                None
+            }
+            Some(Mqtt::Command(payload)) => {
+                self.command(&payload);
+                None
+            }
+            Some(Mqtt::Acked { packet, reason }) => self.acked(packet, reason),
+        }
+    }
+
+    fn acked(&mut self, packet: u16, reason: u8) -> Option<Outcome> {
+        self.progress_at = Instant::now();
+        let counters = &self.uplink.counters;
+        let batch = match self.flights.acked(packet) {
+            None => return Some(Outcome::Lost(format!("PUBACK for {packet}, which is not in flight"))),
+            Some(Flight::Note(what)) => {
+                if reason >= 0x80 {
+                    tracing::warn!(what, reason = format_args!("0x{reason:02x}"), "refused by the gateway");
+                }
+                return None;
+            }
+            Some(Flight::Batch(batch)) => batch,
+        };
+        match reason {
+            0x99 => counters.warn(Event::BatchesDeadLettered, || "the gateway dead-lettered a batch".to_owned()),
+            0..0x80 => counters.add(Event::BatchesShipped, 1),
+            0x83 => {
+                counters.warn(Event::BatchesUnreadable, || format!("{} readings or claims", batch.units));
+                let Some((offset, unit)) = self.spool.unreadable(&batch.parts) else {
+                    let alone = batch.units == 1;
+                    return Some(if alone { refused(reason) } else { Outcome::Again });
+                };
+                counters.warn(Event::ReadingsRejected, || format!("reading {unit} of record {offset}"));
+                return Some(Outcome::Again);
+            }
+            _ => {
+                counters.warn(Event::BatchesRefused, || format!("reason 0x{reason:02x}"));
+                return Some(refused(reason));
+            }
+        }
+        counters.add(Event::UnitsShipped, u64::from(batch.units));
+        self.backoff.reset();
+        self.spool.shipped(&batch.parts);
+        self.uplink.shipped.notify_one();
+        None
+    }
+
+    fn command(&mut self, payload: &[u8]) {
+        let counters = &self.uplink.counters;
+        match command::decode(payload) {
+            Err(error) => counters.warn(Event::BadCommands, || error.to_string()),
+            Ok(AgentCommand::Describe { device, schema }) => {
+                let state = self.uplink.queue.state();
+                let description = state.lock().descriptions.get(device, schema).map(<[u8]>::to_vec);
+                match description {
+                    Some(payload) if self.descriptions.len() < MAX_ASKED => self.descriptions.push_back(payload),
+                    Some(_) => counters.add(Event::BadCommands, 1),
+                    None => counters.warn(Event::BadCommands, || format!("nobody described {schema} of {device}")),
+                }
+            }
+        }
+    }
+
+    async fn finish(self) -> Outcome {
+        let stopped = Status::stopped(self.uplink.options.agent);
+        if self.connection.publish(&self.topics.status, true, stopped.into_bytes()).is_ok() {
+            self.connection.disconnect().await;
+        }
+        Outcome::Drained
+    }
+}
+
+fn refused(reason: u8) -> Outcome {
+    Outcome::Lost(format!("the gateway refused a batch with reason 0x{reason:02x}"))
+}
