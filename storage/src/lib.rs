@@ -15,6 +15,26 @@
 //!                             open: Recovery (recovery)   Scan (scan) -> Reader, Chunk, Record
 //! ```
 //!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{path::Path, sync::Arc};
+//! use weir_storage::{Batch, FaultyFs, Log, LogOptions};
+//!
+//! let disk = FaultyFs::new(1); // or RealFs
+//! let (mut log, recovery) = Log::open(Arc::new(disk.clone()), Path::new("/log"), LogOptions::default())?;
+//! assert_eq!(recovery.damage_count, 0);
+//! let mut batch = Batch::new();
+//! batch.push(1_763_726_400_000, Some(b"pump-7"), Some(b"21.5"), &[])?;
+//! assert_eq!(log.commit(&mut batch)?, 0..1); // durable from here on
+//!
+//! let (log, _) = Log::open(Arc::new(disk.power_cut()), Path::new("/log"), LogOptions::default())?;
+//! let chunk = log.reader().read(0, 64 * 1024)?;
+//! let record = chunk.records().next().ok_or("empty")??;
+//! assert_eq!((record.offset, record.value), (0, Some(&b"21.5"[..])));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Files are segments of Kafka record-batch v2 frames ([`frame`]). Filesystem, and with it every
 //! fault, is a parameter ([`fs::Fs`]); timestamps are values; nothing here reads a wall clock.
 

@@ -73,7 +73,7 @@ pub struct Log {
 
 /// What readers see of a log.
 pub(crate) struct Shared {
-    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
+    segments: RwLock<Vec<Arc<Segment>>>,
     pub(crate) dir: PathBuf,
     exposed: AtomicU64,
     allocated: AtomicU64,
@@ -95,16 +95,9 @@ impl Log {
         durable::create_dir_all(&*fs, dir)?;
         let lock = lock(&*fs, dir)?;
         let (segments, recovery) = recovery::recover(&*fs, dir, options.index_interval_bytes)?;
-        let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
-        let active = segments.last().cloned();
-        let next_offset = active.as_ref().map_or(0, |last| last.with_extent(|extent| extent.next_offset));
-        let shared = Arc::new(Shared {
-            segments: RwLock::new(segments),
-            dir: dir.to_owned(),
-            exposed: AtomicU64::new(next_offset),
-            allocated: AtomicU64::new(0),
-        });
-        shared.count_allocated();
+        let shared = Arc::new(Shared::new(dir, segments));
+        let active = shared.with_segments(|segments| segments.last().cloned());
+        let next_offset = shared.exposed();
         let group = Vec::new();
         let dir = dir.to_owned();
         Ok((Log { fs, dir, options, shared, active, next_offset, group, _lock: lock }, recovery))
@@ -299,6 +292,19 @@ impl Exposer {
 }
 
 impl Shared {
+    /// All that is in the segments is exposed.
+    pub(crate) fn new(dir: &Path, segments: Vec<Segment>) -> Shared {
+        let next_offset = segments.last().map_or(0, |last| last.with_extent(|extent| extent.next_offset));
+        let shared = Shared {
+            segments: RwLock::new(segments.into_iter().map(Arc::new).collect()),
+            dir: dir.to_owned(),
+            exposed: AtomicU64::new(next_offset),
+            allocated: AtomicU64::new(0),
+        };
+        shared.count_allocated();
+        shared
+    }
+
     pub(crate) fn exposed(&self) -> u64 {
         self.exposed.load(Ordering::Acquire)
     }

@@ -6,11 +6,13 @@
 
 use crate::error::{IoError, ReadError};
 use crate::frame::{FrameError, Header};
-use crate::log::Shared;
+use crate::fs::Fs;
+use crate::log::{LogOptions, Shared};
 use crate::record::{MalformedRecord, Record, Records};
-use crate::recovery::Damage;
+use crate::recovery::{self, Damage, Recovery};
 use crate::scan::{DamageAt, Found, FrameAt, Scan};
 use crate::segment::{self, Segment};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Reads a log; cheap to clone, and to share between threads.
@@ -36,6 +38,16 @@ pub struct Chunk {
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Reader {
         Reader { shared }
+    }
+
+    /// Opens a log for reading only, as it is at this moment: takes no lock, changes no file, and does not
+    /// follow a writer that runs in another process.
+    ///
+    /// # Errors
+    /// [`IoError`] when the directory or a segment cannot be read.
+    pub fn open(fs: &dyn Fs, dir: &Path) -> Result<(Reader, Recovery), IoError> {
+        let (segments, recovery) = recovery::look(fs, dir, LogOptions::default().index_interval_bytes)?;
+        Ok((Reader::new(Arc::new(Shared::new(dir, segments))), recovery))
     }
 
     /// The first offset in the log.

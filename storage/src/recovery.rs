@@ -11,6 +11,7 @@ use crate::fs::{File, Fs, Mode};
 use crate::scan::{Bounds, DamageAt, Found, Leftover, Scan};
 use crate::segment::{self, Extent, Segment};
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
@@ -101,7 +102,7 @@ impl Recovery {
     }
 }
 
-/// Opens every segment in `dir`, in order. The directory is locked by the caller.
+/// Opens every segment in `dir`, in order, to go on writing. The directory is locked by the caller.
 pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Result<(Vec<Segment>, Recovery), IoError> {
     let bases = list_bases(fs, dir)?;
     let mut recovery = Recovery { segments: bases.len() as u64, ..Recovery::default() };
@@ -113,9 +114,7 @@ pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Res
         if end_offset.is_none() {
             settle(&*file).map_err(IoError::on("sync", &path))?;
         }
-        let mut extent = Extent::empty(base_offset, index_interval_bytes);
-        let cut =
-            survey(&*file, base_offset, end_offset, &mut extent, &mut recovery).map_err(IoError::on("read", &path))?;
+        let (mut extent, cut) = survey(&*file, &path, (base_offset, end_offset), index_interval_bytes, &mut recovery)?;
         if cut {
             file.set_len(extent.bytes).map_err(IoError::on("truncate", &path))?;
         }
@@ -126,6 +125,26 @@ pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Res
         segments.push(Segment::new(base_offset, file, extent));
     }
     durable::sync_dir(fs, dir)?;
+    Ok((segments, recovery))
+}
+
+/// Opens every segment in `dir` for reading only and changes nothing; the writer may be running.
+pub(crate) fn look(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Result<(Vec<Segment>, Recovery), IoError> {
+    let bases = list_bases(fs, dir)?;
+    let mut recovery = Recovery::default();
+    let mut segments = Vec::with_capacity(bases.len());
+    for (at, &base_offset) in bases.iter().enumerate() {
+        let end_offset = bases.get(at + 1).copied();
+        let path = segment::path(dir, base_offset);
+        let file = match fs.open(&path, Mode::Read) {
+            // Removed from the front since the listing.
+            Err(error) if error.kind() == ErrorKind::NotFound && segments.is_empty() => continue,
+            opened => opened.map_err(IoError::on("open", &path))?,
+        };
+        let (extent, _) = survey(&*file, &path, (base_offset, end_offset), index_interval_bytes, &mut recovery)?;
+        segments.push(Segment::new(base_offset, file, extent));
+    }
+    recovery.segments = segments.len() as u64;
     Ok((segments, recovery))
 }
 
@@ -144,19 +163,20 @@ fn settle(file: &dyn File) -> std::io::Result<()> {
     file.forget_cache()
 }
 
-/// Walks one segment into `extent` and `recovery`; whether its end is to be cut off at `extent.bytes`.
+/// Walks one segment: what of it is good, and whether there is more behind that, which is to be cut off.
 fn survey(
     file: &dyn File,
-    base_offset: u64,
-    end_offset: Option<u64>,
-    extent: &mut Extent,
+    path: &Path,
+    (base_offset, end_offset): (u64, Option<u64>),
+    index_interval_bytes: u64,
     recovery: &mut Recovery,
-) -> std::io::Result<bool> {
+) -> Result<(Extent, bool), IoError> {
     let name = segment::name(base_offset);
-    let bounds = Bounds { position: 0, offset: base_offset, end_position: file.size()?, end_offset };
-    let mut scan = Scan::new(file, bounds);
+    let end_position = file.size().map_err(IoError::on("measure", path))?;
+    let mut scan = Scan::new(file, Bounds { position: 0, offset: base_offset, end_position, end_offset });
+    let mut extent = Extent::empty(base_offset, index_interval_bytes);
     let mut cut = false;
-    while let Some(found) = scan.next()? {
+    while let Some(found) = scan.next().map_err(IoError::on("read", path))? {
         match found {
             Found::Frame(frame) => {
                 recovery.records += u64::from(frame.header.record_count);
@@ -173,5 +193,6 @@ fn survey(
         }
     }
     (extent.bytes, extent.next_offset) = scan.place();
-    Ok(cut)
+    extent.allocated = file.allocated().map_err(IoError::on("measure", path))?;
+    Ok((extent, cut))
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{batch, dir, open, read_all, values};
 use std::sync::Arc;
 use weir_storage::fs::Fault;
-use weir_storage::{Batch, CommitError, FaultyFs, Fs, Log, LogOptions, OpenError, ReadError, RealFs};
+use weir_storage::{Batch, CommitError, FaultyFs, Fs, Log, LogOptions, OpenError, ReadError, Reader, RealFs};
 
 fn small_segments() -> LogOptions {
     LogOptions { segment_bytes: 256, index_interval_bytes: 64, ..LogOptions::default() }
@@ -232,4 +232,21 @@ fn everything_removed_keeps_counting_offsets() {
     log.remove_before(u64::MAX).unwrap();
     let (mut log, _) = open(&fs.power_cut(), small_segments());
     assert_eq!(log.commit(&mut batch(&["value"])).unwrap(), 40..41);
+}
+
+#[test]
+fn a_log_can_be_read_beside_its_writer_and_nothing_is_touched() {
+    let fs = FaultyFs::new(1);
+    let (mut log, _) = open(&fs, small_segments());
+    for round in 0..30 {
+        log.commit(&mut batch(&[&format!("value {round}")])).unwrap();
+    }
+    let before = fs.operations();
+    let (reader, recovery) = Reader::open(&fs, dir()).unwrap();
+    assert_eq!(values(&reader), values(&log.reader()));
+    assert_eq!((recovery.records, recovery.damage_count), (30, 0));
+    assert_eq!(fs.operations(), before, "nothing was changed");
+    log.remove_before(25).unwrap();
+    log.commit(&mut batch(&["later"])).unwrap();
+    assert_eq!(values(&reader).len(), 30, "as it was when it was opened");
 }
