@@ -1,0 +1,183 @@
+//! From payload to work: everything about a message that needs no state, done on the caller's task.
+//!
+//! Guarantees: bounded by the payload and the limits of the envelope; what comes out names its identities
+//! truthfully, because a batch whose manifest and body disagree is [`Work::Unreadable`]; every sequence is
+//! below 2^63, which is what a record can hold.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_protocol::batch::{Claim, Envelope, EnvelopeError, RestartEnd, Section, Span, describe};
+use weir_protocol::items::Items;
+use weir_protocol::mqtt::Purpose;
+use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Timestamp};
+
+use super::Sender;
+use super::channels::Channels;
+use crate::record::Description;
+
+/// The most readings of one batch, so that one batch stages a bounded amount.
+pub const MAX_READINGS: u64 = 1 << 16;
+/// The most spans of one manifest.
+pub const MAX_SPANS: usize = 1 << 16;
+/// What a record can hold: an Avro long.
+const SEQUENCE_END: u64 = 1 << 63;
+
+/// What a message asks for.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Sections, in the order of the batch.
+    Batch(Vec<Part>),
+    /// A batch whose body cannot be read, with what its manifest names.
+    Spans { payload: Bytes, spans: Vec<Span> },
+    /// A description.
+    Describe(Arc<Described>),
+    /// A description that cannot be read.
+    BadDescription(Bytes),
+    /// Nothing is known about it.
+    Unreadable(&'static str),
+}
+
+/// One section.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Run(Run),
+    Claim(Claim),
+    End(RestartEnd),
+}
+
+/// A run of readings, still encoded.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) device: DeviceId,
+    pub(crate) restart: Restart,
+    pub(crate) schema: SchemaHash,
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+    pub(crate) start: Timestamp,
+    /// The whole section as it came.
+    pub(crate) section: Bytes,
+    /// Where in the section the readings start; they go to its end.
+    pub(crate) items_at: usize,
+    /// The payload that the section came in, which is kept instead of the section if that is larger.
+    pub(crate) payload: Bytes,
+}
+
+/// A description, ready to be stored and used.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) device: DeviceId,
+    pub(crate) schema: SchemaHash,
+    pub(crate) channels: Arc<Channels>,
+    /// The value of its record.
+    pub(crate) value: Vec<u8>,
+}
+
+/// Decodes one message of `sender`.
+pub(crate) fn decode(sender: &Sender, purpose: Purpose, payload: Bytes) -> Work {
+    match purpose {
+        Purpose::Batch => batch(payload),
+        Purpose::Describe => match description(sender, &payload) {
+            Ok(described) => Work::Describe(Arc::new(described)),
+            Err(_) => Work::BadDescription(payload),
+        },
+        Purpose::Status | Purpose::Command => Work::Unreadable("neither a batch nor a description"),
+    }
+}
+
+fn batch(payload: Bytes) -> Work {
+    let envelope = match Envelope::open(&payload) {
+        Ok(envelope) => envelope,
+        Err(EnvelopeError::Unreadable(why) | EnvelopeError::Body(why)) => return Work::Unreadable(why),
+        Err(EnvelopeError::Version(_)) => return Work::Unreadable("version"),
+    };
+    if envelope.manifest().take(MAX_SPANS + 1).count() > MAX_SPANS {
+        return Work::Unreadable("more than 65536 spans");
+    }
+    if envelope.manifest().any(|span| span.end.0 > SEQUENCE_END) {
+        return Work::Unreadable("a sequence of 2^63 or more");
+    }
+    match body(&payload, &envelope) {
+        Ok(parts) if agrees(&parts, envelope.manifest()) => Work::Batch(parts),
+        Ok(_) => Work::Unreadable("manifest and body name different identities"),
+        Err(_) => Work::Spans { spans: envelope.manifest().collect(), payload },
+    }
+}
+
+fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeError> {
+    let mut buffer = Vec::new();
+    let sections = envelope.sections(&mut buffer)?.as_bytes();
+    let plain = payload.as_ptr_range().contains(&sections.as_ptr()).then(|| payload.slice_ref(sections));
+    let body = plain.unwrap_or_else(|| Bytes::from(buffer));
+
+    let mut parts = Vec::new();
+    let mut readings = 0;
+    let mut sections = Items::<Section<'_>>::new(&body).iter();
+    loop {
+        let before = sections.rest();
+        let Some(section) = sections.next() else { return Ok(parts) };
+        let section = section.map_err(|_| EnvelopeError::Body("section encoding"))?;
+        let encoded = &before[..before.len() - sections.rest().len()];
+        parts.push(match section {
+            Section::Readings(run) => {
+                readings += u64::from(run.count);
+                if readings > MAX_READINGS {
+                    return Err(EnvelopeError::Body("more than 65536 readings"));
+                }
+                Part::Run(Run {
+                    device: run.device,
+                    restart: run.restart,
+                    schema: run.schema,
+                    first: run.first.0,
+                    end: run.first.0.saturating_add(u64::from(run.count)),
+                    start: run.start,
+                    section: body.slice_ref(encoded),
+                    items_at: encoded.len() - run.readings.as_bytes().len(),
+                    payload: payload.clone(),
+                })
+            }
+            Section::Claim(claim) => Part::Claim(claim),
+            Section::End(end) if end.from.0 < SEQUENCE_END => Part::End(end),
+            Section::End(_) => return Err(EnvelopeError::Body("a sequence of 2^63 or more")),
+        });
+    }
+}
+
+/// Whether the manifest names the identities of the body, neighbours joined, in the order of the body.
+fn agrees(parts: &[Part], mut manifest: impl Iterator<Item = Span>) -> bool {
+    let mut named = manifest.next();
+    for part in parts {
+        let (device, restart, start, end) = match part {
+            Part::Run(run) => (run.device, run.restart, run.first, run.end),
+            Part::Claim(claim) => (claim.device, claim.restart, claim.start.0, claim.end.0),
+            Part::End(_) => continue,
+        };
+        let Some(span) = &mut named else { return false };
+        if (span.device, span.restart, span.start.0) != (device, restart, start) || end > span.end.0 {
+            return false;
+        }
+        span.start.0 = end;
+        if span.start == span.end {
+            named = manifest.next();
+        }
+    }
+    named.is_none()
+}
+
+fn description(sender: &Sender, payload: &[u8]) -> Result<Described, EnvelopeError> {
+    let description = describe::decode(payload)?;
+    // All of them decoded once already.
+    let channels: Vec<Channel<'_>> = description.channels.iter().filter_map(Result::ok).collect();
+    let (device, schema) = (description.device, description.schema);
+    let known = Arc::new(Channels::new(&channels));
+    let mut value = Vec::new();
+    Description { tenant: sender.tenant, agent: sender.agent, device, schema, channels }.encode(&mut value);
+    Ok(Described { device, schema, channels: known, value })
+}
+
+impl Run {
+    /// The encoded readings.
+    pub(crate) fn items<'a, T>(&'a self) -> Items<'a, T> {
+        Items::new(&self.section[self.items_at..])
+    }
+}

@@ -1,0 +1,403 @@
+//! The rules of ingest as a state machine: messages in, groups of records out, outcomes when they commit.
+//!
+//! Reads no clock, no socket and no file: [`super::service`] drives it, and so do tests, step by step.
+//!
+//! One group at a time is in the committer's hands while the next one is staged. When a partition fails,
+//! what committed stays; who touched the failed partition is failed, and so is everything staged behind, so
+//! that order holds.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+use weir_storage::{Batch, Part as CommittedPart};
+
+use super::connection::{Connection, Entry, State, Wait};
+use super::decode::{Part, Work};
+use super::devices::{Devices, SchemaState};
+use super::exposure::Exposure;
+use super::group::{Effect, Group, LogSet, Move};
+use super::ledger::End;
+use super::options::IngestOptions;
+use super::plan::{Plan, Planner, Scratch};
+use super::stats::Counters;
+use super::{Failure, Verdict};
+use crate::topics::layout::Routes;
+
+/// A group takes no more messages once it has this many bytes: what bounds staged memory, beside the one
+/// message that crosses it.
+const GROUP_BYTES: usize = 8 << 20;
+
+pub(crate) struct Engine {
+    options: IngestOptions,
+    routes: Routes,
+    counters: std::sync::Arc<Counters>,
+    exposure: Exposure,
+    pub(crate) devices: Devices,
+    connections: HashMap<u64, Connection>,
+    staging: Group,
+    in_flight: Option<Group>,
+    /// The group that was in flight before, for its memory.
+    spare: Option<Group>,
+    /// Groups up to this number are committed or failed.
+    resolved: u64,
+    /// Connections with something to decide, in turn.
+    ready: VecDeque<u64>,
+    /// Connections that wait for a commit.
+    parked: HashSet<u64>,
+    /// Connections that wait for a description, by deadline, ascending.
+    held: VecDeque<(Duration, u64)>,
+    now: Duration,
+    scratch: Scratch,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        options: IngestOptions,
+        routes: Routes,
+        counters: std::sync::Arc<Counters>,
+        exposure: Exposure,
+        devices: Devices,
+    ) -> Self {
+        counters.devices.set(devices.len() as u64);
+        Self {
+            options,
+            counters,
+            exposure,
+            devices,
+            connections: HashMap::new(),
+            staging: Group::new(1, routes.logs()),
+            in_flight: None,
+            spare: None,
+            resolved: 0,
+            ready: VecDeque::new(),
+            parked: HashSet::new(),
+            held: VecDeque::new(),
+            now: Duration::ZERO,
+            scratch: Scratch::default(),
+            routes,
+        }
+    }
+
+    /// Tells the time of the monotonic clock; batches whose wait for a description is over go on without.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        self.now = now;
+        while let Some((_, id)) = self.held.pop_front_if(|(deadline, _)| *deadline <= now) {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// When [`Engine::tick`] has something to do next.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.held.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// A connection came.
+    pub(crate) fn connect(&mut self, id: u64, connection: Connection) {
+        self.connections.insert(id, connection);
+        self.counters.connections.set(self.connections.len() as u64);
+    }
+
+    /// A connection has gone: what it has staged will commit, what waits is forgotten.
+    pub(crate) fn disconnect(&mut self, id: u64) {
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.budget.give_back(connection.queue.iter().map(|entry| entry.cost).sum());
+        }
+        self.counters.connections.set(self.connections.len() as u64);
+    }
+
+    /// Messages came, in their order.
+    pub(crate) fn submit(&mut self, id: u64, entries: Vec<Entry>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for entry in entries {
+            connection.waiting_descriptions += usize::from(entry.is_waiting_description());
+            connection.queue.push_back(entry);
+        }
+        if connection.refused {
+            connection.refuse_waiting(Failure::AfterRefusal);
+        }
+        self.ready.push_back(id);
+    }
+
+    /// Decides what can be decided, until the group is full.
+    pub(crate) fn advance(&mut self) {
+        while self.staging.bytes() < GROUP_BYTES
+            && let Some(id) = self.ready.pop_front()
+        {
+            // Taken out while it is decided, because deciding needs the rest of the engine.
+            let Some(mut connection) = self.connections.remove(&id) else { continue };
+            self.advance_descriptions(id, &mut connection);
+            self.advance_in_order(id, &mut connection);
+            connection.answer(self.resolved, &self.counters);
+            self.connections.insert(id, connection);
+        }
+        self.counters.devices.set(self.devices.len() as u64);
+    }
+
+    /// Descriptions do not wait for their turn: batches in front of them may wait for them.
+    fn advance_descriptions(&mut self, id: u64, connection: &mut Connection) {
+        let mut at = connection.next;
+        while connection.waiting_descriptions > 0 && at < connection.queue.len() {
+            if connection.queue[at].is_waiting_description() && self.decide(id, connection, at) {
+                connection.waiting_descriptions -= 1;
+            }
+            at += 1;
+        }
+    }
+
+    fn advance_in_order(&mut self, id: u64, connection: &mut Connection) {
+        while connection.next < connection.queue.len() {
+            if self.staging.bytes() >= GROUP_BYTES {
+                self.ready.push_front(id);
+                return;
+            }
+            let at = connection.next;
+            if matches!(connection.queue[at].state, State::Waiting(_)) && !self.decide(id, connection, at) {
+                return;
+            }
+            connection.next = at + 1;
+        }
+    }
+
+    /// Decides one message; false if it has to wait.
+    fn decide(&mut self, id: u64, connection: &mut Connection, at: usize) -> bool {
+        let entry = &mut connection.queue[at];
+        let arrival = entry.arrival;
+        let waits = mem::replace(&mut entry.state, State::Done(Verdict::Failed(Failure::Stopping)));
+        let State::Waiting(work) = waits else {
+            entry.state = waits;
+            return true;
+        };
+        if let Work::Batch(parts) = &work
+            && self.awaits_description(id, connection, parts)
+        {
+            connection.queue[at].state = State::Waiting(work);
+            return false;
+        }
+        let planner = Planner {
+            devices: &mut self.devices,
+            group: &mut self.staging,
+            counters: &self.counters,
+            scratch: &mut self.scratch,
+            routes: self.routes,
+            sender: connection.sender,
+            arrival,
+            logs: LogSet::default(),
+            poison: None,
+        };
+        let plan = match &work {
+            Work::Batch(parts) => planner.batch(parts),
+            Work::Spans { payload, spans } => planner.unreadable(spans, payload),
+            Work::Describe(described) => planner.describe(described),
+            Work::BadDescription(payload) => planner.bury_description(payload),
+            Work::Unreadable(why) => {
+                self.counters.unreadable.add(1);
+                Plan::Refuse(Verdict::Unreadable(why))
+            }
+        };
+        match plan {
+            Plan::Park => {
+                connection.queue[at].state = State::Waiting(work);
+                self.parked.insert(id);
+                return false;
+            }
+            Plan::Staged(logs, verdict) if logs.is_empty() => connection.queue[at].state = State::Done(verdict),
+            Plan::Staged(logs, verdict) => {
+                let group = self.staging.number;
+                connection.queue[at].state = State::Staged { group, logs, verdict };
+                if self.staging.connections.last() != Some(&id) {
+                    self.staging.connections.push(id);
+                }
+            }
+            Plan::Refuse(verdict) => {
+                connection.queue[at].state = State::Done(verdict);
+                connection.refuse_waiting(Failure::AfterRefusal);
+            }
+        }
+        if let Work::Describe(described) = &work {
+            connection.got(described.device, described.schema);
+        } else {
+            self.counters.batches.add(1);
+        }
+        true
+    }
+
+    /// Whether the batch has to wait because a schema of it is not described, or not committed yet.
+    fn awaits_description(&mut self, id: u64, connection: &mut Connection, parts: &[Part]) -> bool {
+        let mut awaits = false;
+        for part in parts {
+            let Part::Run(run) = part else { continue };
+            match self.devices.schema(connection.sender.tenant, run.device, run.schema) {
+                Some(SchemaState::Known(_)) => {}
+                Some(SchemaState::Pending) => {
+                    self.parked.insert(id);
+                    awaits = true;
+                }
+                None => match connection.wait_for(run.device, run.schema, self.now, self.options.describe_wait) {
+                    Wait::Over => {}
+                    Wait::Until(deadline, asked) => {
+                        awaits = true;
+                        if asked {
+                            self.counters.asked.add(1);
+                            self.held.push_back((deadline, id));
+                        }
+                    }
+                },
+            }
+        }
+        awaits
+    }
+
+    /// Gives the staged group to the committer, if that has none.
+    pub(crate) fn take_group(&mut self) -> Option<Vec<(usize, Batch)>> {
+        if self.in_flight.is_some() || self.staging.bytes() == 0 {
+            return None;
+        }
+        let number = self.staging.number + 1;
+        let mut next = self.spare.take().unwrap_or_else(|| Group::new(number, self.routes.logs()));
+        next.reset(number);
+        let mut group = mem::replace(&mut self.staging, next);
+        let parts = group.take_parts();
+        #[cfg(feature = "plant")]
+        if self.options.plant == Some(super::plant::Plant::AckBeforeSync) {
+            self.resolved = group.number;
+            self.answer(&group.connections);
+        }
+        self.in_flight = Some(group);
+        Some(parts)
+    }
+
+    /// The committer is done with the group: moves state, exposes, answers; then who waited for it goes on.
+    pub(crate) fn committed(&mut self, parts: Vec<CommittedPart>) {
+        let Some(mut group) = self.in_flight.take() else { return };
+        let failed = failed_logs(&parts);
+        for change in group.moves.drain(..) {
+            if failed.contains(change.log) { self.undo(change) } else { self.apply(change) }
+        }
+        for part in &parts {
+            if let Ok(offsets) = &part.result {
+                self.exposure.expose(part.log, offsets.end);
+                self.counters.committed_bytes.add(part.batch.byte_len() as u64);
+            }
+        }
+        self.resolved = group.number;
+        self.counters.commits.add(1);
+        if !failed.is_empty() {
+            self.counters.failed_commits.add(1);
+            self.fail(&group, &failed);
+        }
+        self.answer(&group.connections);
+
+        for part in parts {
+            group.reuse(part.log, part.batch);
+        }
+        self.spare = Some(group);
+        self.ready.extend(self.parked.drain());
+    }
+
+    /// Fails who touched a failed log, and everything staged behind.
+    fn fail(&mut self, group: &Group, failed: &LogSet) {
+        for id in &group.connections {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.fail_group(group.number, Some(failed));
+            }
+        }
+        let number = self.staging.number;
+        let moves = mem::take(&mut self.staging.moves);
+        for change in moves {
+            self.undo(change);
+        }
+        let behind = mem::take(&mut self.staging.connections);
+        for id in &behind {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.fail_group(number, None);
+            }
+        }
+        self.staging.reset(number + 1);
+        self.answer(&behind);
+    }
+
+    fn answer(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.answer(self.resolved, &self.counters);
+            }
+        }
+    }
+
+    /// Its records are committed.
+    fn apply(&mut self, Move { device: place, effect, .. }: Move) {
+        let Some(device) = self.devices.get_mut(place) else { return };
+        let counters = &self.counters;
+        if let Effect::Described { schema, channels } = effect {
+            device.schemas.insert(schema, SchemaState::Known(channels));
+            counters.descriptions.add(1);
+            self.ready.extend(self.held.iter().map(|(_, id)| *id));
+            return;
+        }
+        let Some(ledger) = effect.restart().and_then(|restart| device.restarts.get_mut(&restart)) else { return };
+        match effect {
+            Effect::Stored { range, heals, .. } => {
+                ledger.pending.remove(range.clone());
+                counters.readings.add(range.end - range.start);
+                counters.healed.add(heals);
+                ledger.stored.insert(range);
+            }
+            Effect::Dead { range, heals, reason, .. } => {
+                ledger.pending.remove(range.clone());
+                counters.dead_lettered[reason as usize].add(range.end - range.start);
+                counters.healed.add(if heals { range.end - range.start } else { 0 });
+                ledger.dead.insert(range);
+            }
+            Effect::Lost { range, .. } => {
+                ledger.pending.remove(range.clone());
+                counters.lost.add(range.end - range.start);
+                ledger.lost.insert(range);
+            }
+            Effect::Ended { .. } => {
+                counters.tails_unknown.add(1);
+                ledger.end = End::Recorded;
+            }
+            Effect::Described { .. } => {}
+        }
+    }
+
+    /// Its records are not in the log.
+    fn undo(&mut self, Move { device: place, effect, .. }: Move) {
+        let Some(device) = self.devices.get_mut(place) else { return };
+        if let Effect::Described { schema, .. } = effect {
+            device.schemas.remove(&schema);
+            return;
+        }
+        let Some(ledger) = effect.restart().and_then(|restart| device.restarts.get_mut(&restart)) else { return };
+        match effect {
+            Effect::Stored { range, .. } | Effect::Dead { range, .. } | Effect::Lost { range, .. } => {
+                ledger.pending.remove(range);
+            }
+            Effect::Ended { .. } => ledger.end = End::Unknown,
+            Effect::Described { .. } => {}
+        }
+    }
+
+    /// Refuses everything that is not staged yet; what is staged will still be committed and answered.
+    pub(crate) fn stop(&mut self) {
+        for connection in self.connections.values_mut() {
+            connection.refuse_waiting(Failure::Stopping);
+            connection.answer(self.resolved, &self.counters);
+        }
+    }
+
+    /// Whether nothing is staged and nothing is in the committer's hands.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.staging.bytes() == 0
+    }
+}
+
+fn failed_logs(parts: &[CommittedPart]) -> LogSet {
+    let mut failed = LogSet::default();
+    for part in parts.iter().filter(|part| part.result.is_err()) {
+        failed.insert(part.log);
+    }
+    failed
+}

@@ -1,0 +1,135 @@
+//! A group: records of many batches on their way into one commit, and what their commit will mean.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use weir_protocol::{Restart, SchemaHash};
+use weir_storage::{Batch, RecordTooLarge};
+
+use super::Reason;
+use super::channels::Channels;
+use super::devices::DeviceIndex;
+
+/// A set of logs, by index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogSet([u64; 4]);
+
+impl LogSet {
+    /// How many logs can be told apart: enough for 4 topics of 64 partitions.
+    pub(crate) const CAPACITY: usize = 256;
+
+    pub(crate) fn insert(&mut self, log: usize) {
+        if let Some(word) = self.0.get_mut(log / 64) {
+            *word |= 1 << (log % 64);
+        }
+    }
+
+    pub(crate) fn contains(&self, log: usize) -> bool {
+        self.0.get(log / 64).is_some_and(|word| word >> (log % 64) & 1 == 1)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
+
+    pub(crate) fn intersects(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).any(|(own, other)| own & other != 0)
+    }
+}
+
+const _: () = assert!(4 * crate::topics::layout::MAX_PARTITIONS as usize <= LogSet::CAPACITY);
+
+/// What the commit of some records changes.
+#[derive(Debug)]
+pub(crate) struct Move {
+    pub(crate) log: usize,
+    pub(crate) device: DeviceIndex,
+    pub(crate) effect: Effect,
+}
+
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Stored { restart: Restart, range: Range<u64>, heals: u64 },
+    Dead { restart: Restart, range: Range<u64>, heals: bool, reason: Reason },
+    Lost { restart: Restart, range: Range<u64> },
+    Ended { restart: Restart },
+    Described { schema: SchemaHash, channels: Arc<Channels> },
+}
+
+impl Effect {
+    /// The restart whose ledger changes; a description changes none.
+    pub(crate) fn restart(&self) -> Option<Restart> {
+        match self {
+            Self::Stored { restart, .. }
+            | Self::Dead { restart, .. }
+            | Self::Lost { restart, .. }
+            | Self::Ended { restart } => Some(*restart),
+            Self::Described { .. } => None,
+        }
+    }
+}
+
+/// Records staged for one commit.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Counts from 1; a later group has a larger number.
+    pub(crate) number: u64,
+    /// One for each log.
+    batches: Vec<Batch>,
+    bytes: usize,
+    pub(crate) moves: Vec<Move>,
+    /// Connections that wait for it.
+    pub(crate) connections: Vec<u64>,
+}
+
+impl Group {
+    pub(crate) fn new(number: u64, logs: usize) -> Self {
+        let batches = (0..logs).map(|_| Batch::new()).collect();
+        Self { number, batches, bytes: 0, moves: Vec::new(), connections: Vec::new() }
+    }
+
+    /// Bytes that its commit writes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends a record to a log.
+    pub(crate) fn append(
+        &mut self,
+        log: usize,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<(), RecordTooLarge> {
+        let Some(batch) = self.batches.get_mut(log) else { return Ok(()) };
+        let before = batch.byte_len();
+        batch.push(timestamp_ms, key, Some(value), &[])?;
+        self.bytes += batch.byte_len() - before;
+        Ok(())
+    }
+
+    /// Takes the records out, for the committer.
+    pub(crate) fn take_parts(&mut self) -> Vec<(usize, Batch)> {
+        let dirty = self.batches.iter_mut().enumerate().filter(|(_, batch)| !batch.is_empty());
+        dirty.map(|(log, batch)| (log, std::mem::take(batch))).collect()
+    }
+
+    /// Makes it an empty group with another number, keeping its memory.
+    pub(crate) fn reset(&mut self, number: u64) {
+        self.number = number;
+        self.bytes = 0;
+        self.moves.clear();
+        self.connections.clear();
+        for batch in &mut self.batches {
+            batch.clear();
+        }
+    }
+
+    /// Gives it the memory of a batch that was committed.
+    pub(crate) fn reuse(&mut self, log: usize, mut batch: Batch) {
+        batch.clear();
+        if let Some(own) = self.batches.get_mut(log) {
+            *own = batch;
+        }
+    }
+}

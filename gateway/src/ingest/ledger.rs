@@ -1,0 +1,80 @@
+//! What is known about the sequences of one restart.
+//!
+//! Three sets, S stored, D dead-lettered and L lost, hold committed sequences only; a sequence may be in
+//! several, and S counts before D before L. `pending` holds what is appended and not yet committed, whatever
+//! it will become: a batch that touches any of it waits, so nothing is ever decided against it, except that a
+//! batch sees what it has itself appended.
+
+use std::ops::Range;
+
+use weir_protocol::{AgentId, DeviceId, RangeSet, Restart, Tenant};
+
+use crate::record::reading::Head;
+
+/// The sequences of one restart.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) stored: RangeSet,
+    pub(crate) dead: RangeSet,
+    pub(crate) lost: RangeSet,
+    pub(crate) pending: RangeSet,
+    pub(crate) end: End,
+    /// The fields that every reading of this restart starts with, when `head_agent` ships it.
+    pub(crate) head: Head,
+    head_agent: Option<AgentId>,
+}
+
+/// Whether the log says that the restart ended with an unknown tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    #[default]
+    Unknown,
+    Pending,
+    Recorded,
+}
+
+impl Ledger {
+    /// Whether nothing is known about any sequence of the range.
+    pub(crate) fn is_fresh(&self, range: Range<u64>) -> bool {
+        !self.stored.intersects(range.clone())
+            && !self.pending.intersects(range.clone())
+            && !self.dead.intersects(range.clone())
+            && !self.lost.intersects(range)
+    }
+
+    /// The parts of the range that are neither stored nor dead-lettered nor pending: what may become a dead
+    /// letter.
+    pub(crate) fn not_dead(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let stored = self.stored.gaps(range);
+        stored.flat_map(|gap| self.dead.gaps(gap)).flat_map(|gap| self.pending.gaps(gap))
+    }
+
+    /// The parts of the range about which nothing is known: what may be counted lost.
+    pub(crate) fn not_lost(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.not_dead(range).flat_map(|gap| self.lost.gaps(gap))
+    }
+
+    /// Whether this sequence was dead-lettered or counted lost.
+    pub(crate) fn heals(&self, sequence: u64) -> bool {
+        self.lost.contains(sequence) || self.dead.contains(sequence)
+    }
+
+    /// How many ranges all of it takes.
+    pub(crate) fn range_count(&self) -> usize {
+        self.stored.range_count() + self.dead.range_count() + self.lost.range_count() + self.pending.range_count()
+    }
+
+    /// Whether storing the range would extend a range instead of adding one.
+    pub(crate) fn extends(&self, range: Range<u64>) -> bool {
+        let behind = range.start.checked_sub(1).is_some_and(|before| self.stored.contains(before));
+        behind || self.stored.contains(range.end) || self.stored.contains_all(range)
+    }
+
+    /// Makes `head` that of `agent`.
+    pub(crate) fn prepare_head(&mut self, tenant: Tenant, agent: AgentId, device: DeviceId, restart: Restart) {
+        if self.head_agent != Some(agent) {
+            self.head = Head::new(tenant, agent, device, restart);
+            self.head_agent = Some(agent);
+        }
+    }
+}

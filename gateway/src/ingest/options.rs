@@ -1,0 +1,63 @@
+//! Bounds of ingest, each with its default.
+
+use std::time::Duration;
+
+use weir_storage::LogOptions;
+
+/// How ingest is run.
+#[derive(Clone, Debug)]
+pub struct IngestOptions {
+    /// Partitions of each topic, 1 to [`crate::topics::layout::MAX_PARTITIONS`]; fixed once they exist.
+    pub partitions: u32,
+    /// How each partition is kept. `expose_on_commit` is overruled: ingest exposes, after it has moved state.
+    pub log: LogOptions,
+    /// Payload bytes of all connections between submit and verdict.
+    pub total_budget: usize,
+    /// Payload bytes of one connection between submit and verdict; at least one message is let in.
+    pub connection_budget: usize,
+    /// How long a batch waits for the description of its schema, on the monotonic clock.
+    pub describe_wait: Duration,
+    /// How long to wait before a full disk or a log at its cap is tried again.
+    pub full_retry: Duration,
+    /// Bounds of the state that is held for devices.
+    pub limits: Limits,
+    /// A fault to plant, for tests of those who should catch it.
+    #[cfg(feature = "plant")]
+    pub plant: Option<super::plant::Plant>,
+}
+
+/// Bounds of the state that is held for devices. What is over a bound is refused, never forgotten: a
+/// forgotten range would let a repeat in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Devices in all.
+    pub devices: usize,
+    /// Restarts of one device.
+    pub restarts_per_device: usize,
+    /// Ranges of one restart, over all its sets. One batch may overshoot it by its own ranges.
+    pub ranges_per_restart: usize,
+    /// Schemas of one device.
+    pub schemas_per_device: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { devices: 1 << 20, restarts_per_device: 4096, ranges_per_restart: 1 << 16, schemas_per_device: 256 }
+    }
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self {
+            partitions: 4,
+            log: LogOptions { segment_bytes: 256 << 20, ..LogOptions::default() },
+            total_budget: 64 << 20,
+            connection_budget: 4 << 20,
+            describe_wait: Duration::from_secs(10),
+            full_retry: Duration::from_millis(500),
+            limits: Limits::default(),
+            #[cfg(feature = "plant")]
+            plant: None,
+        }
+    }
+}

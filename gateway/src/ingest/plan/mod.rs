@@ -1,0 +1,268 @@
+//! Deciding one batch: which of its sequences become readings, dead letters and losses.
+//!
+//! Guarantees (rules 1 to 5 of the gateway):
+//! - nothing is decided against records that are not committed yet: a batch that touches any parks first,
+//!   before anything of it is staged;
+//! - a reading goes to exactly one topic, and a sequence becomes at most one reading, one dead letter and one
+//!   loss; `heals` stands exactly on what has an earlier verdict;
+//! - what a batch loses to a claim is never what it carries as a reading.
+//!
+//! Order within a batch: readings, then claims, then ends, because a claim must see the batch's own readings.
+
+mod poison;
+mod readings;
+
+use std::ops::Range;
+
+use weir_protocol::batch::{Claim, RestartEnd, Span};
+use weir_protocol::{Restart, Timestamp};
+use weir_storage::RecordTooLarge;
+
+use super::decode::{Described, Part};
+use super::devices::{DeviceIndex, Devices, OverLimit, SchemaState};
+use super::group::{Effect, Group, LogSet, Move};
+use super::ledger::End;
+use super::stats::Counters;
+use super::{Failure, Reason, Sender, Verdict};
+use crate::record::Loss;
+use crate::record::loss::TAIL_UNKNOWN;
+use crate::topics::TopicId;
+use crate::topics::layout::Routes;
+
+/// What is to be done with a message.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// Its records are in the group: the verdict holds once these logs are committed; at once if there are
+    /// none.
+    Staged(LogSet, Verdict),
+    /// It touches records of a group that is not committed yet.
+    Park,
+    /// It is refused, and so is everything behind it on its connection.
+    Refuse(Verdict),
+}
+
+/// Decides one message of one connection.
+pub(crate) struct Planner<'a> {
+    pub(crate) devices: &'a mut Devices,
+    pub(crate) group: &'a mut Group,
+    pub(crate) counters: &'a Counters,
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) routes: Routes,
+    pub(crate) sender: Sender,
+    /// When the message arrived.
+    pub(crate) arrival: Timestamp,
+    /// What it has touched so far.
+    pub(crate) logs: LogSet,
+    /// The first reason for which some of it is a dead letter.
+    pub(crate) poison: Option<Reason>,
+}
+
+/// Memory that is used again for every message.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The device of each part.
+    places: Vec<DeviceIndex>,
+    value: Vec<u8>,
+}
+
+/// A bound that shows only while staging.
+enum Stop {
+    OverLimit,
+}
+
+impl From<OverLimit> for Stop {
+    fn from(OverLimit: OverLimit) -> Self {
+        Self::OverLimit
+    }
+}
+
+impl From<RecordTooLarge> for Stop {
+    fn from(_: RecordTooLarge) -> Self {
+        Self::OverLimit
+    }
+}
+
+impl Planner<'_> {
+    /// Decides a batch. Schemas that are not known by now are not waited for.
+    pub(crate) fn batch(mut self, parts: &[Part]) -> Plan {
+        match self.survey(parts) {
+            Ok(true) => {}
+            Ok(false) => return Plan::Park,
+            Err(OverLimit) => return Plan::Refuse(Verdict::Failed(Failure::Quota)),
+        }
+        let staged = self.stage(parts);
+        self.finish(staged)
+    }
+
+    /// Decides a batch whose body cannot be read.
+    pub(crate) fn unreadable(mut self, spans: &[Span], payload: &[u8]) -> Plan {
+        self.scratch.places.clear();
+        for span in spans {
+            match self.enter(span.device, span.restart, span.start.0..span.end.0) {
+                Ok((_, true)) => return Plan::Park,
+                Ok((place, false)) => self.scratch.places.push(place),
+                Err(OverLimit) => return Plan::Refuse(Verdict::Failed(Failure::Quota)),
+            }
+        }
+        let staged = self.bury_spans(spans, payload);
+        self.finish(staged)
+    }
+
+    /// Decides a description; a repeat of one that is pending waits for that group.
+    pub(crate) fn describe(mut self, described: &Described) -> Plan {
+        let Ok(place) = self.devices.enter(self.sender.tenant, described.device) else {
+            return Plan::Refuse(Verdict::Failed(Failure::Quota));
+        };
+        let has_room = self.devices.has_room_for_schema(place);
+        let Some(device) = self.devices.get_mut(place) else { return Plan::Refuse(Verdict::Failed(Failure::Quota)) };
+        match device.schemas.get(&described.schema) {
+            Some(SchemaState::Known(_)) => return self.finish(Ok(())),
+            Some(SchemaState::Pending) => return Plan::Park,
+            None if !has_room => return Plan::Refuse(Verdict::Failed(Failure::Quota)),
+            None => {}
+        }
+        let log = self.routes.log(TopicId::Describe, device.key_hash);
+        let key = Some(device.id.as_str().as_bytes());
+        let appended = self.group.append(log, self.arrival.as_millis(), key, &described.value);
+        if appended.is_ok() {
+            device.schemas.insert(described.schema, SchemaState::Pending);
+            self.touch(log);
+            let (schema, channels) = (described.schema, described.channels.clone());
+            self.note(log, place, Effect::Described { schema, channels });
+        }
+        self.finish(appended.map_err(Stop::from))
+    }
+
+    fn finish(self, staged: Result<(), Stop>) -> Plan {
+        match (staged, self.poison) {
+            // What was staged already is sound and will be committed; only the promise is withheld.
+            (Err(Stop::OverLimit), _) => Plan::Refuse(Verdict::Failed(Failure::Quota)),
+            (Ok(()), Some(reason)) => Plan::Staged(self.logs, Verdict::DeadLettered(reason)),
+            (Ok(()), None) => Plan::Staged(self.logs, Verdict::Stored),
+        }
+    }
+
+    /// Finds the device of every part; false if any of it is pending.
+    fn survey(&mut self, parts: &[Part]) -> Result<bool, OverLimit> {
+        self.scratch.places.clear();
+        for part in parts {
+            let (device, restart, range) = match part {
+                Part::Run(run) => (run.device, run.restart, run.first..run.end),
+                Part::Claim(claim) => (claim.device, claim.restart, claim.start.0..claim.end.0),
+                Part::End(end) => (end.device, end.restart, 0..0),
+            };
+            let (place, pending) = self.enter(device, restart, range)?;
+            let ending = matches!(part, Part::End(_))
+                && self.devices.ledger_mut(place, restart).is_some_and(|ledger| ledger.end == End::Pending);
+            if pending || ending {
+                return Ok(false);
+            }
+            self.scratch.places.push(place);
+        }
+        Ok(true)
+    }
+
+    /// The device, and whether any of the range is pending.
+    fn enter(
+        &mut self,
+        device: weir_protocol::DeviceId,
+        restart: Restart,
+        range: Range<u64>,
+    ) -> Result<(DeviceIndex, bool), OverLimit> {
+        let place = self.devices.enter(self.sender.tenant, device)?;
+        let ledger = self.devices.ledger(place, restart, range.clone())?;
+        Ok((place, ledger.pending.intersects(range)))
+    }
+
+    fn stage(&mut self, parts: &[Part]) -> Result<(), Stop> {
+        let places = std::mem::take(&mut self.scratch.places);
+        let staged = self.stage_at(&places, parts);
+        self.scratch.places = places;
+        staged
+    }
+
+    fn stage_at(&mut self, places: &[DeviceIndex], parts: &[Part]) -> Result<(), Stop> {
+        for (place, part) in places.iter().zip(parts) {
+            if let Part::Run(run) = part {
+                self.run(*place, run)?;
+            }
+        }
+        for (place, part) in places.iter().zip(parts) {
+            match part {
+                Part::Run(_) => {}
+                Part::Claim(claim) => self.claim(*place, claim)?,
+                Part::End(end) => self.end(*place, end)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 3: what is neither stored, dead-lettered, lost nor a reading of this batch is lost now.
+    fn claim(&mut self, place: DeviceIndex, claim: &Claim) -> Result<(), Stop> {
+        let ledger = self.devices.ledger_mut(place, claim.restart).ok_or(OverLimit)?;
+        let ranges: Vec<_> = ledger.not_lost(claim.start.0..claim.end.0).collect();
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let log = self.append_loss(
+            place,
+            &Loss {
+                tenant: self.sender.tenant,
+                agent: self.sender.agent,
+                device: claim.device,
+                restart: claim.restart,
+                kind: claim.kind.as_str(),
+                ranges: ranges.clone(),
+                from: None,
+            },
+        )?;
+        for range in ranges {
+            if let Some(ledger) = self.devices.ledger_mut(place, claim.restart) {
+                ledger.pending.insert(range.clone());
+            }
+            self.note(log, place, Effect::Lost { restart: claim.restart, range });
+        }
+        Ok(())
+    }
+
+    /// A restart ends once, however often that is said.
+    fn end(&mut self, place: DeviceIndex, end: &RestartEnd) -> Result<(), Stop> {
+        let ledger = self.devices.ledger_mut(place, end.restart).ok_or(OverLimit)?;
+        if ledger.end != End::Unknown {
+            return Ok(());
+        }
+        ledger.end = End::Pending;
+        let log = self.append_loss(
+            place,
+            &Loss {
+                tenant: self.sender.tenant,
+                agent: self.sender.agent,
+                device: end.device,
+                restart: end.restart,
+                kind: TAIL_UNKNOWN,
+                ranges: Vec::new(),
+                from: Some(end.from),
+            },
+        )?;
+        self.note(log, place, Effect::Ended { restart: end.restart });
+        Ok(())
+    }
+
+    fn append_loss(&mut self, place: DeviceIndex, loss: &Loss<'_>) -> Result<usize, Stop> {
+        let device = self.devices.get(place).ok_or(OverLimit)?;
+        let log = self.routes.log(TopicId::Loss, device.key_hash);
+        loss.encode(&mut self.scratch.value);
+        let key = Some(loss.device.as_str().as_bytes());
+        self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value)?;
+        self.touch(log);
+        Ok(log)
+    }
+
+    fn touch(&mut self, log: usize) {
+        self.logs.insert(log);
+    }
+
+    fn note(&mut self, log: usize, device: DeviceIndex, effect: Effect) {
+        self.group.moves.push(Move { log, device, effect });
+    }
+}

@@ -1,0 +1,176 @@
+//! What cannot be stored as readings: rules 2 and 5.
+
+use std::ops::Range;
+
+use weir_protocol::batch::{MAX_PAYLOAD, Span};
+use weir_protocol::{DeviceId, Restart, Sequence};
+
+use super::super::decode::Run;
+use super::super::devices::{DeviceIndex, OverLimit};
+use super::super::group::Effect;
+use super::super::ledger::Ledger;
+use super::super::{Reason, Sender};
+use super::{Planner, Stop};
+use crate::record::DeadLetter;
+use crate::record::dead_letter::{DeadSpan, Format};
+use crate::topics::TopicId;
+
+/// The invalid readings of one run, by reason.
+#[derive(Default)]
+pub(super) struct Poison {
+    found: Vec<Found>,
+}
+
+struct Found {
+    reason: Reason,
+    /// Where in the section the first of them starts.
+    position: usize,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Poison {
+    pub(super) fn of(reason: Reason, position: usize, range: Range<u64>) -> Self {
+        Self { found: vec![Found { reason, position, ranges: vec![range] }] }
+    }
+
+    pub(super) fn add(&mut self, reason: Reason, position: usize, range: Range<u64>) {
+        let Some(found) = self.found.iter_mut().find(|found| found.reason == reason) else {
+            self.found.push(Found { reason, position, ranges: vec![range] });
+            return;
+        };
+        match found.ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => found.ranges.push(range),
+        }
+    }
+}
+
+/// Sequences on their way into one dead letter.
+#[derive(Default)]
+struct Grave {
+    spans: Vec<DeadSpan>,
+    /// The device of each span.
+    places: Vec<DeviceIndex>,
+}
+
+impl Grave {
+    /// Adds what of the range has no verdict yet that forbids a dead letter, and makes it pending.
+    fn dig(&mut self, place: DeviceIndex, device: DeviceId, restart: Restart, ledger: &mut Ledger, range: Range<u64>) {
+        let free: Vec<_> = ledger.not_dead(range).collect();
+        for range in free {
+            let lost = ledger.lost.overlaps(range.clone()).map(|part| (part, true));
+            let mut parts: Vec<_> = lost.chain(ledger.lost.gaps(range.clone()).map(|part| (part, false))).collect();
+            parts.sort_unstable_by_key(|(part, _)| part.start);
+            for (Range { start, end }, heals) in parts {
+                self.spans.push(DeadSpan { device, restart, start: Sequence(start), end: Sequence(end), heals });
+                self.places.push(place);
+            }
+            ledger.pending.insert(range);
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// One dead letter for each reason, with the section that they came in.
+    pub(super) fn bury_readings(&mut self, place: DeviceIndex, run: &Run, poison: Poison) -> Result<(), Stop> {
+        for Found { reason, position, ranges } in poison.found {
+            let ledger = self.devices.ledger_mut(place, run.restart).ok_or(OverLimit)?;
+            let asked: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+            // Poison that is stored by now was cured by a later description: not a word about it.
+            if !ranges.iter().all(|range| ledger.stored.contains_all(range.clone())) {
+                self.poison.get_or_insert(reason);
+            }
+            let mut grave = Grave::default();
+            for range in ranges {
+                grave.dig(place, run.device, run.restart, ledger, range);
+            }
+            let buried: u64 = grave.spans.iter().map(|span| span.end.0 - span.start.0).sum();
+            self.counters.repeats.add(asked - buried);
+            let (format, original, position) = if run.section.len() <= MAX_PAYLOAD {
+                (Format::Section, &run.section, Some(position as u64))
+            } else {
+                (Format::Batch, &run.payload, None)
+            };
+            self.bury(grave, reason, position, format, original)?;
+        }
+        Ok(())
+    }
+
+    /// One dead letter for a whole batch, with everything that its manifest names.
+    pub(super) fn bury_spans(&mut self, spans: &[Span], payload: &[u8]) -> Result<(), Stop> {
+        self.poison = Some(Reason::UnreadableBody);
+        let mut grave = Grave::default();
+        let places = std::mem::take(&mut self.scratch.places);
+        for (place, span) in places.iter().zip(spans) {
+            if let Some(ledger) = self.devices.ledger_mut(*place, span.restart) {
+                grave.dig(*place, span.device, span.restart, ledger, span.start.0..span.end.0);
+            }
+        }
+        self.scratch.places = places;
+        self.bury(grave, Reason::UnreadableBody, None, Format::Batch, payload)
+    }
+
+    /// Keeps a description that cannot be read. It names no sequence, so a repeat cannot be told.
+    pub(crate) fn bury_description(mut self, payload: &[u8]) -> super::Plan {
+        self.poison = Some(Reason::UnreadableDescription);
+        let key_hash = crate::topics::murmur2::hash(self.sender.agent.as_str().as_bytes());
+        let log = self.routes.log(TopicId::DeadLetter, key_hash);
+        let staged = self.append_letter(
+            log,
+            None,
+            Vec::new(),
+            Reason::UnreadableDescription,
+            None,
+            Format::Description,
+            payload,
+        );
+        self.finish(staged)
+    }
+
+    fn bury(
+        &mut self,
+        grave: Grave,
+        reason: Reason,
+        position: Option<u64>,
+        format: Format,
+        original: &[u8],
+    ) -> Result<(), Stop> {
+        let (Some(place), Some(span)) = (grave.places.first(), grave.spans.first()) else {
+            return Ok(());
+        };
+        let device = self.devices.get(*place).ok_or(OverLimit)?;
+        let log = self.routes.log(TopicId::DeadLetter, device.key_hash);
+        let key = span.device;
+        let spans = grave.spans.clone();
+        let appended =
+            self.append_letter(log, Some(key.as_str().as_bytes()), spans, reason, position, format, original);
+        for (place, span) in grave.places.iter().zip(grave.spans) {
+            let range = span.start.0..span.end.0;
+            if appended.is_ok() {
+                self.note(log, *place, Effect::Dead { restart: span.restart, range, heals: span.heals, reason });
+            } else if let Some(ledger) = self.devices.ledger_mut(*place, span.restart) {
+                ledger.pending.remove(range);
+            }
+        }
+        appended
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
+    fn append_letter(
+        &mut self,
+        log: usize,
+        key: Option<&[u8]>,
+        spans: Vec<DeadSpan>,
+        reason: Reason,
+        position: Option<u64>,
+        format: Format,
+        original: &[u8],
+    ) -> Result<(), Stop> {
+        let Sender { tenant, agent } = self.sender;
+        DeadLetter { tenant, agent, spans, reason: reason.as_str(), position, format, original }
+            .encode(&mut self.scratch.value);
+        self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value)?;
+        self.touch(log);
+        Ok(())
+    }
+}

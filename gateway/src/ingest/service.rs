@@ -1,0 +1,331 @@
+//! The engine's thread: gives it a clock, a committer and connections.
+//!
+//! Guarantees: one thread decides, one commits, and they only exchange groups; a log at its cap or a full disk
+//! is tried again until there is room, and meanwhile nothing is acknowledged and [`Connection::submit`] waits;
+//! [`Ingest::stop`] commits and answers what was staged, then ends both threads.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender as Inbox, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+use weir_protocol::time::WallClock;
+use weir_storage::{
+    Batch, CommitError, Committer, CommitterOptions, Fs, IoError, LogOptions, Part, ReadError, Submission, SubmitError,
+};
+
+use super::budget::Budget;
+use super::connection::{self, Entry, State};
+use super::decode;
+use super::engine::Engine;
+use super::exposure::Exposure;
+use super::recovery::{self, PartitionReport, RecoveryReport};
+use super::stats::{Counters, Stats};
+use super::{Event, Events, Failure, IngestOptions, Message, Outcome, Sender, Verdict};
+use crate::topics::Topics;
+use crate::topics::layout::{self, LayoutError};
+
+/// Inputs that the engine takes before it looks whether a group can go.
+const INPUTS_PER_TURN: usize = 256;
+
+/// Why ingest could not start. Nothing was served.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The topics could not be opened.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The system has no thread to give.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The handle of ingest; cheap to clone. When the last clone is dropped, ingest stops by itself.
+#[derive(Clone)]
+pub struct Ingest {
+    inbox: Arc<StopOnDrop>,
+    clock: Arc<dyn WallClock>,
+    counters: Arc<Counters>,
+    room: Arc<Semaphore>,
+    total_budget: usize,
+    connection_budget: usize,
+    next_connection: Arc<AtomicU64>,
+}
+
+struct StopOnDrop(Inbox<Input>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send(Input::Stop(oneshot::channel().0));
+    }
+}
+
+/// What comes to the engine's thread. Unbounded in type; messages are bounded by the budgets, the rest by the
+/// number of connections.
+enum Input {
+    Connect(u64, Box<connection::Connection>),
+    Disconnect(u64),
+    Messages(u64, Vec<Entry>),
+    Committed(Vec<Part>),
+    Stop(oneshot::Sender<()>),
+}
+
+impl Ingest {
+    /// Opens the topics under `data`, recovers, and starts.
+    ///
+    /// # Errors
+    /// [`StartError`]; damage in a log is not an error but in the report.
+    pub fn start(
+        fs: Arc<dyn Fs>,
+        data: &Path,
+        options: IngestOptions,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<(Self, Topics, RecoveryReport), StartError> {
+        let log_options = LogOptions { expose_on_commit: false, ..options.log };
+        let opened = layout::open(&fs, data, options.partitions, log_options)?;
+        let topics = Topics::new(opened.logs.iter().map(|log| log.reader()), options.partitions);
+        let found = opened.recoveries.into_iter().enumerate().map(|(log, recovery)| {
+            let (topic, partition) = opened.routes.place(log);
+            PartitionReport { topic, partition: partition as u32, recovery }
+        });
+        #[cfg_attr(not(feature = "plant"), expect(unused_mut, reason = "a plant changes them"))]
+        let (mut devices, report) = recovery::recover(&topics, options.limits, found.collect())?;
+        #[cfg(feature = "plant")]
+        if let Some(plant) = options.plant {
+            plant.after_recovery(&mut devices);
+        }
+
+        let (inbox, inputs) = channel();
+        let counters = Arc::new(Counters::default());
+        let ingest = Self {
+            inbox: Arc::new(StopOnDrop(inbox.clone())),
+            clock,
+            counters: Arc::clone(&counters),
+            room: Arc::new(Semaphore::new(options.total_budget)),
+            total_budget: options.total_budget,
+            connection_budget: options.connection_budget,
+            next_connection: Arc::new(AtomicU64::new(1)),
+        };
+        let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
+        let full_retry = options.full_retry;
+        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices);
+        let committer = Committer::spawn(opened.logs, CommitterOptions::default())?;
+        let service = Service { engine, committer, inbox, counters, full_retry, settled: Vec::new(), retry: None };
+        thread::Builder::new().name("ingest".into()).spawn(move || service.run(&inputs))?;
+        Ok((ingest, topics, report))
+    }
+
+    /// A connection of `sender`. Dropping it says that it has gone.
+    pub fn connect(&self, sender: Sender, events: Events) -> Connection {
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let budget = Budget::new(Arc::clone(&self.room), self.total_budget, self.connection_budget);
+        let known = connection::Connection::new(sender, events.clone(), budget.clone());
+        // A service that has stopped shows at the first submit.
+        let _ = self.inbox.0.send(Input::Connect(id, Box::new(known)));
+        Connection { id, sender, events, budget, inbox: self.inbox.0.clone(), clock: Arc::clone(&self.clock) }
+    }
+
+    /// What ingest did so far.
+    pub fn stats(&self) -> Stats {
+        self.counters.snapshot()
+    }
+
+    /// Refuses what is not staged, commits and answers what is, and stops. Returns when all is on disk.
+    pub async fn stop(&self) {
+        self.room.close();
+        let (stopped, wait) = oneshot::channel();
+        if self.inbox.0.send(Input::Stop(stopped)).is_ok() {
+            // An answer that never comes means that the thread has ended.
+            let _ = wait.await;
+        }
+    }
+}
+
+/// One connection's way in.
+pub struct Connection {
+    id: u64,
+    sender: Sender,
+    events: Events,
+    budget: Budget,
+    inbox: Inbox<Input>,
+    clock: Arc<dyn WallClock>,
+}
+
+impl Connection {
+    /// Hands in messages in their order; those of one socket read in one call. Waits for room, which is the
+    /// backpressure: do not read from the socket meanwhile.
+    pub async fn submit(&self, messages: Vec<Message>) {
+        let mut messages = VecDeque::from(messages);
+        while !messages.is_empty() {
+            let mut cost = 0;
+            let fits = |message: &&Message| {
+                cost += self.budget.cost(message.payload.len());
+                cost <= self.budget.most()
+            };
+            // One message always fits: it costs at most all of the budget.
+            let fitting = messages.iter().take_while(fits).count();
+            let now: Vec<_> = messages.drain(..fitting).collect();
+            self.submit_fitting(now).await;
+        }
+    }
+
+    /// Hands in messages that fit the budget together.
+    async fn submit_fitting(&self, messages: Vec<Message>) {
+        let cost = messages.iter().map(|message| self.budget.cost(message.payload.len())).sum();
+        if self.budget.take(cost).await.is_err() {
+            self.refuse(messages.iter().map(|message| message.ticket));
+            return;
+        }
+        let arrival = self.clock.now();
+        let entry = |message: Message| Entry {
+            ticket: message.ticket,
+            cost: self.budget.cost(message.payload.len()),
+            arrival,
+            state: State::Waiting(decode::decode(&self.sender, message.purpose, message.payload)),
+        };
+        let entries = messages.into_iter().map(entry).collect();
+        if let Err(SendError(Input::Messages(_, entries))) = self.inbox.send(Input::Messages(self.id, entries)) {
+            self.refuse(entries.iter().map(|entry| entry.ticket));
+        }
+    }
+
+    /// Says that ingest has stopped; it can no longer say so itself.
+    fn refuse(&self, tickets: impl Iterator<Item = u64>) {
+        let stopping = |ticket| Outcome { ticket, verdict: Verdict::Failed(Failure::Stopping) };
+        let _ = self.events.send(Event::Outcomes(tickets.map(stopping).collect()));
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.inbox.send(Input::Disconnect(self.id));
+    }
+}
+
+/// The thread's own part.
+struct Service {
+    engine: Engine,
+    committer: Committer,
+    inbox: Inbox<Input>,
+    counters: Arc<Counters>,
+    full_retry: Duration,
+    /// Parts of the group in flight that ended while others wait for room.
+    settled: Vec<Part>,
+    /// Parts of the group in flight that found no room, and when they are tried again.
+    retry: Option<(Instant, Vec<Part>)>,
+}
+
+impl Service {
+    fn run(mut self, inputs: &Receiver<Input>) {
+        let start = Instant::now();
+        let mut stopping = Vec::new();
+        loop {
+            match self.wait(inputs, start) {
+                Ok(input) => self.take(input, &mut stopping),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            for input in inputs.try_iter().take(INPUTS_PER_TURN) {
+                self.take(input, &mut stopping);
+            }
+            self.engine.tick(start.elapsed());
+            self.engine.advance();
+            self.retry_if_due(!stopping.is_empty());
+            if let Some(parts) = self.engine.take_group() {
+                self.commit(parts);
+            }
+            if !stopping.is_empty() && self.engine.is_idle() {
+                break;
+            }
+        }
+        self.committer.shutdown();
+        for stopped in stopping {
+            let _ = stopped.send(());
+        }
+    }
+
+    /// The next input, or a timeout when there is something to do without one.
+    fn wait(&self, inputs: &Receiver<Input>, start: Instant) -> Result<Input, RecvTimeoutError> {
+        let deadline = self.engine.deadline().map(|deadline| start + deadline);
+        let retry = self.retry.as_ref().map(|(at, _)| *at);
+        match deadline.into_iter().chain(retry).min() {
+            Some(at) => inputs.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn take(&mut self, input: Input, stopping: &mut Vec<oneshot::Sender<()>>) {
+        match input {
+            Input::Connect(id, connection) => self.engine.connect(id, *connection),
+            Input::Disconnect(id) => self.engine.disconnect(id),
+            Input::Messages(id, entries) => self.engine.submit(id, entries),
+            Input::Committed(parts) => self.committed(parts),
+            Input::Stop(stopped) => {
+                self.engine.stop();
+                stopping.push(stopped);
+            }
+        }
+    }
+
+    fn commit(&mut self, parts: Vec<(usize, Batch)>) {
+        let inbox = self.inbox.clone();
+        let done = Box::new(move |completion: weir_storage::Completion| {
+            // The engine outlives the committer, unless it panicked; then nobody is answered any more.
+            let _ = inbox.send(Input::Committed(completion.parts));
+        });
+        let refused = match self.committer.submit(Submission { parts, done }) {
+            Ok(()) => return,
+            Err(
+                SubmitError::Full(refused)
+                | SubmitError::Stopped(refused)
+                | SubmitError::NoSuchLog { submission: refused, .. },
+            ) => refused,
+        };
+        let stopped = |(log, batch)| {
+            let source = Arc::new(io::Error::other("the committer has stopped: restart the gateway"));
+            let error = IoError { action: "commit to", path: "topics".into(), source };
+            Part { log, result: Err(CommitError::Io(error)), batch }
+        };
+        self.committed(refused.parts.into_iter().map(stopped).collect());
+    }
+
+    /// A commit ended. Where there was no room nothing was written: those parts are kept and tried again,
+    /// unless another part failed for good, because then the group has failed anyhow.
+    fn committed(&mut self, parts: Vec<Part>) {
+        let no_room = |part: &Part| part.result.as_ref().is_err_and(CommitError::is_full);
+        let (full, ended): (Vec<_>, Vec<_>) = parts.into_iter().partition(no_room);
+        self.settled.extend(ended);
+        let paused = !full.is_empty() && self.settled.iter().all(|part| part.result.is_ok());
+        self.counters.paused.store(paused, Ordering::Relaxed);
+        if paused {
+            self.retry = Some((Instant::now() + self.full_retry, full));
+            return;
+        }
+        self.settled.extend(full);
+        self.engine.committed(mem::take(&mut self.settled));
+    }
+
+    /// Tries again where there was no room; who stops does not wait for room.
+    fn retry_if_due(&mut self, stopping: bool) {
+        let Some((at, _)) = &self.retry else { return };
+        if !stopping && *at > Instant::now() {
+            return;
+        }
+        let Some((_, parts)) = self.retry.take() else { return };
+        if stopping {
+            self.settled.extend(parts);
+            self.engine.committed(mem::take(&mut self.settled));
+        } else {
+            self.commit(parts.into_iter().map(|part| (part.log, part.batch)).collect());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A full scan of the log, as any consumer could do it, and the conservation rules that it must satisfy.
+
+use std::collections::BTreeMap;
+
+use weir_protocol::{DeviceId, Restart};
+
+use crate::record::Value;
+use crate::topics::Topics;
+
+/// An identity; there is one tenant here.
+pub(super) type Identity = (DeviceId, Restart, u64);
+
+/// Everything in the log, by identity.
+#[derive(Debug, Default)]
+pub(super) struct LogContent {
+    /// Value as JSON, and whether it heals.
+    pub(super) readings: BTreeMap<Identity, (String, bool)>,
+    /// Reason, and whether it heals.
+    pub(super) dead: BTreeMap<Identity, (String, bool)>,
+    /// Kind.
+    pub(super) lost: BTreeMap<Identity, String>,
+    /// First sequence never accepted, by restart.
+    pub(super) ends: BTreeMap<(DeviceId, Restart), u64>,
+    /// Dead letters as records: reason, position, original bytes.
+    pub(super) letters: Vec<(String, Option<u64>, Vec<u8>)>,
+    /// Descriptions as records.
+    pub(super) descriptions: usize,
+    /// What must never be: identities that are twice in one topic, and the like.
+    pub(super) violations: Vec<String>,
+}
+
+impl LogContent {
+    pub(super) fn read(topics: &Topics) -> Self {
+        let mut content = Self::default();
+        for partition in topics.all().iter().flat_map(|topic| topic.partitions()) {
+            let reader = partition.reader();
+            let mut at = reader.start_offset();
+            while at < reader.end_offset() {
+                let chunk = reader.read(at, 1 << 20).unwrap();
+                for record in chunk.records() {
+                    let record = record.unwrap();
+                    let value = Value::decode(record.value.unwrap()).unwrap();
+                    content.note(value, record.key);
+                }
+                at = chunk.next_offset;
+            }
+        }
+        content
+    }
+
+    fn note(&mut self, value: Value<'_>, key: Option<&[u8]>) {
+        let keyed = |device: &DeviceId| key == Some(device.as_str().as_bytes());
+        match value {
+            Value::Reading(reading) => {
+                assert!(keyed(&reading.device), "the key is the device");
+                let value = serde_json::to_value(reading).unwrap()["value"].to_string();
+                let identity = (reading.device, reading.restart, reading.sequence.0);
+                if self.readings.insert(identity, (value, reading.heals)).is_some() {
+                    self.violations.push(format!("two readings of {identity:?}"));
+                }
+            }
+            Value::DeadLetter(letter) => {
+                self.letters.push((letter.reason.to_owned(), letter.position, letter.original.to_vec()));
+                for span in letter.spans {
+                    for sequence in span.start.0..span.end.0 {
+                        let identity = (span.device, span.restart, sequence);
+                        if self.dead.insert(identity, (letter.reason.to_owned(), span.heals)).is_some() {
+                            self.violations.push(format!("two dead letters of {identity:?}"));
+                        }
+                    }
+                }
+            }
+            Value::Loss(loss) => {
+                assert!(keyed(&loss.device), "the key is the device");
+                if let Some(from) = loss.from
+                    && self.ends.insert((loss.device, loss.restart), from.0).is_some()
+                {
+                    self.violations.push(format!("restart {} of {} ended twice", loss.restart, loss.device));
+                }
+                for sequence in loss.ranges.into_iter().flatten() {
+                    let identity = (loss.device, loss.restart, sequence);
+                    if self.lost.insert(identity, loss.kind.to_owned()).is_some() {
+                        self.violations.push(format!("two losses of {identity:?}"));
+                    }
+                }
+            }
+            Value::Description(_) => self.descriptions += 1,
+        }
+    }
+
+    /// At most one reading, one dead letter and one loss per sequence; `heals` exactly where an earlier
+    /// verdict exists. A dead letter or a loss never comes after a reading, nor a loss after a dead letter, so
+    /// whatever else is in the log was earlier.
+    pub(super) fn assert_conserved(&self) {
+        let mut violations = self.violations.clone();
+        for (identity, (_, heals)) in &self.readings {
+            if *heals != (self.dead.contains_key(identity) || self.lost.contains_key(identity)) {
+                violations.push(format!("reading {identity:?} says heals = {heals}"));
+            }
+        }
+        for (identity, (_, heals)) in &self.dead {
+            if *heals != self.lost.contains_key(identity) {
+                violations.push(format!("dead letter {identity:?} says heals = {heals}"));
+            }
+        }
+        assert_eq!(violations, Vec::<String>::new());
+    }
+
+    /// The sequences of one restart among `all`.
+    pub(super) fn sequences<T>(all: &BTreeMap<Identity, T>, device: DeviceId, restart: u64) -> Vec<u64> {
+        let own = |(identity, _): (&Identity, &T)| {
+            ((identity.0, identity.1) == (device, Restart(restart))).then_some(identity.2)
+        };
+        all.iter().filter_map(own).collect()
+    }
+}

@@ -1,0 +1,184 @@
+//! Tests that drive the engine step by step, on a filesystem that fails as they like.
+
+mod faults;
+mod log_content;
+mod model;
+mod payloads;
+mod property;
+mod rules;
+mod schemas;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use weir_protocol::mqtt::Purpose;
+use weir_protocol::{AgentId, Tenant, Timestamp};
+use weir_storage::{FaultyFs, Fs, Log, LogOptions, Part};
+
+use super::budget::Budget;
+use super::connection::{self, Entry, State};
+use super::decode::decode;
+use super::engine::Engine;
+use super::exposure::Exposure;
+use super::recovery::{self, RecoveryReport};
+use super::stats::Counters;
+use super::{Event, IngestOptions, Outcome, Sender, Verdict};
+use crate::topics::{Topics, layout};
+use log_content::LogContent;
+
+/// When everything arrives: 2026-01-01.
+const ARRIVAL: Timestamp = Timestamp(1_767_225_600_000_000);
+
+/// An engine whose commits happen when the test says so.
+struct Gateway {
+    fs: FaultyFs,
+    engine: Engine,
+    logs: Vec<Log>,
+    topics: Topics,
+    counters: Arc<Counters>,
+    report: RecoveryReport,
+    room: Arc<Semaphore>,
+    now: Duration,
+    next_connection: u64,
+}
+
+/// A connected agent.
+struct Peer {
+    id: u64,
+    sender: Sender,
+    budget: Budget,
+    events: UnboundedReceiver<Event>,
+    next_ticket: u64,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        Self::on(FaultyFs::new(1), IngestOptions::default())
+    }
+
+    fn with(options: IngestOptions) -> Self {
+        Self::on(FaultyFs::new(1), options)
+    }
+
+    fn on(fs: FaultyFs, options: IngestOptions) -> Self {
+        Self::try_on(fs, options).expect("opens")
+    }
+
+    fn try_on(fs: FaultyFs, options: IngestOptions) -> Result<Self, layout::LayoutError> {
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let log = LogOptions { expose_on_commit: false, ..options.log };
+        let opened = layout::open(&shared, Path::new("/data"), options.partitions, log)?;
+        let topics = Topics::new(opened.logs.iter().map(Log::reader), options.partitions);
+        let (devices, report) = recovery::recover(&topics, options.limits, Vec::new()).expect("reads");
+        let counters = Arc::new(Counters::default());
+        let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
+        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices);
+        Ok(Self {
+            fs,
+            engine,
+            logs: opened.logs,
+            topics,
+            counters,
+            report,
+            room: Arc::new(Semaphore::new(1 << 30)),
+            now: Duration::ZERO,
+            next_connection: 1,
+        })
+    }
+
+    /// Cuts the power and starts again with what survived.
+    fn power_cut(self, options: IngestOptions) -> Self {
+        let survivor = self.fs.power_cut();
+        drop(self);
+        Self::on(survivor, options)
+    }
+
+    fn connect(&mut self, agent: &str) -> Peer {
+        let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new(agent).unwrap() };
+        let (events, receiver) = unbounded_channel();
+        let budget = Budget::new(Arc::clone(&self.room), 1 << 30, 1 << 29);
+        let id = self.next_connection;
+        self.next_connection += 1;
+        self.engine.connect(id, connection::Connection::new(sender, events, budget.clone()));
+        Peer { id, sender, budget, events: receiver, next_ticket: 0 }
+    }
+
+    fn publish(&mut self, peer: &mut Peer, purpose: Purpose, payload: Vec<u8>) -> u64 {
+        let ticket = peer.next_ticket;
+        peer.next_ticket += 1;
+        let work = decode(&peer.sender, purpose, Bytes::from(payload));
+        let cost = peer.budget.cost(0);
+        let entry = Entry { ticket, cost, arrival: ARRIVAL, state: State::Waiting(work) };
+        self.engine.submit(peer.id, vec![entry]);
+        self.engine.advance();
+        ticket
+    }
+
+    fn send(&mut self, peer: &mut Peer, batch: Vec<u8>) -> u64 {
+        self.publish(peer, Purpose::Batch, batch)
+    }
+
+    fn describe(&mut self, peer: &mut Peer, payload: Vec<u8>) -> u64 {
+        self.publish(peer, Purpose::Describe, payload)
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.engine.tick(self.now);
+        self.engine.advance();
+    }
+
+    /// Commits the staged group; false if there was none.
+    fn commit(&mut self) -> bool {
+        let Some(parts) = self.engine.take_group() else { return false };
+        self.finish(parts);
+        true
+    }
+
+    /// Writes a group that the engine gave out.
+    fn finish(&mut self, parts: Vec<(usize, weir_storage::Batch)>) {
+        let commit = |(log, mut batch): (usize, weir_storage::Batch)| {
+            let result = self.logs[log].commit(&mut batch);
+            Part { log, result, batch }
+        };
+        let parts = parts.into_iter().map(commit).collect();
+        self.engine.committed(parts);
+        self.engine.advance();
+    }
+
+    /// Commits until nothing is staged.
+    fn settle(&mut self) {
+        while self.commit() {}
+    }
+
+    /// Everything that a consumer sees.
+    fn content(&self) -> LogContent {
+        LogContent::read(&self.topics)
+    }
+}
+
+impl Peer {
+    /// Everything that it was told since the last look.
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.events.try_recv().ok()).collect()
+    }
+
+    /// The outcomes among that.
+    fn outcomes(&mut self) -> Vec<Outcome> {
+        let outcomes = |event| match event {
+            Event::Outcomes(outcomes) => outcomes,
+            Event::Ask(_) => Vec::new(),
+        };
+        self.events().into_iter().flat_map(outcomes).collect()
+    }
+
+    /// The verdicts among that.
+    fn verdicts(&mut self) -> Vec<Verdict> {
+        self.outcomes().into_iter().map(|outcome| outcome.verdict).collect()
+    }
+}

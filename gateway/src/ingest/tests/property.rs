@@ -1,0 +1,286 @@
+//! Random batches, random faults, random power cuts: after each run a full scan of the log must agree with
+//! what the agents were told.
+//!
+//! `WEIR_SEED=17` replays one run, `WEIR_SEEDS=200` makes 200 of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use weir_protocol::batch::{LossKind, RunBuilder};
+use weir_protocol::{DeviceId, Restart};
+use weir_storage::fs::Fault;
+use weir_storage::{FaultyFs, LogOptions};
+
+use super::super::{Event, IngestOptions, Verdict};
+use super::log_content::Identity;
+use super::model::{Model, Said};
+use super::payloads::*;
+use super::{Gateway, Peer};
+
+const DEVICES: [&str; 3] = ["probe", "gauge", "meter"];
+const AGENTS: [&str; 3] = ["north", "south", "west"];
+const SEQUENCES: u64 = 60;
+
+fn seeds() -> Vec<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    match number("WEIR_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("WEIR_SEEDS").unwrap_or(40)).collect(),
+    }
+}
+
+#[test]
+fn whatever_happens_the_log_agrees_with_what_the_agents_were_told() {
+    for seed in seeds() {
+        println!("WEIR_SEED={seed}");
+        Run::new(seed).run();
+    }
+}
+
+/// An agent: what it sent and was not told about.
+struct Agent {
+    peer: Option<Peer>,
+    waiting: BTreeMap<u64, (Vec<u8>, Said)>,
+    /// To be sent again, because a connection ended.
+    backlog: Vec<(Vec<u8>, Said)>,
+}
+
+struct Run {
+    random: StdRng,
+    gateway: Option<Gateway>,
+    agents: Vec<Agent>,
+    model: Model,
+}
+
+fn options() -> IngestOptions {
+    // Two partitions and small segments: more collisions, more rolls.
+    IngestOptions {
+        partitions: 2,
+        log: LogOptions { segment_bytes: 4096, ..LogOptions::default() },
+        ..IngestOptions::default()
+    }
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let agent = |_| Agent { peer: None, waiting: BTreeMap::new(), backlog: Vec::new() };
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            gateway: Some(Gateway::on(FaultyFs::new(seed), options())),
+            agents: AGENTS.iter().map(agent).collect(),
+            model: Model::default(),
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..self.random.random_range(40..160) {
+            self.step();
+        }
+        self.finish();
+    }
+
+    fn step(&mut self) {
+        let at = self.random.random_range(0..AGENTS.len());
+        match self.random.random_range(0..100) {
+            0..50 => self.send(at),
+            50..55 => self.disconnect(at),
+            55..58 => self.gateway().pass(Duration::from_secs(3)),
+            58..80 => self.commit(),
+            80..84 => {
+                let fault = if self.random.random() { Fault::Sync } else { Fault::Write };
+                self.gateway().fs.fail_once(fault);
+            }
+            84..87 => {
+                let free = self.random.random_range(0..20_000);
+                let full = self.random.random();
+                let fs = &self.gateway().fs;
+                fs.set_capacity(if full { Some(fs.used_bytes() + free) } else { None });
+            }
+            87..90 => self.power_cut(),
+            90..92 => {
+                let operations = self.random.random_range(0..12);
+                self.gateway().fs.fail_power_after(operations);
+                self.commit();
+                self.power_cut();
+            }
+            _ => self.listen(),
+        }
+    }
+
+    fn gateway(&mut self) -> &mut Gateway {
+        self.gateway.as_mut().expect("runs")
+    }
+
+    /// Connects if need be, and sends something new or something again.
+    fn send(&mut self, at: usize) {
+        self.connect(at);
+        let again = self.random.random_range(0..3) == 0;
+        let (payload, said) = match self.agents[at].backlog.pop() {
+            Some(backlog) if again || self.random.random() => backlog,
+            Some(backlog) => {
+                self.agents[at].backlog.push(backlog);
+                self.random_batch()
+            }
+            None => self.random_batch(),
+        };
+        self.model.send(&said);
+        let (Some(gateway), Some(peer)) = (&mut self.gateway, &mut self.agents[at].peer) else { return };
+        let ticket = gateway.send(peer, payload.clone());
+        self.agents[at].waiting.insert(ticket, (payload, said));
+    }
+
+    fn connect(&mut self, at: usize) {
+        if self.agents[at].peer.is_none() {
+            let gateway = self.gateway.as_mut().expect("runs");
+            self.agents[at].peer = Some(gateway.connect(AGENTS[at]));
+        }
+    }
+
+    /// A batch of up to three sections over any devices and sequences: they overlap all the time.
+    fn random_batch(&mut self) -> (Vec<u8>, Said) {
+        let mut said = Said::default();
+        let mut runs: Vec<RunBuilder> = Vec::new();
+        let mut claims = Vec::new();
+        for _ in 0..self.random.random_range(1..4) {
+            let name = DEVICES[self.random.random_range(0..DEVICES.len())];
+            let (device, restart) = (device(name), self.random.random_range(1..3));
+            let start = self.random.random_range(0..SEQUENCES);
+            let range = start..start + self.random.random_range(1..12);
+            let identity = |sequence| -> Identity { (device, Restart(restart), sequence) };
+            if self.random.random_range(0..4) == 0 {
+                said.claimed.extend(range.clone().map(identity));
+                claims.push(claim(device, restart, range, LossKind::Ring));
+                continue;
+            }
+            let poisoned = self.random.random_range(0..4) == 0;
+            let bad = start + self.random.random_range(0..12);
+            let is_bad = |sequence: u64| poisoned && (sequence == bad || sequence == bad + 2);
+            runs.push(run_with(device, restart, range.clone(), |sequence| {
+                is_bad(sequence).then(|| unknown_channel(sequence))
+            }));
+            for sequence in range {
+                let set = if is_bad(sequence) { &mut said.invalid } else { &mut said.valid };
+                set.insert(identity(sequence));
+            }
+        }
+        let sections: Vec<_> = runs.iter().map(RunBuilder::section).chain(claims).collect();
+        let payload = batch_of(&sections);
+        if self.random.random_range(0..15) > 0 {
+            return (payload, said);
+        }
+        // The body arrives damaged: everything in it becomes a dead letter.
+        let invalid = said.valid.iter().chain(&said.invalid).chain(&said.claimed).copied().collect();
+        (damaged_body(payload), Said { invalid, ..Said::default() })
+    }
+
+    fn commit(&mut self) {
+        self.gateway().commit();
+    }
+
+    /// Takes in what the agents were told.
+    fn listen(&mut self) {
+        for at in 0..self.agents.len() {
+            self.listen_to(at);
+        }
+    }
+
+    fn listen_to(&mut self, at: usize) {
+        let (agent, model) = (&mut self.agents[at], &mut self.model);
+        let Some(peer) = &mut agent.peer else { return };
+        let mut refused = false;
+        let mut asked: Vec<DeviceId> = Vec::new();
+        let mut expected = agent.waiting.keys().copied().collect::<Vec<_>>().into_iter();
+        for event in peer.events() {
+            match event {
+                Event::Ask(weir_protocol::batch::command::AgentCommand::Describe { device, .. }) => asked.push(device),
+                Event::Outcomes(outcomes) => {
+                    for outcome in outcomes {
+                        let Some((payload, said)) = agent.waiting.remove(&outcome.ticket) else {
+                            continue; // a description
+                        };
+                        assert_eq!(expected.next(), Some(outcome.ticket), "in the order of the messages");
+                        model.note(&said, &outcome.verdict);
+                        if outcome.verdict.is_refusal() {
+                            assert!(!matches!(outcome.verdict, Verdict::Unreadable(_)), "{:?}", outcome.verdict);
+                            agent.backlog.push((payload, said));
+                            refused = true;
+                        } else {
+                            assert!(!refused, "a promise behind a refusal");
+                        }
+                    }
+                }
+            }
+        }
+        for device in asked {
+            // Some descriptions never come.
+            if self.random.random_range(0..4) > 0
+                && let (Some(gateway), Some(peer)) = (&mut self.gateway, &mut self.agents[at].peer)
+            {
+                gateway.describe(peer, description(device));
+            }
+        }
+        if refused {
+            self.disconnect(at);
+        }
+    }
+
+    fn disconnect(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        let Some(peer) = agent.peer.take() else { return };
+        self.gateway.as_mut().expect("runs").engine.disconnect(peer.id);
+        agent.backlog.extend(std::mem::take(&mut agent.waiting).into_values());
+    }
+
+    /// Everybody hears what was said before, then the power goes.
+    fn power_cut(&mut self) {
+        self.listen();
+        for agent in &mut self.agents {
+            agent.peer = None;
+            agent.backlog.extend(std::mem::take(&mut agent.waiting).into_values());
+        }
+        if let Some(gateway) = self.gateway.take() {
+            let survivor = gateway.fs.power_cut();
+            survivor.set_capacity(None);
+            drop(gateway);
+            self.gateway = Some(Gateway::on(survivor, options()));
+        }
+        let content = self.gateway().content();
+        self.model.check(&content, value_of);
+    }
+
+    /// No more faults: everybody sends everything again until all of it is acknowledged.
+    fn finish(&mut self) {
+        self.power_cut();
+        let mut rounds = 0;
+        while self.agents.iter().any(|agent| !agent.waiting.is_empty() || !agent.backlog.is_empty()) {
+            for at in 0..self.agents.len() {
+                self.connect(at);
+                while let Some((payload, said)) = self.agents[at].backlog.pop() {
+                    let (Some(gateway), Some(peer)) = (&mut self.gateway, &mut self.agents[at].peer) else { return };
+                    let ticket = gateway.send(peer, payload.clone());
+                    self.agents[at].waiting.insert(ticket, (payload, said));
+                }
+            }
+            self.gateway().pass(Duration::from_secs(10));
+            self.gateway().settle();
+            self.listen();
+            rounds += 1;
+            assert!(rounds < 20, "it comes to an end");
+        }
+        let content = self.gateway().content();
+        self.model.check(&content, value_of);
+    }
+}
+
+fn value_of(sequence: u64) -> String {
+    let value = match sample(sequence).value {
+        weir_protocol::Value::Float(value) => serde_json::Value::from(value),
+        weir_protocol::Value::Double(value) => value.into(),
+        weir_protocol::Value::Integer(value) => value.into(),
+        weir_protocol::Value::Boolean(value) => value.into(),
+        weir_protocol::Value::Text(value) => value.into(),
+    };
+    value.to_string()
+}

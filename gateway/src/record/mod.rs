@@ -1,0 +1,133 @@
+//! Records: what the gateway writes into its topics.
+//!
+//! Guarantees: every value that an encoder here writes, the decoder beside it reads back; decoding never
+//! panics and allocates no more than a small multiple of the bytes it was given.
+//!
+//! Format: key = the device's name; value = Avro in the Confluent wire format, that is a zero byte, the
+//! schema id as u32 big endian, then the Avro binary encoding (avro.apache.org, "Binary encoding") of the
+//! schema with that id. The schemas lie in `gateway/schemas`. No headers.
+//!
+//! | id | schema | topic |
+//! |---|---|---|
+//! | 1 | [`reading`] | `readings` |
+//! | 2 | [`loss`] | `weir.loss` |
+//! | 3 | [`dead_letter`] | `weir.deadletter` |
+//! | 4 | [`description`] | `weir.describe` |
+
+pub mod avro;
+pub mod dead_letter;
+pub mod description;
+pub mod loss;
+pub mod reading;
+
+use serde::Serialize;
+use thiserror::Error;
+
+pub use dead_letter::DeadLetter;
+pub use description::Description;
+pub use loss::Loss;
+pub use reading::ReadingRecord;
+
+/// A schema that the gateway writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Schema {
+    /// [`ReadingRecord`]
+    Reading,
+    /// [`Loss`]
+    Loss,
+    /// [`DeadLetter`]
+    DeadLetter,
+    /// [`Description`]
+    Description,
+}
+
+impl Schema {
+    /// Every schema, in the order of the ids.
+    pub const ALL: [Self; 4] = [Self::Reading, Self::Loss, Self::DeadLetter, Self::Description];
+
+    /// The id in the values.
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::Reading => 1,
+            Self::Loss => 2,
+            Self::DeadLetter => 3,
+            Self::Description => 4,
+        }
+    }
+
+    /// The schema as JSON, as a registry serves it.
+    pub const fn json(self) -> &'static str {
+        match self {
+            Self::Reading => include_str!("../../schemas/reading.avsc"),
+            Self::Loss => include_str!("../../schemas/loss.avsc"),
+            Self::DeadLetter => include_str!("../../schemas/dead-letter.avsc"),
+            Self::Description => include_str!("../../schemas/description.avsc"),
+        }
+    }
+
+    /// Starts a value.
+    fn start(self, out: &mut Vec<u8>) {
+        out.push(0);
+        out.extend_from_slice(&self.id().to_be_bytes());
+    }
+}
+
+/// Any value of any topic, for people and for recovery. As JSON it is the object of its schema, except that
+/// a union is its bare value and `original` is base64.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value<'a> {
+    /// From `readings`.
+    Reading(ReadingRecord<'a>),
+    /// From `weir.loss`.
+    Loss(Loss<'a>),
+    /// From `weir.deadletter`.
+    DeadLetter(DeadLetter<'a>),
+    /// From `weir.describe`.
+    Description(Description<'a>),
+}
+
+/// Bytes that are no value of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Malformed {
+    /// Does not start with a zero byte and a schema id.
+    #[error("not in the Confluent wire format: expected a zero byte and a schema id")]
+    NotFramed,
+    /// An id that no schema here has.
+    #[error("schema id: got {got}, expected 1 to 4")]
+    Schema {
+        /// The id found.
+        got: u32,
+    },
+    /// A field that does not decode.
+    #[error("field {field} does not decode")]
+    Field {
+        /// The first such field.
+        field: &'static str,
+    },
+}
+
+impl<'a> Value<'a> {
+    /// Reads a record's value.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it was not written by this module.
+    pub fn decode(value: &'a [u8]) -> Result<Self, Malformed> {
+        let Some((&[0, a, b, c, d], body)) = value.split_first_chunk::<5>() else {
+            return Err(Malformed::NotFramed);
+        };
+        let mut input = avro::Input::new(body);
+        match u32::from_be_bytes([a, b, c, d]) {
+            1 => reading::decode(&mut input).map(Self::Reading),
+            2 => loss::decode(&mut input).map(Self::Loss),
+            3 => dead_letter::decode(&mut input).map(Self::DeadLetter),
+            4 => description::decode(&mut input).map(Self::Description),
+            got => Err(Malformed::Schema { got }),
+        }
+        .and_then(|value| if input.is_empty() { Ok(value) } else { Err(Malformed::Field { field: "end" }) })
+    }
+}
+
+fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
