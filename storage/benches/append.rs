@@ -67,7 +67,7 @@ fn measure(dir: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
         }
     }
     let payload = (rounds * RECORDS * RECORD_BYTES) as f64;
-    let small = small_commits(&mut log, rounds)?;
+    let (small, raw_small) = small_commits(&mut log, &mut raw_file, rounds)?;
     let (raw_total, our_total) = (raw.iter().sum::<Duration>(), ours.iter().sum::<Duration>());
     println!("rounds {rounds} commits of {RECORDS} x {RECORD_BYTES} bytes");
     println!("append_ratio {:.3} raw/ours", raw_total.as_secs_f64() / our_total.as_secs_f64());
@@ -77,19 +77,28 @@ fn measure(dir: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
     println!("frame_bytes_per_payload_byte {:.3}", same_bytes.len() as f64 / (RECORDS * RECORD_BYTES) as f64);
     println!("bytes_written_per_payload_byte {:.3} at 200 kB a commit", written as f64 / payload);
     println!("bytes_written_per_payload_byte {small:.3} at 20 kB a commit");
+    println!("raw_bytes_written_per_payload_byte {raw_small:.3} at 20 kB an append");
     Ok(())
 }
 
-/// Bytes to the device per payload byte when a commit has a tenth of the records.
-fn small_commits(log: &mut Log, rounds: usize) -> Result<f64, Box<dyn Error>> {
+/// Bytes to the device per payload byte when a commit has a tenth of the records: ours, and a raw append of the
+/// payload alone, whose last block is written again by the next one just as ours is.
+fn small_commits(log: &mut Log, raw_file: &mut File, rounds: usize) -> Result<(f64, f64), Box<dyn Error>> {
     let value = [0x5a; RECORD_BYTES];
+    let payload = value.repeat(RECORDS / 10);
     let mut batch = Batch::new();
     (0..RECORDS as i64 / 10).try_for_each(|at| batch.push(at, Some(b"pump-7"), Some(&value), &[]))?;
-    let before = device_bytes()?;
+    let start = device_bytes()?;
     for _ in 0..rounds {
         log.commit(&mut batch)?;
     }
-    Ok((device_bytes()? - before) as f64 / (rounds * RECORDS / 10 * RECORD_BYTES) as f64)
+    let between = device_bytes()?;
+    for _ in 0..rounds {
+        raw_file.write_all(&payload)?;
+        raw_file.sync_data()?;
+    }
+    let written = (rounds * payload.len()) as f64;
+    Ok(((between - start) as f64 / written, (device_bytes()? - between) as f64 / written))
 }
 
 fn fill(batch: &mut Batch, value: &[u8]) -> Result<(), weir_storage::RecordTooLarge> {

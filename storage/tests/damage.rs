@@ -143,10 +143,13 @@ fn a_torn_tail_is_cut_off_wherever_the_write_stopped() {
         fs.open(&last.file, Mode::ReadWrite).unwrap().set_len(last.position + kept).unwrap();
         let verification = verify(&fs, dir()).unwrap();
         assert_eq!((verification.tail_bytes, verification.damage_count), (kept, 0));
-        let (mut log, recovery) = open(&fs, options());
+        let (log, recovery) = open(&fs, options());
         assert_eq!((recovery.truncated_bytes, recovery.damage_count), (kept, 0));
         assert_eq!(recovery.truncations[0].reason, TruncationReason::TornTail);
         assert_eq!(log.next_offset(), last.offsets.start);
+        let survivor = fs.power_cut();
+        assert_eq!(survivor.open(&last.file, Mode::Read).unwrap().size().unwrap(), last.position, "cut for good");
+        let (mut log, _) = open(&survivor, options());
         assert_eq!(log.commit(&mut batch(&["14.0", "14.1"])).unwrap(), last.offsets);
         assert_eq!(read_all(&log.reader(), 0, 200), everything_but(&(0..0)));
     }
