@@ -63,7 +63,8 @@ fn held(Entry { restart, schema, next }: Entry) -> Held {
     Held { restart, schema, base: next, next }
 }
 
-/// Writes a record of `restarts`, the last of which is running, and reads it back. Returns whether it is there.
+/// Writes a record of `restarts`, the last of which is running, and reads it back; a second time if a worn
+/// place spoilt the first. Returns whether it is there.
 pub(super) fn store<F: MultiwriteNorFlash>(flash: &mut F, range: Range<u32>, restarts: &[Held]) -> bool {
     let Some((running, ended)) = restarts.split_last() else { return false };
     let entry = |held: &Held| Entry { restart: held.restart, schema: held.schema, next: held.next };
@@ -75,7 +76,9 @@ pub(super) fn store<F: MultiwriteNorFlash>(flash: &mut F, range: Range<u32>, res
     let record = Record { version: VERSION, running: entry(running), ended: writer.finish() };
     let mut buffer = [0; MAX_RECORD];
     let Ok(record) = postcard::to_slice(&record, &mut buffer) else { return false };
-    let Some(mut queue) = queue(flash, range.clone()) else { return false };
-    // Old records are not worth keeping, so the oldest page may go.
-    ready(queue.push(record, true)).is_ok() && load(flash, range).last().is_some_and(|h| h.restart == running.restart)
+    (0..2).any(|_| {
+        // Old records are not worth keeping, so the oldest page may go.
+        queue(flash, range.clone()).is_some_and(|mut queue| ready(queue.push(record, true)).is_ok())
+            && load(flash, range.clone()).last().is_some_and(|h| h.restart == running.restart)
+    })
 }
