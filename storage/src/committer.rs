@@ -3,7 +3,8 @@
 //! Guarantees: a group is one write and one `fdatasync` per dirty log, dirty logs in parallel; the next
 //! group starts when the last sync returned; submissions complete in the order they came in, each with the
 //! result of every log it touched; a log that refused one submission of a group refuses the later ones of
-//! that group too, so order is kept. Waiting submissions are bounded in number and bytes: [`Committer::submit`]
+//! that group too, so order is kept; no group is written while a failed commit of any log could come back
+//! after a restart ([`Log::settle`]). Waiting submissions are bounded in number and bytes: [`Committer::submit`]
 //! blocks, [`Committer::try_submit`] gives the submission back. Shutting down drains what was accepted.
 
 mod group;

@@ -54,6 +54,7 @@ mod segment;
 pub mod state;
 mod varint;
 pub mod verify;
+mod window;
 
 pub use batch::{Batch, RecordTooLarge};
 pub use committer::{Committer, CommitterOptions, Completion, Part, Submission, SubmitError};

@@ -16,7 +16,7 @@ use crate::error::{CommitError, IoError, OpenError};
 use crate::frame::{HEADER_BYTES, Header};
 use crate::fs::{File, Fs, Mode};
 use crate::reader::Reader;
-use crate::recovery::{self, Recovery};
+use crate::recovery::{self, Recovered, Recovery};
 use crate::segment::{self, Extent, Segment};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,8 @@ pub struct Log {
     shared: Arc<Shared>,
     /// The segment that takes the next commit; none after a failure.
     active: Option<Arc<Segment>>,
+    /// A commit failed and cutting it off failed too: until the next segment is made, a restart would find it.
+    in_doubt: bool,
     next_offset: u64,
     /// Frames of a group of several batches, joined for one write.
     group: Vec<u8>,
@@ -94,13 +96,13 @@ impl Log {
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, options: LogOptions) -> Result<(Log, Recovery), OpenError> {
         durable::create_dir_all(&*fs, dir)?;
         let lock = lock(&*fs, dir)?;
-        let (segments, recovery) = recovery::recover(&*fs, dir, options.index_interval_bytes)?;
+        let Recovered { segments, appendable, recovery } = recovery::recover(&*fs, dir, options.index_interval_bytes)?;
         let shared = Arc::new(Shared::new(dir, segments));
-        let active = shared.with_segments(|segments| segments.last().cloned());
+        let active = shared.with_segments(|segments| segments.last().filter(|_| appendable).cloned());
         let next_offset = shared.exposed();
         let group = Vec::new();
         let dir = dir.to_owned();
-        Ok((Log { fs, dir, options, shared, active, next_offset, group, _lock: lock }, recovery))
+        Ok((Log { fs, dir, options, shared, active, in_doubt: false, next_offset, group, _lock: lock }, recovery))
     }
 
     /// Writes the batch and makes it durable; the offsets its records got. The batch is kept as it is.
@@ -136,6 +138,19 @@ impl Log {
             stored?
         };
         Ok(start..end)
+    }
+
+    /// Makes sure that a commit which failed stays void after a restart. It is, unless cutting it off failed
+    /// too; then this makes the next segment, whose base voids it. Whoever decides something on the ground
+    /// that the commit failed, such as writing to another log, calls this first.
+    ///
+    /// # Errors
+    /// [`CommitError`]; it is still in doubt.
+    pub fn settle(&mut self) -> Result<(), CommitError> {
+        if self.in_doubt {
+            self.segment_for(0)?;
+        }
+        Ok(())
     }
 
     /// Lets readers see offsets below `upto` (at most what is committed).
@@ -240,6 +255,7 @@ impl Log {
         });
         self.shared.count_allocated();
         self.active = Some(Arc::clone(&segment));
+        self.in_doubt = false;
         Ok(segment)
     }
 
@@ -272,7 +288,7 @@ impl Log {
     /// Cuts a segment whose sync failed to what was synced before, and leaves it for ever. If the cut
     /// fails too, the base of the next segment makes the rest void.
     fn abandon(&mut self, segment: &Segment, synced_bytes: u64) {
-        let _ = segment.file.set_len(synced_bytes).and_then(|()| segment.file.sync_data());
+        self.in_doubt = segment.file.set_len(synced_bytes).and_then(|()| segment.file.sync_data()).is_err();
         if let Ok(allocated) = segment.file.allocated() {
             segment.change_extent(|extent| extent.allocated = allocated);
         }

@@ -102,11 +102,20 @@ impl Recovery {
     }
 }
 
+/// A log as it was found.
+pub(crate) struct Recovered {
+    pub(crate) segments: Vec<Segment>,
+    /// Whether commits may go on in the last segment.
+    pub(crate) appendable: bool,
+    pub(crate) recovery: Recovery,
+}
+
 /// Opens every segment in `dir`, in order, to go on writing. The directory is locked by the caller.
-pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Result<(Vec<Segment>, Recovery), IoError> {
+pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Result<Recovered, IoError> {
     let bases = list_bases(fs, dir)?;
     let mut recovery = Recovery { segments: bases.len() as u64, ..Recovery::default() };
     let mut segments = Vec::with_capacity(bases.len());
+    let mut appendable = false;
     for (at, &base_offset) in bases.iter().enumerate() {
         let end_offset = bases.get(at + 1).copied();
         let path = segment::path(dir, base_offset);
@@ -114,18 +123,19 @@ pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Res
         if end_offset.is_none() {
             settle(&*file).map_err(IoError::on("sync", &path))?;
         }
-        let (mut extent, cut) = survey(&*file, &path, (base_offset, end_offset), index_interval_bytes, &mut recovery)?;
-        if cut {
+        let (mut extent, end) = survey(&*file, &path, (base_offset, end_offset), index_interval_bytes, &mut recovery)?;
+        if end == End::Leftover {
             file.set_len(extent.bytes).map_err(IoError::on("truncate", &path))?;
         }
-        if cut || end_offset.is_none() {
+        if end == End::Leftover || end_offset.is_none() {
             file.sync_data().map_err(IoError::on("sync", &path))?;
         }
         extent.allocated = file.allocated().map_err(IoError::on("measure", &path))?;
+        appendable = end != End::Damage;
         segments.push(Segment::new(base_offset, file, extent));
     }
     durable::sync_dir(fs, dir)?;
-    Ok((segments, recovery))
+    Ok(Recovered { segments, appendable, recovery })
 }
 
 /// Opens every segment in `dir` for reading only and changes nothing; the writer may be running.
@@ -163,36 +173,50 @@ fn settle(file: &dyn File) -> std::io::Result<()> {
     file.forget_cache()
 }
 
-/// Walks one segment: what of it is good, and whether there is more behind that, which is to be cut off.
+/// How a segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clean,
+    /// With bytes that are to be cut off.
+    Leftover,
+    /// With bytes that cannot be read; nothing is written behind them.
+    Damage,
+}
+
+/// Walks one segment: what of it is committed, and how it ends.
 fn survey(
     file: &dyn File,
     path: &Path,
     (base_offset, end_offset): (u64, Option<u64>),
     index_interval_bytes: u64,
     recovery: &mut Recovery,
-) -> Result<(Extent, bool), IoError> {
+) -> Result<(Extent, End), IoError> {
     let name = segment::name(base_offset);
     let end_position = file.size().map_err(IoError::on("measure", path))?;
     let mut scan = Scan::new(file, Bounds { position: 0, offset: base_offset, end_position, end_offset });
     let mut extent = Extent::empty(base_offset, index_interval_bytes);
-    let mut cut = false;
+    let mut end = End::Clean;
     while let Some(found) = scan.next().map_err(IoError::on("read", path))? {
-        match found {
+        end = match found {
             Found::Frame(frame) => {
                 recovery.records += u64::from(frame.header.record_count);
                 extent.index.note(frame.position, &frame.offsets, frame.header.max_timestamp_ms);
                 if frame.repaired {
                     recovery.note_damage(&name, frame.repair());
                 }
+                End::Clean
             }
-            Found::Damage(damage) => recovery.note_damage(&name, damage),
+            Found::Damage(damage) => {
+                recovery.note_damage(&name, damage);
+                End::Damage
+            }
             Found::Leftover(leftover) => {
                 recovery.note_leftover(&name, leftover);
-                cut = true;
+                End::Leftover
             }
-        }
+        };
     }
     (extent.bytes, extent.next_offset) = scan.place();
     extent.allocated = file.allocated().map_err(IoError::on("measure", path))?;
-    Ok((extent, cut))
+    Ok((extent, end))
 }

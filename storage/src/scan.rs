@@ -13,15 +13,15 @@
 //!   of a log being opened), they are damage if a later commit follows, because a commit starts only after
 //!   the sync of the one before it returned. Else they lie in the last commit, which was interrupted: a torn
 //!   tail from there on. So an interrupted commit survives as a prefix, never with a hole.
+//! - A tail that the device cannot read is no torn tail: nobody can say what was acknowledged. It is damage, and
+//!   the gap is the most that it can have held, so that no offset is given twice.
 //! - The base rule: what starts at or above the end of the segment's offsets was never acknowledged.
 
-use crate::frame::{self, HEADER_BYTES, Header, MAX_FRAME_BYTES, MIN_RECORD_BYTES};
+use crate::frame::{self, HEADER_BYTES, Header, MIN_RECORD_BYTES};
 use crate::fs::File;
+use crate::window::Window;
 use std::io;
 use std::ops::Range;
-
-/// Bytes read at a time; a single larger frame makes the window grow to that frame.
-const WINDOW_BYTES: usize = 256 * 1024;
 
 /// What lies next in the segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     pub(crate) fn new(file: &'a dyn File, bounds: Bounds) -> Scan<'a> {
         Scan {
-            window: Window { file, end: bounds.end_position, start: 0, bytes: Vec::new() },
+            window: Window::new(file, bounds.end_position),
             position: bounds.position,
             expected: bounds.offset,
             end_offset: bounds.end_offset,
@@ -104,7 +104,7 @@ impl<'a> Scan<'a> {
         if self.finished {
             return Ok(None);
         }
-        let left = self.window.end.saturating_sub(self.position);
+        let left = self.window.end().saturating_sub(self.position);
         if self.end_offset.is_some_and(|end| self.expected >= end) {
             return Ok(self.finish(Leftover { position: self.position, bytes: left, base_rule: true }));
         }
@@ -123,7 +123,12 @@ impl<'a> Scan<'a> {
         match self.end_offset {
             Some(end_offset) => {
                 self.finished = true;
-                Ok(Some(self.skip_to(self.window.end.max(self.position), end_offset)))
+                Ok(Some(self.skip_to(self.window.end().max(self.position), end_offset)))
+            }
+            None if self.window.is_unreadable_behind(self.position) => {
+                self.finished = true;
+                let most = left / MIN_RECORD_BYTES as u64;
+                Ok(Some(self.skip_to(self.window.end(), self.expected + most)))
             }
             None => Ok(self.finish(Leftover { position: self.position, bytes: left, base_rule: false })),
         }
@@ -175,7 +180,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some((behind, base_offset)));
             }
         }
-        let last = self.window.end.saturating_sub((HEADER_BYTES + MIN_RECORD_BYTES) as u64);
+        let last = self.window.end().saturating_sub((HEADER_BYTES + MIN_RECORD_BYTES) as u64);
         for position in self.position + 1..=last {
             if let Some(base_offset) = self.plausible_at(position)? {
                 return Ok(Some((position, base_offset)));
@@ -227,56 +232,5 @@ impl<'a> Scan<'a> {
         let Ok(header) = Header::parse(bytes) else { return Ok(None) };
         let Some(bytes) = self.window.get(position, header.frame_bytes)? else { return Ok(None) };
         Ok(header.check_crc(bytes).is_ok().then_some(header))
-    }
-}
-
-/// A moving view of a file.
-struct Window<'a> {
-    file: &'a dyn File,
-    end: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window<'_> {
-    /// `length` bytes at `position`, or `None` when the file ends before that.
-    fn get(&mut self, position: u64, length: usize) -> io::Result<Option<&[u8]>> {
-        debug_assert!(length <= MAX_FRAME_BYTES);
-        if position.checked_add(length as u64).is_none_or(|end| end > self.end) {
-            return Ok(None);
-        }
-        if self.loaded(position, length).is_none() {
-            self.load(position, length)?;
-        }
-        Ok(self.loaded(position, length))
-    }
-
-    fn load(&mut self, position: u64, length: usize) -> io::Result<()> {
-        let wanted = (self.end - position).min(WINDOW_BYTES.max(length) as u64) as usize;
-        self.start = position;
-        self.bytes.resize(wanted, 0);
-        let mut filled = 0;
-        while filled < wanted {
-            match self.file.read_at(&mut self.bytes[filled..], position + filled as u64)? {
-                0 => {
-                    // Cut while we read it; what is there is all there is.
-                    self.bytes.truncate(filled);
-                    self.end = position + filled as u64;
-                    break;
-                }
-                read => filled += read,
-            }
-        }
-        Ok(())
-    }
-
-    fn loaded(&self, position: u64, length: usize) -> Option<&[u8]> {
-        let from = usize::try_from(position.checked_sub(self.start)?).ok()?;
-        self.bytes.get(from..from.checked_add(length)?)
-    }
-
-    fn loaded_mut(&mut self, position: u64, length: usize) -> Option<&mut [u8]> {
-        let from = usize::try_from(position.checked_sub(self.start)?).ok()?;
-        self.bytes.get_mut(from..from.checked_add(length)?)
     }
 }

@@ -201,6 +201,49 @@ fn bytes_that_only_a_page_cache_held_are_not_served_after_a_restart() {
 }
 
 #[test]
+fn a_block_that_cannot_be_read_costs_its_frames_and_not_the_log() {
+    let value = "x".repeat(1_000);
+    let fs = FaultyFs::new(1);
+    let (mut log, _) = open(&fs, LogOptions::default());
+    for _ in 0..40 {
+        log.commit(&mut batch(&[&value])).unwrap();
+    }
+    let file = dir().join("00000000000000000000.log");
+    assert!(fs.spoil_block(&file, 9_000));
+    let expected: Vec<u64> = (0..7).chain(12..40).collect();
+    let offsets = |log: &weir_storage::Log| {
+        read_all(&log.reader(), 0, 3_000).into_iter().map(|(offset, _)| offset).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(&log), expected);
+    assert_eq!(verify(&fs, dir()).unwrap().damage[0].gap, 7..12);
+    drop(log);
+    let (log, recovery) = open(&fs, LogOptions::default());
+    assert_eq!((recovery.damage[0].gap.clone(), recovery.truncated_bytes), (7..12, 0));
+    assert_eq!(offsets(&log), expected);
+}
+
+#[test]
+fn a_tail_that_cannot_be_read_is_not_cut_off_and_its_offsets_are_not_given_again() {
+    let value = "x".repeat(1_000);
+    let fs = FaultyFs::new(1);
+    let (mut log, _) = open(&fs, LogOptions::default());
+    for _ in 0..10 {
+        log.commit(&mut batch(&[&value])).unwrap();
+    }
+    drop(log);
+    let file = dir().join("00000000000000000000.log");
+    assert!(fs.spoil_block(&file, 9_000));
+    for _ in 0..2 {
+        let (mut log, recovery) = open(&fs, LogOptions::default());
+        assert_eq!((recovery.truncated_bytes, recovery.damage[0].gap.start), (0, 7));
+        let offsets = log.commit(&mut batch(&["later"])).unwrap();
+        assert!(offsets.start >= 10, "{offsets:?} were given before");
+        assert_eq!(read_all(&log.reader(), offsets.start, 100)[0].1, "later");
+        assert_eq!(read_all(&log.reader(), 0, 100)[6].0, 6);
+    }
+}
+
+#[test]
 fn files_that_are_none_of_ours_are_left_alone() {
     let (fs, _) = log_with_frames();
     for name in ["00000000000000000003.log.tmp", "3.log", "notes", "0000000000000000000x.log"] {

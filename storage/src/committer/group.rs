@@ -69,9 +69,13 @@ fn commit(works: Vec<Work>, logs: &mut [Log], max_parallel_syncs: usize) {
         dones.push((parts.len(), work.submission.done));
         slots.extend(parts.into_iter().map(|(log, batch)| Slot { log, batch, outcome: None }));
     }
-    let mut shares = share_out(&mut slots, logs);
-    commit_shares(&mut shares, max_parallel_syncs);
-    drop(shares);
+    if let Err(error) = logs.iter_mut().try_for_each(Log::settle) {
+        // A submission may rest on the failure of an earlier one in another log, so none goes on.
+        slots.iter_mut().for_each(|slot| slot.outcome = Some(Err(error.clone())));
+    } else {
+        let mut shares = share_out(&mut slots, logs);
+        commit_shares(&mut shares, max_parallel_syncs);
+    }
 
     let mut slots = slots.into_iter();
     for (count, done) in dones {

@@ -6,7 +6,7 @@
 //! - a failed write has written a part; a failed sync has stored a part, loses the rest for ever, and the
 //!   cache goes on showing it all while later syncs succeed;
 //! - a full disk takes what fits in whole blocks and refuses the rest;
-//! - a bit can flip.
+//! - a bit can flip, and a block can become unreadable.
 //!
 //! Paths are absolute. Clones are the same disk.
 
@@ -96,6 +96,13 @@ impl FaultyFs {
         disk.inode(id).is_ok_and(|inode| inode.flip_bit(position, bit))
     }
 
+    /// Makes the block around a byte of a file unreadable for good; false when there is no such byte.
+    pub fn spoil_block(&self, path: &Path, position: u64) -> bool {
+        let mut disk = self.lock();
+        let Some(id) = disk.file_at(path) else { return false };
+        disk.inode(id).is_ok_and(|inode| inode.spoil_block(position))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,11 +150,7 @@ impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut disk = self.fs.lock();
         disk.powered()?;
-        let shown = disk.inode(self.inode)?.shown();
-        let rest = shown.get(position as usize..).unwrap_or_default();
-        let read = rest.len().min(buffer.len());
-        buffer[..read].copy_from_slice(&rest[..read]);
-        Ok(read)
+        disk.inode(self.inode)?.read(buffer, position)
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
@@ -190,7 +193,7 @@ impl File for FaultyFile {
     fn size(&self) -> io::Result<u64> {
         let mut disk = self.fs.lock();
         disk.powered()?;
-        Ok(disk.inode(self.inode)?.shown().len() as u64)
+        Ok(disk.inode(self.inode)?.size())
     }
 
     fn allocated(&self) -> io::Result<u64> {

@@ -1,6 +1,7 @@
 //! One file of the faulty disk: what processes see, what the disk holds, and what lies between.
 
 use super::chance::Chance;
+use std::io;
 
 /// The unit that a disk writes whole or not at all.
 const SECTOR_BYTES: u64 = 512;
@@ -14,6 +15,8 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     /// Changes since the last sync, oldest first.
     pending: Vec<Change>,
+    /// Blocks that cannot be read.
+    spoilt: Vec<u64>,
     pub(super) handles: usize,
     pub(super) locked: bool,
 }
@@ -25,8 +28,21 @@ enum Change {
 }
 
 impl Inode {
-    pub(super) fn shown(&self) -> &[u8] {
-        &self.shown
+    pub(super) fn size(&self) -> u64 {
+        self.shown.len() as u64
+    }
+
+    /// Reads up to the first block that cannot be read.
+    pub(super) fn read(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let wanted = position..(position + buffer.len() as u64).min(self.size());
+        let spoilt = self.spoilt.iter().filter(|block| (*block + 1) * BLOCK_BYTES > wanted.start).min();
+        let end = spoilt.map_or(wanted.end, |block| wanted.end.min(block * BLOCK_BYTES));
+        if end <= wanted.start && wanted.start < wanted.end {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        let shown = self.shown.get(position as usize..end as usize).unwrap_or_default();
+        buffer[..shown.len()].copy_from_slice(shown);
+        Ok(shown.len())
     }
 
     pub(super) fn allocated(&self) -> u64 {
@@ -79,7 +95,7 @@ impl Inode {
         for change in &self.pending {
             change.apply_in_part(&mut durable, chance);
         }
-        Inode { shown: durable.clone(), durable, ..Inode::default() }
+        Inode { shown: durable.clone(), durable, spoilt: self.spoilt.clone(), ..Inode::default() }
     }
 
     /// Flips one bit on the disk and in the cache; false when the file ends before it.
@@ -90,6 +106,12 @@ impl Inode {
         }
         let byte = self.shown.get_mut(at);
         byte.map(|byte| *byte ^= 1 << (bit & 7)).is_some()
+    }
+
+    /// Makes the block around a byte unreadable; false when the file ends before it.
+    pub(super) fn spoil_block(&mut self, position: u64) -> bool {
+        self.spoilt.push(position / BLOCK_BYTES);
+        position < self.size()
     }
 }
 
