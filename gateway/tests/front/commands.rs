@@ -1,0 +1,148 @@
+//! The binary: exit codes, messages, and what it leaves behind.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::world::Gateway;
+
+/// Runs the binary to its end.
+fn weir(arguments: &[&str], settings: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir-gateway"));
+    command.args(arguments).arg("--config").arg(settings).env_remove("WEIR_LOG");
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A settings file in a directory of its own, whose data would be beside it.
+fn settings(rest: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gateway.toml");
+    let data = dir.path().join("data");
+    std::fs::write(&path, format!("data = {data:?}\n{rest}")).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn a_mistake_in_the_settings_is_pointed_at_and_nothing_is_created() {
+    let cases = [
+        ("[mqtt]\nlisten = \"127.0.0.1:0\"\nlissten = 1\n", ":4:1: unknown key `lissten`", "did you mean `listen`?"),
+        ("drain = 10\n", ":2:9: ", "got 10 without a unit"),
+        ("[mqtt]\nreceive_maximum = 0\n", ":3:19: mqtt.receive_maximum: got 0, expected 1 to 65535", "^"),
+        ("[http]\nlisten = \"0.0.0.0:0\"\n", ":3:10: http.listen: 0.0.0.0:0 can be reached", "insecure = true"),
+        ("[topics]\npartitions = 65\n", ":3:14: topics.partitions: got 65, expected 1 to 64", "^^"),
+    ];
+    for (text, place, help) in cases {
+        let (dir, path) = settings(text);
+        for command in ["run", "validate"] {
+            let output = weir(&[command], &path);
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(78), "{message}");
+            assert!(message.contains(&format!("{}{place}", path.display())), "{message}");
+            assert!(message.contains(help) && message.contains('^'), "{message}");
+            assert_eq!(stdout(&output), "");
+        }
+        assert!(!dir.path().join("data").exists());
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_what_to_type_and_nothing_is_created() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    for (key, other) in [("mqtt", "http"), ("http", "mqtt")] {
+        let (dir, path) = settings(&format!("[{key}]\nlisten = \"{at}\"\n[{other}]\nlisten = \"127.0.0.1:0\"\n"));
+        let output = weir(&["run"], &path);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(69), "{message}");
+        assert!(message.contains(&format!("cannot listen on {at} ({key}.listen)")), "{message}");
+        assert!(message.contains(&format!("ss -ltnp 'sport = :{}'", at.port())), "{message}");
+        assert!(!dir.path().join("data").exists());
+    }
+}
+
+#[test]
+fn without_data_the_reading_commands_say_what_to_start() {
+    let (dir, path) = settings("");
+    for command in [vec!["topic", "list"], vec!["topic", "verify"], vec!["deadletter", "list"]] {
+        let output = weir(&command, &path);
+        assert_eq!(output.status.code(), Some(69));
+        assert!(stderr(&output).contains("weir-gateway run"), "{}", stderr(&output));
+    }
+    assert_eq!(weir(&["topic", "lst"], &path).status.code(), Some(2));
+    assert!(!dir.path().join("data").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reading_commands_answer_the_same_beside_a_gateway_and_without_one() {
+    let gateway = Gateway::start().await;
+    crate::whole::publish_v4(
+        &gateway,
+        "edge-1",
+        vec![("describe", crate::world::description("pump-1")), ("batch", crate::world::batch("pump-1", 0..5))],
+    )
+    .await;
+    let path = gateway.data.path().join("gateway.toml");
+    std::fs::write(&path, format!("data = {:?}\n", gateway.data.path())).unwrap();
+    let ask = |path: std::path::PathBuf| {
+        tokio::task::spawn_blocking(move || {
+            let commands: [&[&str]; 5] = [
+                &["topic", "list"],
+                &["topic", "describe", "readings", "--output", "json"],
+                &["topic", "consume", "readings", "--from", "1", "--limit", "3"],
+                &["topic", "consume", "readings", "--from", "10m", "--output", "json"],
+                &["deadletter", "list"],
+            ];
+            commands.map(|command| {
+                let output = weir(command, &path);
+                assert_eq!(output.status.code(), Some(0), "{command:?}: {}", stderr(&output));
+                stdout(&output)
+            })
+        })
+    };
+    let beside = ask(path.clone()).await.unwrap();
+    assert_eq!(beside[2].lines().count(), 3, "{}", beside[2]);
+    assert!(beside[2].lines().next().unwrap().ends_with("pump-1 7/1  temperature = 1.0 Cel"), "{}", beside[2]);
+    assert_eq!(beside[3].lines().count(), 5, "{}", beside[3]);
+
+    // A second gateway on the same data is refused, and says who has it.
+    let second = {
+        let path = path.clone();
+        let free = "\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+        std::fs::write(&path, format!("data = {:?}{free}", gateway.data.path())).unwrap();
+        tokio::task::spawn_blocking(move || weir(&["run"], &path)).await.unwrap()
+    };
+    assert_eq!(second.status.code(), Some(69));
+    assert!(stderr(&second).contains("in use by another gateway"), "{}", stderr(&second));
+
+    let data = gateway.stop().await;
+    assert_eq!(ask(path.clone()).await.unwrap(), beside);
+
+    // A flipped bit: named by file and offsets, and everything else is served.
+    let log = (0..4)
+        .map(|partition| data.path().join(format!("topics/readings/{partition}/00000000000000000000.log")))
+        .find(|file| file.exists())
+        .unwrap();
+    let gateway = Gateway::start_on(data).await;
+    crate::whole::publish_v4(&gateway, "edge-1", vec![("batch", crate::world::batch("pump-1", 5..9))]).await;
+    let data = gateway.stop().await;
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[80] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let output = weir(&["topic", "verify", "readings"], &path);
+    assert_eq!(output.status.code(), Some(1));
+    let named = format!("{} at byte 0", log.display());
+    assert!(stdout(&output).contains(&named), "{}", stdout(&output));
+    assert!(stdout(&output).contains("offsets 0 to 4 lost (5)"), "{}", stdout(&output));
+    let rest = stdout(&weir(&["topic", "consume", "readings"], &path));
+    assert!(rest.starts_with("damage: offsets 0 to 5"), "{rest}");
+    assert_eq!(rest.lines().count(), 5, "{rest}");
+    drop(data);
+}

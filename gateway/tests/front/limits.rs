@@ -1,0 +1,174 @@
+//! Everything has a limit, and whoever meets one is told.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use weir_gateway::front::refusal::Refusal;
+use weir_gateway::front::wire::Version::{V4, V5};
+use weir_gateway::ingest::Verdict;
+
+use crate::script::{Answered, Stage, WINDOW, connect, packet, publish};
+
+const BATCH: &str = "weir/1/default/edge-1/batch";
+
+#[tokio::test]
+async fn a_connect_that_is_wrong_is_refused_with_its_reason() {
+    let mqtt31 = packet(0x10, b"\x00\x06MQIsdp\x03\x02\x00\x00\x00\x06edge-1");
+    let mqtt6 = packet(0x10, b"\x00\x04MQTT\x06\x02\x00\x00\x00\x00\x06edge-1");
+    let auth = packet(0x10, b"\x00\x04MQTT\x05\x02\x00\x00\x08\x15\x00\x05SCRAM\x00\x06edge-1");
+    let will = |version| connect(version, "edge-1", 0, Some(("weir/1/default/edge-2/status", "gone")));
+    let cases = [
+        (V4, mqtt31, 1, Refusal::Version),
+        (V5, mqtt6, 0x84, Refusal::Version),
+        (V5, auth, 0x8c, Refusal::AuthMethod),
+        (V4, will(V4), 5, Refusal::Will),
+        (V5, will(V5), 0x87, Refusal::Will),
+        // Client ids that made a broker of this field crash when they came twice.
+        (V4, connect(V4, "a+b", 0, None), 2, Refusal::ClientId),
+        (V5, connect(V5, "#", 0, None), 0x85, Refusal::ClientId),
+        (V5, connect(V5, "$SYS/x", 0, None), 0x85, Refusal::ClientId),
+        (V5, connect(V5, "", 0, None), 0x85, Refusal::ClientId),
+    ];
+    for (version, bytes, code, refusal) in cases {
+        let stage = Stage::new();
+        for times in 1..=2 {
+            let mut client = stage.dial(version);
+            client.send(&bytes).await;
+            assert_eq!(client.answer().await, Answered::Connected(code), "{refusal:?}");
+            assert_eq!(client.answer().await, Answered::Closed);
+            assert_eq!(stage.front.counters().refusals(refusal), times);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_mqtt_allows_and_weir_does_not_is_refused_with_its_reason() {
+    let alias = [b"\x00\x00\x00\x01\x03\x23\x00\x01".as_slice(), b"x"].concat();
+    let cases = [
+        (publish(V5, BATCH, 2, 1, b"x"), 0x9b, Refusal::QoS),
+        (packet(0x32, &alias), 0x94, Refusal::TopicAlias),
+        (connect(V5, "edge-1", 0, None), 0x82, Refusal::Protocol),
+        (packet(0x50, &[0, 1]), 0x82, Refusal::Protocol),
+        (packet(0x20, &[0, 0, 0]), 0x82, Refusal::Protocol),
+        (packet(0xf0, &[0]), 0x81, Refusal::Malformed),
+        (packet(0x80, &[0, 1, 0, 0, 1, b'a', 0]), 0x81, Refusal::Malformed),
+        // 256 MiB announced: refused before a byte of it is waited for.
+        (vec![0x30, 0xff, 0xff, 0xff, 0x7f], 0x95, Refusal::PacketTooLarge),
+        (vec![0x30, 0xff, 0xff, 0xff, 0xff], 0x81, Refusal::Malformed),
+    ];
+    for (bytes, code, refusal) in cases {
+        let stage = Stage::new();
+        let mut agent = stage.connect(V5, "edge-1").await;
+        agent.send(&bytes).await;
+        agent.expect_end(code).await;
+        assert_eq!(stage.front.counters().refusals(refusal), 1, "{refusal:?}");
+    }
+    let stage = Stage::new();
+    let mut agent = stage.connect(V4, "edge-1").await;
+    agent.send(&publish(V4, BATCH, 2, 1, b"x")).await;
+    agent.expect_end(0x9b).await;
+    assert_eq!(stage.front.counters().refusals(Refusal::QoS), 1);
+}
+
+#[tokio::test]
+async fn a_length_of_256_mib_is_refused_before_connect_too() {
+    let stage = Stage::new();
+    let mut client = stage.dial(V4);
+    client.send(&[0x10, 0xff, 0xff, 0xff, 0x7f]).await;
+    assert!(matches!(client.answer().await, Answered::Connected(code) if code != 0));
+    assert_eq!(client.answer().await, Answered::Closed);
+    assert_eq!(stage.front.counters().refusals(Refusal::PacketTooLarge), 1);
+}
+
+#[tokio::test]
+async fn more_in_flight_than_announced_is_refused_on_mqtt_5_and_waits_on_3() {
+    let mut stage = Stage::new();
+    let mut agent = stage.connect(V5, "edge-1").await;
+    for pkid in 1..=WINDOW + 1 {
+        agent.send(&publish(V5, BATCH, 1, pkid, b"batch")).await;
+    }
+    agent.expect_end(0x93).await;
+    while stage.submitted.try_recv().is_ok() {}
+
+    let mut agent = stage.connect(V4, "edge-1").await;
+    for pkid in 1..=2 * WINDOW {
+        agent.send(&publish(V4, BATCH, 1, pkid, b"batch")).await;
+    }
+    for pkid in 1..=2 * WINDOW {
+        let message = stage.message().await;
+        // One leaves, one comes in.
+        stage.decide(&message, Verdict::Stored);
+        assert_eq!(agent.answer().await, Answered::Acknowledged(pkid, 0));
+    }
+    assert!(stage.front.counters().snapshot().pauses > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_a_client_is_not_read_and_with_room_it_goes_on() {
+    const ALL: u16 = 400;
+    let mut stage = Stage::with_room(0);
+    let mut agent = stage.connect(V4, "edge-1").await;
+    let all: Vec<u8> = (1..=ALL).flat_map(|pkid| publish(V4, BATCH, 1, pkid, &[7; 100])).collect();
+    // The network holds a few kilobytes, and the front takes no more than its window: the rest stays outside.
+    let sent = tokio::time::timeout(Duration::from_secs(3600), agent.stream.write_all(&all)).await;
+    assert!(sent.is_err(), "a front without room took everything");
+    assert!(stage.submitted.try_recv().is_err());
+    drop(agent);
+
+    let mut agent = stage.connect(V4, "edge-1").await;
+    let (mut read, mut write) = tokio::io::split(agent.stream);
+    let writer = tokio::spawn(async move { write.write_all(&all).await.map(|()| write) });
+    for expected in 1..=ALL {
+        stage.room.add_permits(1);
+        let message = stage.message().await;
+        stage.decide(&message, Verdict::Stored);
+        let mut ack = [0; 4];
+        tokio::io::AsyncReadExt::read_exact(&mut read, &mut ack).await.unwrap();
+        assert_eq!(ack, [0x40, 2, (expected >> 8) as u8, expected as u8]);
+    }
+    agent.stream = read.unsplit(writer.await.unwrap().unwrap());
+    agent.expect_quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_beyond_one_and_a_half_times_the_keep_alive_ends_a_session() {
+    for version in [V4, V5] {
+        let stage = Stage::new();
+        let mut agent = stage.dial(version);
+        agent.send(&connect(version, "edge-1", 10, None)).await;
+        assert_eq!(agent.answer().await, Answered::Connected(0));
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(14_500)).await;
+            agent.expect_quiet().await;
+        }
+        assert_eq!(stage.front.counters().refusals(Refusal::KeepAlive), 0);
+        agent.expect_end(0x8d).await;
+        assert_eq!(stage.front.counters().refusals(Refusal::KeepAlive), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_comes_byte_by_byte_for_ever_is_given_up() {
+    let stage = Stage::new();
+    let mut client = stage.dial(V5);
+    let bytes = connect(V5, "edge-1", 0, None);
+    for byte in &bytes[..bytes.len() - 1] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if client.stream.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(client.answer().await, Answered::Closed);
+    assert_eq!(stage.front.counters().refusals(Refusal::ConnectTimeout), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_its_answers_is_given_up() {
+    let stage = Stage::new();
+    let mut agent = stage.connect(V5, "edge-1").await;
+    let pings = [0xc0, 0].repeat(1 << 20);
+    // Two million pings and no pong is read: the answers pile up to their bound, and then nothing moves.
+    let _ = agent.stream.write_all(&pings).await;
+    agent.vanish().await;
+    assert_eq!(stage.front.counters().refusals(Refusal::NotReading), 1);
+}

@@ -1,0 +1,260 @@
+//! A front whose verdicts a test decides, and a client that speaks both versions of MQTT.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::mqttbytes::v4;
+use rumqttc::v5::mqttbytes::v5;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use weir_gateway::front::session::Limits;
+use weir_gateway::front::wire::Version;
+use weir_gateway::front::{Front, FrontOptions, Intake, Link};
+use weir_gateway::ingest::{Event, Events, Message, Outcome, Sender, Verdict};
+use weir_protocol::time::SystemClock;
+
+/// Messages that one session may have in flight here.
+pub(crate) const WINDOW: u16 = 5;
+/// Bytes between the client and the front: what the "network" holds.
+const NETWORK: usize = 4096;
+
+/// Stands where ingest stands.
+pub(crate) struct Script {
+    submitted: mpsc::UnboundedSender<(Message, Events)>,
+    room: Arc<Semaphore>,
+}
+
+pub(crate) struct ScriptLink {
+    submitted: mpsc::UnboundedSender<(Message, Events)>,
+    room: Arc<Semaphore>,
+    events: Events,
+}
+
+impl Intake for Script {
+    type Link = ScriptLink;
+    fn connect(&self, _: Sender, events: Events) -> ScriptLink {
+        ScriptLink { submitted: self.submitted.clone(), room: self.room.clone(), events }
+    }
+}
+
+impl Link for ScriptLink {
+    async fn submit(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            self.room.acquire().await.unwrap().forget();
+            self.submitted.send((message, self.events.clone())).unwrap();
+        }
+    }
+}
+
+/// A front and what reaches ingest.
+pub(crate) struct Stage {
+    pub(crate) front: Arc<Front<Script>>,
+    pub(crate) submitted: mpsc::UnboundedReceiver<(Message, Events)>,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Stage {
+    /// A front with room for `room` messages.
+    pub(crate) fn with_room(room: usize) -> Self {
+        let (send, submitted) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(room));
+        let options = FrontOptions {
+            connections: 10,
+            connect_timeout: Duration::from_secs(10),
+            limits: Limits { receive_maximum: WINDOW, budget: 1 << 20 },
+        };
+        let script = Script { submitted: send, room: room.clone() };
+        let front = Arc::new(Front::new(script, options, Arc::new(SystemClock)));
+        Self { front, submitted, room, stop: watch::channel(false).0 }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::with_room(1000)
+    }
+
+    /// A client that has said nothing yet.
+    pub(crate) fn dial(&self, version: Version) -> Client {
+        let (theirs, ours) = tokio::io::duplex(NETWORK);
+        let (front, stop) = (self.front.clone(), self.stop.subscribe());
+        let served = tokio::spawn(async move { front.serve_one(ours, stop).await });
+        Client { stream: theirs, input: BytesMut::new(), version, served }
+    }
+
+    /// A client with a session.
+    pub(crate) async fn connect(&self, version: Version, agent: &str) -> Client {
+        let mut client = self.dial(version);
+        client.send(&connect(version, agent, 0, None)).await;
+        assert_eq!(client.answer().await, Answered::Connected(0));
+        client
+    }
+
+    /// The next message that reaches ingest.
+    pub(crate) async fn message(&mut self) -> (Message, Events) {
+        self.submitted.recv().await.unwrap()
+    }
+
+    /// Decides on a message.
+    pub(crate) fn decide(&self, (message, events): &(Message, Events), verdict: Verdict) {
+        let outcome = Outcome { ticket: message.ticket, verdict };
+        events.send(Event::Outcomes(vec![outcome])).unwrap();
+    }
+}
+
+/// A client on a transport in memory.
+pub(crate) struct Client {
+    pub(crate) stream: DuplexStream,
+    input: BytesMut,
+    version: Version,
+    served: JoinHandle<()>,
+}
+
+/// What a client is told, in the words of both versions.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Connected(u8),
+    Acknowledged(u16, u8),
+    Subscribed(Vec<u8>),
+    Pong,
+    Command(Bytes),
+    Disconnected(u8),
+    Closed,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next thing the client is told.
+    pub(crate) async fn answer(&mut self) -> Answered {
+        loop {
+            // Reason codes are read off the wire: a client library hides some.
+            if let Some(length) = whole_packet(&self.input) {
+                let packet = self.input.split_to(length);
+                return self.decode(packet);
+            }
+            if self.stream.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
+                return Answered::Closed;
+            }
+        }
+    }
+
+    fn decode(&self, packet: BytesMut) -> Answered {
+        let body = &packet[whole_header(&packet)..];
+        match packet[0] >> 4 {
+            2 => Answered::Connected(body[1]),
+            4 => Answered::Acknowledged(u16::from_be_bytes([body[0], body[1]]), body.get(2).copied().unwrap_or(0)),
+            9 => Answered::Subscribed(body[2 + usize::from(self.version == Version::V5)..].to_vec()),
+            13 => Answered::Pong,
+            14 => Answered::Disconnected(body[0]),
+            3 => match self.version {
+                Version::V4 => match v4::Packet::read(&mut packet.clone(), 1 << 20) {
+                    Ok(v4::Packet::Publish(publish)) => Answered::Command(publish.payload),
+                    other => panic!("{other:?}"),
+                },
+                Version::V5 => match v5::Packet::read(&mut packet.clone(), None) {
+                    Ok(v5::Packet::Publish(publish)) => Answered::Command(publish.payload),
+                    other => panic!("{other:?}"),
+                },
+            },
+            other => panic!("packet type {other}"),
+        }
+    }
+
+    /// Asserts that nothing but the answer to a ping is on its way.
+    pub(crate) async fn expect_quiet(&mut self) {
+        self.send(&[0xc0, 0]).await;
+        assert_eq!(self.answer().await, Answered::Pong);
+    }
+
+    /// Asserts that the connection ends, with `code` if the version can say it.
+    pub(crate) async fn expect_end(&mut self, code: u8) {
+        if self.version == Version::V5 {
+            assert_eq!(self.answer().await, Answered::Disconnected(code));
+        }
+        assert_eq!(self.answer().await, Answered::Closed);
+    }
+
+    /// Goes away without a word, and waits until the front has noticed.
+    pub(crate) async fn vanish(self) {
+        drop(self.stream);
+        self.served.await.unwrap();
+    }
+}
+
+fn whole_header(bytes: &[u8]) -> usize {
+    2 + bytes[1..].iter().take_while(|byte| **byte & 0x80 != 0).count()
+}
+
+fn whole_packet(bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for (index, byte) in bytes.get(1..)?.iter().enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            let whole = index + 2 + length;
+            return (bytes.len() >= whole).then_some(whole);
+        }
+    }
+    None
+}
+
+/// A packet: its first byte and its content.
+pub(crate) fn packet(first: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    let mut length = content.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(content);
+    out
+}
+
+fn text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    out.extend_from_slice(text);
+}
+
+/// CONNECT; `will` is topic and payload.
+pub(crate) fn connect(version: Version, agent: &str, keep_alive: u16, will: Option<(&str, &str)>) -> Vec<u8> {
+    let v5 = version == Version::V5;
+    let mut content = b"\x00\x04MQTT".to_vec();
+    content.push(if v5 { 5 } else { 4 });
+    content.push(if will.is_some() { 0b0010_1110 } else { 0b10 });
+    content.extend_from_slice(&keep_alive.to_be_bytes());
+    content.extend(v5.then_some(0));
+    text(&mut content, agent.as_bytes());
+    if let Some((topic, payload)) = will {
+        content.extend(v5.then_some(0));
+        text(&mut content, topic.as_bytes());
+        text(&mut content, payload.as_bytes());
+    }
+    packet(0x10, &content)
+}
+
+/// PUBLISH at `qos`.
+pub(crate) fn publish(version: Version, topic: &str, qos: u8, pkid: u16, payload: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    text(&mut content, topic.as_bytes());
+    if qos > 0 {
+        content.extend_from_slice(&pkid.to_be_bytes());
+    }
+    content.extend((version == Version::V5).then_some(0));
+    content.extend_from_slice(payload);
+    packet(0x30 | qos << 1, &content)
+}
+
+/// SUBSCRIBE at QoS 1.
+pub(crate) fn subscribe(version: Version, filters: &[&str]) -> Vec<u8> {
+    let mut content = vec![0, 9];
+    content.extend((version == Version::V5).then_some(0));
+    for filter in filters {
+        text(&mut content, filter.as_bytes());
+        content.push(1);
+    }
+    packet(0x82, &content)
+}

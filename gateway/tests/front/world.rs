@@ -1,0 +1,136 @@
+//! A whole gateway in this process, on free ports and a directory of its own, and what talks to it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use weir_gateway::config::Config;
+use weir_gateway::run::{Addresses, RunError, World, run};
+use weir_protocol::batch::describe::{self, Description};
+use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
+use weir_protocol::items::{self, Items};
+use weir_protocol::time::{SystemClock, WallClock};
+use weir_protocol::{
+    Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Value as Sample, ValueKind,
+};
+use weir_storage::RealFs;
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    pub(crate) at: Addresses,
+    pub(crate) data: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Result<(), RunError>>,
+}
+
+/// Settings with every port free to choose.
+pub(crate) fn settings(data: &Path) -> Vec<(String, String)> {
+    let pairs = [
+        ("WEIR_GATEWAY_MQTT__LISTEN", "127.0.0.1:0".to_owned()),
+        ("WEIR_GATEWAY_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+        ("WEIR_GATEWAY_DATA", data.display().to_string()),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        Self::start_on(tempfile::tempdir().unwrap()).await
+    }
+
+    pub(crate) async fn start_on(data: TempDir) -> Self {
+        let config = Config::load(None, settings(data.path())).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, at) = oneshot::channel();
+        let world = World {
+            fs: Arc::new(RealFs),
+            clock: Arc::new(SystemClock),
+            #[cfg(feature = "plant")]
+            plant: None,
+        };
+        let served = tokio::spawn(async move {
+            let shutdown = async move {
+                let _ = stopped.await;
+            };
+            run(&config, world, shutdown, move |at| ready.send(at).unwrap()).await
+        });
+        Self { at: at.await.unwrap(), data, stop: Some(stop), served }
+    }
+
+    /// Stops it as SIGTERM does; its data stays.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.served.await.unwrap().unwrap();
+        self.data
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        get(self.at.http, path).await
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Every record of a topic, partition by partition.
+    pub(crate) async fn records(&self, topic: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        for partition in 0..4 {
+            let page = self.json(&format!("/topics/{topic}/partitions/{partition}/records?limit=10000")).await;
+            assert_eq!(page["next"], page["end"]);
+            all.extend(page["records"].as_array().unwrap().iter().cloned());
+        }
+        all
+    }
+}
+
+/// Status and body of a GET.
+pub(crate) async fn get(at: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+fn channels() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let channel =
+        Channel { id: ChannelId(0), name: "temperature", unit: "Cel", kind: ValueKind::Float, resolution: 0.5 };
+    items::push(&mut bytes, &channel);
+    bytes
+}
+
+/// The `describe` payload of a device.
+pub(crate) fn description(device: &str) -> Vec<u8> {
+    let channels = channels();
+    let schema = SchemaHash::of(Items::new(&channels));
+    describe::encode(&Description { device: DeviceId::new(device).unwrap(), schema, channels: Items::new(&channels) })
+}
+
+/// A batch of one device and restart 7 with one temperature for each sequence: the sequence itself.
+pub(crate) fn batch(device: &str, sequences: std::ops::Range<u64>) -> Vec<u8> {
+    let schema = SchemaHash::of(Items::new(&channels()));
+    let mut run = RunBuilder::new(DeviceId::new(device).unwrap(), Restart(7), schema, Sequence(sequences.start));
+    for sequence in sequences {
+        run.push(&Reading {
+            channel: ChannelId(0),
+            time: SystemClock.now(),
+            clock: Clock::Synchronised,
+            value: Sample::Float(sequence as f32),
+        });
+    }
+    let mut envelope = EnvelopeBuilder::new();
+    envelope.push(&run.section());
+    envelope.finish(true)
+}
