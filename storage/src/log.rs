@@ -213,12 +213,13 @@ impl Log {
         let Some(cap) = self.options.cap_bytes else { return Ok(()) };
         let allocated = self.allocated();
         // What the last block of the active segment still holds costs nothing.
-        let slack = self
-            .active
-            .as_ref()
-            .map_or(0, |active| active.with_extent(|extent| extent.allocated.saturating_sub(extent.bytes)));
+        let slack = match &self.active {
+            Some(active) if !self.must_roll(bytes) => {
+                active.with_extent(|extent| extent.allocated.saturating_sub(extent.bytes))
+            }
+            _ => 0,
+        };
         let needed = bytes.saturating_sub(slack).next_multiple_of(BLOCK_BYTES);
-        let needed = if self.must_roll(bytes) { bytes.next_multiple_of(BLOCK_BYTES) } else { needed };
         if allocated.saturating_add(needed) > cap {
             return Err(CommitError::Full { needed, allocated, cap });
         }

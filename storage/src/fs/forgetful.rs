@@ -10,6 +10,11 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a sync takes before it has kept anything: a disk needs time too, and without it a kill would
+/// hardly ever find a sync in progress.
+const SYNC: Duration = Duration::from_millis(5);
 
 /// The forgetful filesystem; clones share what is not synced.
 #[derive(Clone, Default)]
@@ -106,6 +111,9 @@ impl File for Handle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if !lock(&self.0.unsynced).is_empty() {
+            std::thread::sleep(SYNC);
+        }
         let mut unsynced = lock(&self.0.unsynced);
         for write in unsynced.drain(..) {
             self.0.real.write_at(&write.bytes, write.position)?;
