@@ -138,7 +138,8 @@ impl Sender {
     /// When [`Self::next`] may have a report that it has not now.
     pub fn report_due(&self, oldest: Held) -> Option<Uptime> {
         let changed = self.reported != Some((oldest.base, oldest.next));
-        (changed && oldest.base < oldest.next).then(|| self.reported_at.plus(REPORT_INTERVAL))
+        let numbered = self.restart != Restart::UNBOUND;
+        (numbered && changed && oldest.base < oldest.next).then(|| self.reported_at.plus(REPORT_INTERVAL))
     }
 
     /// A frame left that said `oldest` and held readings up to `end`.

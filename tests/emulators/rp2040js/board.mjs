@@ -10,7 +10,7 @@ import { Uart } from './uart.mjs';
 
 const BOOT_STACK = 0x20041f00;
 const BOOT2 = 0x10000000;
-const PERIPHERAL = { XIP_CTRL: 0x14000, SSI: 0x18000, IO_QSPI: 0x40018, UART0: 0x40034, WATCHDOG: 0x40058, ROSC: 0x40060, VREG: 0x40064 };
+const PERIPHERAL = { XIP_CTRL: 0x14000, SSI: 0x18000, IO_QSPI: 0x40018, UART0: 0x40034, TIMER: 0x40054, WATCHDOG: 0x40058, ROSC: 0x40060, VREG: 0x40064 };
 
 export class Board {
   /** `onByte(byte)` is the UART's other end; `onReset(reason)` and `onFault(text)` report what happened. */
@@ -62,7 +62,7 @@ export class Board {
     const chip = new RP2040();
     this.chip = chip;
     this.resetReason = null;
-    chip.logger = quietLogger(this.onFault);
+    chip.logger = logger(chip, this.onFault);
     chip.flash = this.flash.bytes;
     chip.flash16 = new Uint16Array(chip.flash.buffer);
     chip.flashView = new DataView(chip.flash.buffer);
@@ -79,6 +79,7 @@ export class Board {
       this.onFault(text);
       this.resetReason = 'fault';
     });
+    for (const { clockAlarm } of peripherals[PERIPHERAL.TIMER].alarms) neverEarly(clockAlarm);
     const watchdog = peripherals[PERIPHERAL.WATCHDOG];
     watchdog.onWatchdogTrigger = () => {
       this.resetReason = watchdog.reason === 1 ? 'watchdog timeout' : 'watchdog forced';
@@ -97,8 +98,22 @@ export class Board {
   }
 }
 
-/** The emulator's complaints, each text once: a register that is not modelled is worth knowing, not a flood. */
-function quietLogger(onFault) {
+/**
+ * The model cuts fractions of a microsecond off, so its alarms come early; the chip's never do. Firmware that
+ * finds the time not yet there arms again and then clears the interrupt, and with it the new alarm: it sleeps
+ * until the watchdog.
+ */
+function neverEarly(alarm) {
+  const schedule = alarm.schedule.bind(alarm);
+  alarm.schedule = (nanos) => schedule(nanos + 1000);
+}
+
+/**
+ * The emulator's complaints, each text once: a register that is not modelled is worth knowing, not a flood.
+ * And its only word on SEV, an instruction that it logs and leaves out: without the event the WFE that follows
+ * sleeps through the work that another part of the program announced.
+ */
+function logger(chip, onFault) {
   const seen = new Set();
   const once = (part, text) => {
     const line = `${part}: ${text}`;
@@ -107,5 +122,8 @@ function quietLogger(onFault) {
       onFault(line);
     }
   };
-  return { debug() {}, info() {}, warn: once, error: once };
+  const info = (_part, text) => {
+    if (text === 'SEV') chip.core.eventRegistered = true;
+  };
+  return { debug() {}, info, warn: once, error: once };
 }

@@ -54,6 +54,29 @@ test('the chip does not run ahead of the clock it is given', () => {
   assert.equal(board.idleNanos, Infinity);
 });
 
+// One of these alarms in some hundred hung the firmware until its watchdog.
+test('an alarm of the timer does not come before its microsecond', () => {
+  const TIMER = 0x40054000;
+  const [ALARM0, RAW, INTR] = [0x10, 0x28, 0x34];
+  const { chip } = asleep().board;
+  chip.clock.tick(13_440); // 13.44 microseconds
+  chip.writeUint32(TIMER + ALARM0, 100);
+  while (!(chip.readUint32(TIMER + INTR) & 1)) chip.clock.tick(10);
+  assert.equal(chip.readUint32(TIMER + RAW), 100);
+});
+
+test('an event that the program sent itself keeps it awake once', () => {
+  const { board } = asleep();
+  const { chip } = board;
+  const [SEV, WFE] = [0xbf40, 0xbf20];
+  [SEV, WFE, WFE].forEach((opcode, i) => chip.writeUint16(RAM + 2 * i, opcode));
+  Object.assign(chip.core, { PC: RAM, waiting: false, eventRegistered: false });
+  board.run(1e6, 2);
+  assert.equal(chip.core.waiting, false, 'the first WFE takes the event');
+  board.run(1e6, 1);
+  assert.equal(chip.core.waiting, true, 'the second one sleeps');
+});
+
 test('the flash chip tells its unique id after four dummy bytes', () => {
   const { chip } = asleep().board;
   const DR0 = 0x18000060;

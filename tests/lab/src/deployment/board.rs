@@ -20,7 +20,7 @@ use crate::relay::serial::SerialRelay;
 use crate::truth::{Ticks, Truths};
 
 /// What the firmware image calls itself unless it is told otherwise.
-pub const EMULATED_DEVICE: &str = "rp2040";
+pub const EMULATED_DEVICE: &str = "pico-e6614c311b7e5a2f";
 
 /// A board: its process, its cable and what its sensor hands out.
 pub struct Board {
