@@ -3,17 +3,22 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
+
+/// The library repeats each refusal in words of its own.
+const DEFAULT: &str = "info,rumqttc=error";
 
 pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| {
-        // The library repeats each refusal in words of its own.
-        EnvFilter::new("info,rumqttc=error")
-    });
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    let wanted = std::env::var("WEIR_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    // `DEFAULT` parses, so the fallback behind it is never taken.
+    let filter = wanted.or_else(|| DEFAULT.parse().ok()).unwrap_or_default();
+    let registry = tracing_subscriber::registry().with(filter);
     if stderr().is_terminal() {
-        logs.with_ansi(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())).init();
+        let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        registry.with(fmt::layer().with_writer(stderr).with_target(false).with_ansi(color)).init();
     } else {
-        logs.json().init();
+        registry.with(fmt::layer().with_writer(stderr).with_target(false).json()).init();
     }
 }

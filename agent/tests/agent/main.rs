@@ -1,0 +1,9 @@
+//! Stories about the agent, from one rule to the whole process.
+
+mod intake;
+mod power_cuts;
+mod process;
+mod seeds;
+mod support;
+mod system;
+mod uplink;

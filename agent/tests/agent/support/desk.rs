@@ -1,0 +1,91 @@
+//! The rules of the intake and a queue on a faulty disk, without tasks: every step is the test's.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use weir_agent::counters::{Counters, Event};
+use weir_agent::intake::{Intake, LinkId};
+use weir_agent::queue::{Incarnation, Queue, QueueOptions, Recovered};
+use weir_protocol::items;
+use weir_protocol::serial::{Down, Up};
+use weir_storage::{Batch, FaultyFs, Fs};
+
+use super::StoppedClock;
+use super::kept::{Kept, records};
+
+pub(crate) const LINE: LinkId = LinkId(1);
+pub(crate) const OTHER_LINE: LinkId = LinkId(2);
+
+pub(crate) struct Desk {
+    pub(crate) intake: Intake,
+    pub(crate) queue: Queue,
+    pub(crate) recovered: Recovered,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Desk {
+    /// Opens what is on the disk, with both lines attached.
+    pub(crate) fn open(disk: &FaultyFs) -> Self {
+        Self::with_cap(disk, 1 << 20)
+    }
+
+    pub(crate) fn with_cap(disk: &FaultyFs, cap: u64) -> Self {
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let options = QueueOptions { cap, commit_interval: Duration::ZERO };
+        let (queue, recovered) =
+            Queue::open(&fs, Path::new("/agent"), options, Incarnation(7)).expect("the queue opens");
+        let counters = Arc::new(Counters::default());
+        let random = StdRng::seed_from_u64(1);
+        let mut intake = Intake::new(queue.state(), Arc::new(StoppedClock), random, Arc::clone(&counters));
+        for line in [LINE, OTHER_LINE] {
+            intake.attach(line);
+        }
+        assert_eq!(intake.take_replies(), [(LINE, Down::HelloRequest), (OTHER_LINE, Down::HelloRequest)]);
+        Self { intake, queue, recovered, counters }
+    }
+
+    /// A message comes in on the first line.
+    pub(crate) fn hears(&mut self, up: &Up<'_>) {
+        self.hears_on(LINE, up);
+    }
+
+    pub(crate) fn hears_on(&mut self, line: LinkId, up: &Up<'_>) {
+        let mut bytes = Vec::new();
+        items::push(&mut bytes, up);
+        self.intake.receive(line, &bytes);
+    }
+
+    /// Commits what is staged; whether that succeeded.
+    pub(crate) fn commits(&mut self) -> bool {
+        let Some(staged) = self.intake.take_stage(Batch::new()) else { return true };
+        let (sender, done) = mpsc::channel();
+        self.queue.submit(staged.batch, move |result, _| sender.send(result).expect("somebody waits"));
+        match done.recv().expect("an answer") {
+            Ok(offsets) => {
+                self.intake.committed(&staged.marks, staged.readings, &offsets);
+                true
+            }
+            Err(_) => {
+                self.intake.failed();
+                false
+            }
+        }
+    }
+
+    /// What was answered on the first line since the last call.
+    pub(crate) fn answers(&mut self) -> Vec<Down> {
+        self.intake.take_replies().into_iter().filter(|(line, _)| *line == LINE).map(|(_, down)| down).collect()
+    }
+
+    /// What is in the queue.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        records(&self.queue).into_values().collect()
+    }
+
+    pub(crate) fn count(&self, event: Event) -> u64 {
+        self.counters.get(event)
+    }
+}

@@ -1,0 +1,152 @@
+//! A gateway that follows a script: the test reads every packet and decides every answer.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::v5::{
+    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode,
+};
+use rumqttc::v5::mqttbytes::{Error, QoS};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use weir_protocol::batch::Envelope;
+
+use super::kept::Kept;
+
+/// Longer than anything here takes; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Gateway {
+    listener: TcpListener,
+}
+
+/// One connection of the agent.
+pub(crate) struct Peer {
+    stream: TcpStream,
+    read: BytesMut,
+    /// What was described on it.
+    pub(crate) described: usize,
+}
+
+/// A batch as it came.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Came {
+    pub(crate) packet: u16,
+    pub(crate) sections: Vec<Kept>,
+}
+
+impl Gateway {
+    pub(crate) async fn open() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.expect("a port") }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.listener.local_addr().expect("an address").port()
+    }
+
+    /// Takes the next connection and its CONNECT, and says what the Receive Maximum is.
+    pub(crate) async fn accept(&self, receive_max: u16) -> Peer {
+        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("a connection");
+        let (stream, _) = accepted.expect("a connection");
+        let mut peer = Peer { stream, read: BytesMut::new(), described: 0 };
+        let Packet::Connect(connect, will, _) = peer.packet().await else { panic!("expected CONNECT") };
+        assert!(connect.clean_start);
+        assert_eq!(connect.client_id, "edge-1");
+        assert_eq!(will.expect("a will").topic, "weir/1/default/edge-1/status");
+        let properties = ConnAckProperties { receive_max: Some(receive_max), ..no_properties() };
+        let ack = ConnAck { session_present: false, code: ConnectReturnCode::Success, properties: Some(properties) };
+        peer.send(&Packet::ConnAck(ack)).await;
+        peer
+    }
+}
+
+impl Peer {
+    /// The next packet.
+    pub(crate) async fn packet(&mut self) -> Packet {
+        loop {
+            match Packet::read(&mut self.read, None) {
+                Ok(packet) => return packet,
+                Err(Error::InsufficientBytes(_)) => {}
+                Err(error) => panic!("the agent sent what is not MQTT: {error}"),
+            }
+            let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+            assert_ne!(read.expect("a packet in time").expect("an open connection"), 0, "the agent hung up");
+        }
+    }
+
+    /// The next batch; what else comes is answered.
+    pub(crate) async fn batch(&mut self) -> Came {
+        loop {
+            match self.packet().await {
+                Packet::Subscribe(subscribe) => {
+                    assert_eq!(subscribe.filters[0].path, "weir/1/default/edge-1/command");
+                    let return_codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
+                    let ack = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
+                    self.send(&Packet::SubAck(ack)).await;
+                }
+                Packet::Publish(publish) if publish.topic == "weir/1/default/edge-1/batch" => {
+                    return Came { packet: publish.pkid, sections: sections(&publish.payload) };
+                }
+                Packet::Publish(publish) => {
+                    if publish.topic == "weir/1/default/edge-1/describe" {
+                        weir_protocol::batch::describe::decode(&publish.payload).expect("a good description");
+                        self.described += 1;
+                    }
+                    self.answer(publish.pkid, PubAckReason::Success).await;
+                }
+                Packet::PingReq(_) | Packet::PubAck(_) | Packet::Disconnect(_) => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+
+    /// Whether nothing but status and pings comes for a while.
+    pub(crate) async fn is_quiet(&mut self, wait: Duration) -> bool {
+        tokio::time::timeout(wait, self.batch()).await.is_err()
+    }
+
+    pub(crate) async fn answer(&mut self, packet: u16, reason: PubAckReason) {
+        self.send(&Packet::PubAck(PubAck { pkid: packet, reason, properties: None })).await;
+    }
+
+    pub(crate) async fn command(&mut self, payload: Vec<u8>) {
+        let mut publish = Publish::new("weir/1/default/edge-1/command", QoS::AtLeastOnce, payload, None);
+        publish.pkid = 1;
+        self.send(&Packet::Publish(publish)).await;
+    }
+
+    async fn send(&mut self, packet: &Packet) {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, None).expect("a packet");
+        self.stream.write_all(&bytes).await.expect("an open connection");
+    }
+}
+
+fn sections(payload: &[u8]) -> Vec<Kept> {
+    let envelope = Envelope::open(payload).expect("a good envelope");
+    let mut buffer = Vec::new();
+    let sections = envelope.sections(&mut buffer).expect("a good body");
+    sections.into_iter().map(|section| Kept::of(&section.expect("a good section"))).collect()
+}
+
+fn no_properties() -> ConnAckProperties {
+    ConnAckProperties {
+        session_expiry_interval: None,
+        receive_max: None,
+        max_qos: None,
+        retain_available: None,
+        max_packet_size: None,
+        assigned_client_identifier: None,
+        topic_alias_max: None,
+        reason_string: None,
+        user_properties: Vec::new(),
+        wildcard_subscription_available: None,
+        subscription_identifiers_available: None,
+        shared_subscription_available: None,
+        server_keep_alive: None,
+        response_information: None,
+        server_reference: None,
+        authentication_method: None,
+        authentication_data: None,
+    }
+}

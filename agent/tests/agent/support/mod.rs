@@ -1,0 +1,25 @@
+//! What the stories are told with.
+
+pub(crate) mod board;
+pub(crate) mod desk;
+pub(crate) mod device;
+pub(crate) mod gateway;
+pub(crate) mod kept;
+
+use weir_protocol::time::WallClock;
+use weir_protocol::{DeviceId, Timestamp};
+
+/// A clock that stands still: Saturday, 21 November 2026, noon.
+pub(crate) struct StoppedClock;
+
+pub(crate) const NOON: Timestamp = Timestamp(1_795_262_400_000_000);
+
+impl WallClock for StoppedClock {
+    fn now(&self) -> Timestamp {
+        NOON
+    }
+}
+
+pub(crate) fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).expect("a good name")
+}
