@@ -1,5 +1,6 @@
 //! The policy `block`: a full queue is backpressure down to the device, and what its ring then evicts is
 //! counted, exactly.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::time::{Duration, Instant};
 

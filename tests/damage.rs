@@ -1,4 +1,5 @@
 //! One flipped bit in the middle of a log: named, skipped, and everything else is served.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

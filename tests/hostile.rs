@@ -1,4 +1,5 @@
 //! Bytes from strangers: refused and counted; nobody else notices.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::fs;
 

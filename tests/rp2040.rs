@@ -2,6 +2,7 @@
 //! model: the binary is real, the silicon is not.
 //!
 //! Runs with `WEIR_EMULATOR=1`, as `tests/run emulator` does: it needs Node and the firmware target.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::time::Duration;
 

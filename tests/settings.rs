@@ -1,4 +1,5 @@
 //! Wrong settings and a port in use: one message, the right exit code, and nothing created.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::fs;
 use std::net::TcpListener;

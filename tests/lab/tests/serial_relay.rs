@@ -1,4 +1,5 @@
 //! The cable in the lab's hands: it carries bytes, remembers promises, and can be pulled out.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};

@@ -12,17 +12,17 @@ use embedded_storage::nor_flash::{
 };
 
 /// The page that is erased at once, as in the RP2040's flash; in bytes.
-pub const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// A flash image and its file.
-pub struct FileFlash {
+pub(super) struct FileFlash {
     file: File,
     image: Vec<u8>,
 }
 
 impl FileFlash {
     /// Opens the image at `path`, or makes an erased one of `size` bytes.
-    pub fn open(path: &Path, size: usize) -> Result<Self> {
+    pub(super) fn open(path: &Path, size: usize) -> Result<Self> {
         ensure!(size.is_multiple_of(PAGE), "a flash of {size} bytes; expected a multiple of {PAGE}");
         let shown = path.display();
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);

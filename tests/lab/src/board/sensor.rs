@@ -36,7 +36,7 @@ fn mix64(mut x: u64) -> u64 {
 }
 
 /// The bus with the sensor on it.
-pub struct SimulatedBus {
+pub(super) struct SimulatedBus {
     seed: u64,
     restart: Restart,
     /// Measurements handed out so far.
@@ -47,7 +47,7 @@ pub struct SimulatedBus {
 
 impl SimulatedBus {
     /// A sensor that hands out the ticks of `restart` from measurement 0 on.
-    pub fn new(seed: u64, restart: Restart) -> Self {
+    pub(super) fn new(seed: u64, restart: Restart) -> Self {
         Self { seed, restart, measured: 0, answer: None }
     }
 
@@ -95,7 +95,7 @@ fn crc8(word: [u8; 2]) -> u8 {
 }
 
 /// The simulated sensor is always ready: its time of measurement is not waited for.
-pub struct NoDelay;
+pub(super) struct NoDelay;
 
 impl DelayNs for NoDelay {
     fn delay_ns(&mut self, _: u32) {}

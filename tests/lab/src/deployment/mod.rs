@@ -60,6 +60,9 @@ pub enum Aim {
     Blind,
     /// Right behind the next acknowledgement that the target gives, when a broken promise shows best.
     BehindPromise,
+    /// Right behind the gateway's next PUBACK, which the agent never gets: it must send again what is stored
+    /// already. For other targets like [`Aim::BehindPromise`].
+    BehindLostAnswer,
 }
 
 /// The running system.
@@ -179,8 +182,8 @@ impl Deployment {
 
     /// Kills a process with -9 and starts it again. `pick` chooses among the boards.
     pub async fn kill(&mut self, target: Target, aim: Aim, pick: usize) -> Result<Revived> {
-        if aim == Aim::BehindPromise {
-            self.take_aim(target).await;
+        if aim != Aim::Blind {
+            self.take_aim(target, aim).await;
         }
         let index = pick % self.boards.len().max(1);
         let member = match target {
@@ -214,17 +217,16 @@ impl Deployment {
         Ok(Revived { name, died, signal: rustix::process::Signal::KILL.as_raw(), now })
     }
 
-    /// Waits for the target's next acknowledgement. Answers of the gateway are kept from the agent, so that it
-    /// must send again what is stored already.
-    async fn take_aim(&self, target: Target) {
+    /// Waits for the target's next acknowledgement, if one comes soon.
+    async fn take_aim(&self, target: Target, aim: Aim) {
         let mut promises = match target {
             Target::Board => return,
             Target::Agent => self.ledger.agent_promises(),
-            Target::Gateway => {
-                self.network.hold_answers();
-                self.ledger.gateway_promises()
-            }
+            Target::Gateway => self.ledger.gateway_promises(),
         };
+        if target == Target::Gateway && aim == Aim::BehindLostAnswer {
+            self.network.hold_answers();
+        }
         promises.mark_unchanged();
         let _ = tokio::time::timeout(AIM, promises.changed()).await;
     }

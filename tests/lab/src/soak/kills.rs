@@ -25,7 +25,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
         // A slice has each of them.
         let which = if number < 3 { number } else { random.random_range(0..3) };
         let target = [Target::Gateway, Target::Agent, Target::Board][which];
-        let aim = if random.random() { Aim::BehindPromise } else { Aim::Blind };
+        let aim = [Aim::Blind, Aim::BehindPromise, Aim::BehindLostAnswer][random.random_range(0..3)];
         deployment.kill(target, aim, random.random_range(0..64)).await?;
         counts[which] += 1;
         if random.random_range(0..4) > 0 {

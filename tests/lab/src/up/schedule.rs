@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::deployment::{Aim, Target};
 
-/// Kills at intervals, every other one aimed right behind an acknowledgement.
+/// Kills at intervals: right behind an acknowledgement, behind one that the network swallows, and blind, in turns.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule(Vec<Entry>);
 
@@ -65,7 +65,7 @@ impl Schedule {
         let entry = self.0.iter_mut().filter(|entry| entry.due <= now).min_by_key(|entry| entry.due)?;
         entry.due = now + entry.interval;
         entry.kills += 1;
-        let aim = if entry.kills % 2 == 1 { Aim::BehindPromise } else { Aim::Blind };
+        let aim = [Aim::Blind, Aim::BehindPromise, Aim::BehindLostAnswer][entry.kills % 3];
         Some(Kill { target: entry.target, aim, pick: entry.kills })
     }
 }
