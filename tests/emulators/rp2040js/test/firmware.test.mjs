@@ -20,9 +20,9 @@ const SECONDS = 1e9;
 const flashPath = () => join(mkdtempSync(join(tmpdir(), 'weir-chip-')), 'flash.bin');
 
 /** A board with the image, and what it said: `run(seconds)` returns its frames so far, opened. */
-function boot(path, { bits = 1 } = {}) {
+function boot(path, { bits = 1, file = image } = {}) {
   const flash = new FlashFile(path);
-  flash.install(loadImage(image));
+  flash.install(loadImage(file));
   const said = [];
   const samples = [];
   const resets = [];
@@ -78,9 +78,9 @@ test('the image boots, says Hello by the name of its chip, and samples every sec
 });
 
 test('the same bits of entropy make the same bytes on the line; other bits another restart', { skip }, () => {
-  const said = (bits) => Buffer.concat(boot(flashPath(), { bits }).run(1.5));
-  assert.deepEqual(said(7), said(7));
-  assert.notDeepEqual(said(7), said(8));
+  const said = (bits, file) => Buffer.concat(boot(flashPath(), { bits, file }).run(1.5));
+  assert.deepEqual(said(7, image), said(7, `${image}.uf2`), 'ELF and UF2 are the same program');
+  assert.notDeepEqual(said(7, image), said(8, image));
 });
 
 test('each boot has a number of its own, also when the one before had no time to say anything', { skip }, () => {
