@@ -29,6 +29,8 @@ pub const FRAME: usize = 512;
 const PLAIN: usize = RUN_BYTES + 80;
 /// The longest frame that a device reads; every message of [`Down`] is shorter than half of it.
 const DOWN_FRAME: usize = 64;
+/// Call again after this long when nothing is due; in microseconds.
+const IDLE: u64 = 1_000_000;
 /// Results of commands that wait to be sent.
 const RESULTS: usize = 4;
 /// One encoded [`Held`]: three varints of 64 bits and one of 32.
@@ -58,7 +60,7 @@ pub enum Request {
 pub struct Turn {
     /// How many bytes of the buffer to send; one frame or 0.
     pub send: usize,
-    /// Call again at this time at the latest.
+    /// Call again at this time at the latest, and when bytes arrived or the line has room again.
     pub wake: Uptime,
     /// Something to do.
     pub request: Option<Request>,
@@ -158,29 +160,28 @@ impl<R: Ring, S: Sensor> Device<R, S> {
             self.sender.break_silence(now, oldest);
             self.hello = true;
         }
-        let send = if out.len() < FRAME { 0 } else { self.send(now, out).unwrap_or(0) };
+        let room = out.len() >= FRAME;
+        let send = if room { self.send(now, out).unwrap_or(0) } else { 0 };
         self.counters.add(Event::FrameSent, u64::from(send > 0));
         // The agent hears that a reboot was accepted before it happens.
         let request = if self.results.is_empty() { self.request.take() } else { None };
-        Turn { send, wake: self.wake(now, send > 0), request }
+        Turn { send, wake: self.wake(now, send > 0, room), request }
     }
 
     fn oldest(&self) -> (Held, bool) {
         (self.ring.oldest(), self.ring.held().len() > 1)
     }
 
-    fn wake(&self, now: Uptime, busy: bool) -> Uptime {
-        if busy {
+    fn wake(&self, now: Uptime, sent: bool, room: bool) -> Uptime {
+        if sent {
             return now;
         }
         let (oldest, ended) = self.oldest();
-        let times = [
-            self.sampler.due(),
-            Some(self.wall.due()),
-            self.sender.silence_due(oldest, ended),
-            self.sender.report_due(oldest),
-        ];
-        times.into_iter().flatten().min().map_or(now, |earliest| earliest.max(now))
+        let to_send = [Some(self.wall.due()), self.sender.silence_due(oldest, ended), self.sender.report_due(oldest)];
+        // On a busy line nothing that wants to be sent is worth a call; the shell calls when there is room.
+        let to_send = to_send.into_iter().flatten().filter(|_| room);
+        let earliest = to_send.chain(self.sampler.due()).min();
+        earliest.map_or(now.plus(IDLE), |earliest| earliest.max(now))
     }
 
     /// Takes bytes up to the end of a frame.
@@ -332,14 +333,19 @@ impl<R: Ring, S: Sensor> Device<R, S> {
         let (oldest, ended) = self.oldest();
         let mut run = Run::default();
         match self.sender.next(now, oldest, ended)? {
-            Next::Readings(from, upto) => self.ring.read(from, upto, &mut run),
             Next::Report => run.first = oldest.base,
+            Next::Readings(from, upto) => {
+                self.ring.read(from, upto, &mut run);
+                // Reading may find that the oldest readings are damaged: the frame then says so. Behind a hole,
+                // or when the flash cannot be read, there is nothing to say now.
+                if self.ring.oldest().base != oldest.base {
+                    self.counters.count(Event::Hole);
+                } else if run.count == 0 {
+                    return None;
+                }
+            }
         }
-        // Reading may find that the oldest readings are damaged: the frame then says so.
         let found = self.ring.oldest();
-        if found.base != oldest.base {
-            self.counters.count(Event::Hole);
-        }
         let Held { restart, schema, base, next } = found;
         let readings = Items::new(&run.bytes);
         let length = encode(&Up::Readings(Readings { restart, schema, base, next, first: run.first, readings }), out)?;
