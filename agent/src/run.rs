@@ -39,6 +39,9 @@ pub enum RunError {
     /// The queue cannot be opened.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// A part ended that must not; what was acknowledged is on disk, so starting again is safe.
+    #[error("{0} ended by itself; start the agent again and report this with its log")]
+    Ended(&'static str),
 }
 
 /// Runs the agent until `shutdown` says otherwise.
@@ -62,10 +65,11 @@ pub async fn run(
     let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&room));
     #[cfg(feature = "plant")]
     let task = task.with_plant(plant);
-    let intake = tokio::spawn(task.run());
+    let mut intake = tokio::spawn(task.run());
 
     let (stop_sources, sources_stop) = watch::channel(());
-    let mut sources = start_sources(&config, &mut environment, handle, &counters, &sources_stop);
+    // Held here too: an agent without a source still has a queue to ship.
+    let mut sources = start_sources(&config, &mut environment, &handle, &counters, &sources_stop);
 
     let (drain, draining) = watch::channel(Drain::No);
     let uplink = Uplink {
@@ -83,11 +87,15 @@ pub async fn run(
     let checkpoint = config.queue.checkpoint.get_ref().0;
     let keeper = tokio::spawn(keeper::keep(Arc::clone(&queue), checkpoint, shipped, room, counters, keeper_stop));
 
-    // An error means that nobody can say stop any more, which is the same as being told.
-    let _ = shutdown.wait_for(|shutdown| *shutdown > Shutdown::No).await;
+    tokio::select! {
+        // An error means that nobody can say stop any more, which is the same as being told.
+        _ = shutdown.wait_for(|shutdown| *shutdown > Shutdown::No) => {}
+        _ = &mut intake => return Err(RunError::Ended("the intake")),
+        _ = &mut uplink => return Err(RunError::Ended("the uplink")),
+    }
     tracing::info!("stopping");
     let draining = async {
-        drop(stop_sources);
+        drop((stop_sources, handle));
         while sources.join_next().await.is_some() {}
         let _ = intake.await;
         drain.send_replace(Drain::Empty);
@@ -108,7 +116,7 @@ pub async fn run(
 fn start_sources(
     config: &Config,
     environment: &mut environment::Environment,
-    intake: Handle,
+    intake: &Handle,
     counters: &Arc<Counters>,
     stop: &watch::Receiver<()>,
 ) -> JoinSet<()> {

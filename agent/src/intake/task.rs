@@ -151,6 +151,7 @@ impl Task {
     /// Runs until every handle is gone and all of it is committed.
     pub async fn run(mut self) {
         let mut open = true;
+        self.look_at_room();
         while open || self.under_way.is_some() || self.intake.has_staged() {
             self.submit().await;
             self.deliver();
@@ -163,7 +164,7 @@ impl Task {
                     Some(message) => self.take(message),
                     None => open = false,
                 },
-                () = room.notified() => {}
+                () = room.notified() => (self.retry_at, self.failures) = (None, 0),
                 () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => self.retry_at = None,
             }
             self.look_at_room();
@@ -215,10 +216,14 @@ impl Task {
         let bytes = staged.batch.byte_len() as u64;
         self.under_way = Some(UnderWay { marks: staged.marks, readings: staged.readings, bytes });
         let completions = self.completions.0.clone();
-        self.queue.submit(staged.batch, move |result, batch| {
+        let submitted = self.queue.submit(staged.batch, move |result, batch| {
             // One is under way at a time, so there is always a place.
             let _ = completions.try_send(Completion { result, batch });
         });
+        if let Err(error) = submitted {
+            self.under_way = None;
+            self.fail(&error.to_string());
+        }
     }
 
     /// A reading in the queue without its description could never be told what it measures, should the

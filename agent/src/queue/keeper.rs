@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Queue;
 use crate::counters::{Counters, Event};
@@ -22,16 +23,20 @@ pub async fn keep(
     mut stop: watch::Receiver<()>,
 ) {
     let mut last = None;
+    let mut due_at = Instant::now() + checkpoint;
     loop {
-        let short = queue.room() < queue.cap() / 2;
         let stopped = tokio::select! {
             _ = stop.changed() => true,
-            () = tokio::time::sleep(checkpoint) => false,
-            () = shipped.notified(), if short => {
-                tokio::time::sleep(HURRY).await;
+            () = sleep_until(due_at) => false,
+            () = shipped.notified() => {
+                if queue.room() >= queue.cap() / 2 {
+                    continue;
+                }
+                sleep(HURRY).await;
                 false
             }
         };
+        due_at = Instant::now() + checkpoint;
         let now = {
             let state = queue.state();
             let state = state.lock();

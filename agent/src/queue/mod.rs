@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use weir_storage::{
     Batch, CommitError, Committer, CommitterOptions, Fs, IoError, Log, LogOptions, OpenError, Reader, RemoveError,
-    StateFile, Submission,
+    StateFile, Submission, SubmitError,
 };
 
 pub use descriptions::{Descriptions, MAX_DESCRIPTIONS};
@@ -94,16 +94,18 @@ impl Queue {
     }
 
     /// Hands in records to commit; `done` is called on another thread with their offsets, or why none of
-    /// them is in the queue, and the buffer for reuse.
-    pub fn submit(&self, batch: Batch, done: impl FnOnce(Result<Range<u64>, CommitError>, Batch) + Send + 'static) {
+    /// them is in the queue, and the buffer for reuse. An error means that it will not be called.
+    pub fn submit(
+        &self,
+        batch: Batch,
+        done: impl FnOnce(Result<Range<u64>, CommitError>, Batch) + Send + 'static,
+    ) -> Result<(), SubmitError> {
         let done = Box::new(move |completion: weir_storage::Completion| {
             if let Some(part) = completion.parts.into_iter().next() {
                 done(part.result, part.batch);
             }
         });
-        // One submission is under way at a time, so a stopped committer is the only refusal, and then
-        // nobody waits for the answer any more.
-        let _ = self.committer.submit(Submission { parts: vec![(0, batch)], done });
+        self.committer.submit(Submission { parts: vec![(0, batch)], done })
     }
 
     /// Makes the state durable. Blocks.

@@ -106,8 +106,9 @@ impl<'a> Session<'a> {
                         return outcome;
                     }
                 }
-                _ = self.uplink.committed.changed() => {}
-                _ = self.uplink.drain.changed() => {}
+                // Nobody is left to tell once the intake ended, which is no event.
+                Ok(()) = self.uplink.committed.changed() => {}
+                Ok(()) = self.uplink.drain.changed() => {}
                 () = sleep_until(due_at.unwrap_or(dead_at)), if due_at.is_some() => {}
                 () = sleep_until(dead_at), if waiting => {
                     let waited = self.uplink.options.ack_timeout.as_secs();

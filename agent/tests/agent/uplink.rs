@@ -115,7 +115,7 @@ fn put(queue: &Queue, ranges: &[std::ops::Range<u64>]) {
         batch.push(NOON.as_millis(), None, Some(&encoded), &[]).expect("a small record");
     }
     let (sender, done) = mpsc::channel();
-    queue.submit(batch, move |result, _| sender.send(result).expect("somebody waits"));
+    queue.submit(batch, move |result, _| sender.send(result).expect("somebody waits")).expect("a running committer");
     done.recv().expect("an answer").expect("a good disk");
 }
 

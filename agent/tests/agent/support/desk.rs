@@ -62,7 +62,9 @@ impl Desk {
     pub(crate) fn commits(&mut self) -> bool {
         let Some(staged) = self.intake.take_stage(Batch::new()) else { return true };
         let (sender, done) = mpsc::channel();
-        self.queue.submit(staged.batch, move |result, _| sender.send(result).expect("somebody waits"));
+        self.queue
+            .submit(staged.batch, move |result, _| sender.send(result).expect("somebody waits"))
+            .expect("a running committer");
         match done.recv().expect("an answer") {
             Ok(offsets) => {
                 self.intake.committed(&staged.marks, staged.readings, &offsets);
