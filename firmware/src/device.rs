@@ -341,6 +341,7 @@ impl<R: Ring, S: Sensor> Device<R, S> {
                 if self.ring.oldest().base != oldest.base {
                     self.counters.count(Event::Hole);
                 } else if run.count == 0 {
+                    self.sender.found_nothing(now);
                     return None;
                 }
             }

@@ -14,7 +14,7 @@ use crate::uptime::Uptime;
 /// The most readings in flight.
 pub const WINDOW: u64 = 256;
 /// This many readings fill a frame well enough to send it while others are in flight.
-const FULL: u64 = 16;
+const FULL: u64 = 24;
 /// A silence is broken after this long at first, in microseconds.
 pub const SHORTEST_SILENCE: u64 = 1_000_000;
 /// And never later than this, in microseconds.
@@ -140,6 +140,11 @@ impl Sender {
         let changed = self.reported != Some((oldest.base, oldest.next));
         let numbered = self.restart != Restart::UNBOUND;
         (numbered && changed && oldest.base < oldest.next).then(|| self.reported_at.plus(REPORT_INTERVAL))
+    }
+
+    /// There were no readings to send after all.
+    pub fn found_nothing(&mut self, now: Uptime) {
+        self.reported_at = now;
     }
 
     /// A frame left that said `oldest` and held readings up to `end`.

@@ -84,3 +84,26 @@ impl NorFlash for FileFlash {
 }
 
 impl MultiwriteNorFlash for FileFlash {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_programmed_is_there_after_a_kill_and_erasing_is_by_the_page() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let path = scratch.path().join("flash.bin");
+        let mut flash = FileFlash::open(&path, 2 * PAGE)?;
+        flash.write(10, &[0xf0]).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        flash.write(10, &[0x3c]).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        // No drop, no sync: as after kill -9.
+        std::mem::forget(flash);
+        let mut flash = FileFlash::open(&path, 2 * PAGE)?;
+        let mut byte = [0];
+        flash.read(10, &mut byte).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        assert_eq!(byte, [0x30], "programming only clears bits");
+        assert_eq!(flash.erase(10, PAGE as u32), Err(NorFlashErrorKind::NotAligned));
+        assert!(FileFlash::open(&path, PAGE).is_err(), "another size is another chip");
+        Ok(())
+    }
+}

@@ -100,3 +100,36 @@ pub(super) struct NoDelay;
 impl DelayNs for NoDelay {
     fn delay_ns(&mut self, _: u32) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use weir_firmware::sensor::{celsius, relative_humidity};
+    use weir_firmware::{Sensor, Sht4x};
+    use weir_protocol::{ChannelId, Value};
+
+    use super::*;
+
+    #[test]
+    fn the_driver_reads_the_ticks_of_each_measurement_in_order() {
+        let restart = Restart::from_boot(7, 99);
+        let mut sensor = Sht4x::new(SimulatedBus::new(3, restart), NoDelay);
+        for number in 0..100 {
+            let (temperature, humidity) = ticks(3, restart, number);
+            let expected = [
+                (ChannelId(0), Value::Float(celsius(temperature))),
+                (ChannelId(1), Value::Float(relative_humidity(humidity))),
+            ];
+            assert_eq!(sensor.measure().as_deref(), Ok(expected.as_slice()), "measurement {number}");
+        }
+    }
+
+    #[test]
+    fn no_two_measurements_of_a_restart_are_alike() {
+        let pairs: HashSet<_> = (0..100_000).map(|number| ticks(3, Restart(5), number)).collect();
+        assert_eq!(pairs.len(), 100_000);
+        assert_ne!(ticks(3, Restart(5), 0), ticks(3, Restart(6), 0));
+        assert_ne!(ticks(3, Restart(5), 0), ticks(4, Restart(5), 0));
+    }
+}
