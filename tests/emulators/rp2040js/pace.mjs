@@ -1,11 +1,12 @@
 // Keeps the chip's clock beside the wall clock.
 //
-// The chip never runs ahead. When the host is too slow the chip's clock falls behind and stays behind (it is
-// not made to catch up in a burst): to the firmware that is a slow crystal, which time sync corrects.
+// The chip never runs ahead. It catches up a short lag, which costs little because it mostly sleeps; a longer
+// one is left as it is: to the firmware that is a slow crystal, which time sync corrects, while a burst of
+// several seconds would be a silent agent.
 
 const SLICE_MILLIS = 6;
 const STEPS_BETWEEN_LOOKS = 4000;
-const TOLERATED_LAG_MILLIS = 50;
+const TOLERATED_LAG_MILLIS = 500;
 
 export class Pace {
   /** `between()` runs after each slice: move bytes, look at the world. */
