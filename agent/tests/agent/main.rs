@@ -6,4 +6,5 @@ mod process;
 mod seeds;
 mod support;
 mod system;
+mod task;
 mod uplink;

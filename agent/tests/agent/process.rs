@@ -263,3 +263,22 @@ async fn an_agent_that_was_killed_ships_what_it_had_acknowledged() {
     agent.signal(Signal::TERM);
     assert_eq!(agent.ends(), Some(0));
 }
+
+#[tokio::test]
+async fn an_agent_whose_gateway_is_away_stops_in_time_and_keeps_the_rest() {
+    // Nobody listens on the port that was free a moment ago.
+    let port = Gateway::open().await.port();
+    let place = Place::with_line(port);
+    let mut board = Board::plug(&place.line());
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    let settings = std::fs::read_to_string(place.config()).expect("the settings");
+    std::fs::write(place.config(), format!("drain = \"50ms\"\n{settings}")).expect("a file");
+    let agent = place.start();
+    greets_and_sends(&mut board, &mut talker, 5).await;
+    is_acknowledged(&mut board, 5).await;
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends(), Some(0));
+    let stat = place.output(&["queue", "stat", "--output", "json"]);
+    let stat: serde_json::Value = serde_json::from_slice(&stat.stdout).expect("JSON");
+    assert_eq!((stat["unshipped"].as_u64(), stat["devices"][0]["accepted"].as_u64()), (Some(1), Some(5)));
+}

@@ -307,3 +307,51 @@ async fn descriptions_go_first_and_are_sent_again_when_the_gateway_asks() {
     assert_eq!(shipping.counters.get(Event::BadCommands), 1);
     shipping.drains().await;
 }
+
+/// MQTT 3.1.1 has another packet layout and no reasons; the rest is the same.
+#[tokio::test]
+async fn a_gateway_of_mqtt_3_is_served_too() {
+    use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, PubAck};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut options = options(listener.local_addr().expect("an address").port());
+    options.connection.version = Version::V4;
+    let shipping = Shipping::start(options, &[0..2, 2..4]);
+    let serve = async {
+        // The first connection ends without an answer, which is how 3.1.1 refuses.
+        for answers in [false, true] {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let (mut read, mut batches) = (bytes::BytesMut::new(), 0);
+            while batches < 2 {
+                let Ok(packet) = Packet::read(&mut read, 1 << 20) else {
+                    stream.read_buf(&mut read).await.expect("an open connection");
+                    continue;
+                };
+                let mut out = bytes::BytesMut::new();
+                match packet {
+                    Packet::Connect(connect) => {
+                        assert_eq!((connect.client_id.as_str(), connect.clean_session), ("edge-1", true));
+                        ConnAck::new(ConnectReturnCode::Success, false).write(&mut out).expect("a packet");
+                    }
+                    Packet::Publish(publish) => {
+                        let batch = publish.topic.ends_with("/batch");
+                        batches += usize::from(batch);
+                        if answers || !batch {
+                            PubAck::new(publish.pkid).write(&mut out).expect("a packet");
+                        }
+                    }
+                    _ => {}
+                }
+                stream.write_all(&out).await.expect("an open connection");
+            }
+            if answers {
+                return stream;
+            }
+        }
+        unreachable!("the second connection answers")
+    };
+    let stream = tokio::time::timeout(Duration::from_secs(20), serve).await.expect("two batches, twice");
+    shipping.drains().await;
+    drop(stream);
+}
