@@ -201,7 +201,7 @@ impl<R: Ring, S: Sensor> Device<R, S> {
             Down::Credit { restart, upto } => {
                 let (oldest, ended) = self.oldest();
                 self.sender.follow(now, oldest, ended);
-                self.sender.credit(restart, upto);
+                self.sender.credit(now, restart, upto);
             }
             Down::Resend { restart, from } => {
                 if self.sender.resend(now, self.ring.oldest(), restart, from) {

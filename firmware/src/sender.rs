@@ -81,8 +81,12 @@ impl Sender {
     }
 
     /// The agent gives a new limit.
-    pub fn credit(&mut self, restart: Restart, upto: Sequence) {
+    pub fn credit(&mut self, now: Uptime, restart: Restart, upto: Sequence) {
         if restart == self.restart {
+            // What waited for credit was not met with silence.
+            if upto > self.credit {
+                self.progress(now);
+            }
             self.credit = upto;
         }
     }

@@ -120,19 +120,21 @@ fn a_frame_that_was_lost_is_sent_again_as_soon_as_the_agent_asks() {
 
 #[test]
 fn an_acknowledgement_counts_only_for_what_is_held() {
-    let mut world = world(1, true);
-    world.agent.ahead = 0;
-    world.run(SECOND);
-    let held = world.device().running();
-    for (restart, accepted) in [(held.restart, held.next.0 + 100), (Restart(77), 3), (held.restart, 0)] {
-        world.say(Down::Ack { restart, accepted: Sequence(accepted) });
+    for in_flash in [true, false] {
+        let mut world = world(1, in_flash);
+        world.agent.ahead = 0;
+        world.run(SECOND / 4);
+        let held = world.device().running();
+        for (restart, accepted) in [(held.restart, held.next.0 + 100), (Restart(77), 3), (held.restart, 0)] {
+            world.say(Down::Ack { restart, accepted: Sequence(accepted) });
+        }
+        world.step();
+        assert_eq!(world.device().counters().get(Event::AckIgnored), 3);
+        assert_eq!(world.device().running().base, held.base);
+        world.say(Down::Ack { restart: held.restart, accepted: Sequence(3) });
+        world.step();
+        assert_eq!(world.device().running().base, Sequence(3));
     }
-    world.step();
-    assert_eq!(world.device().counters().get(Event::AckIgnored), 3);
-    assert_eq!(world.device().running().base, held.base);
-    world.say(Down::Ack { restart: held.restart, accepted: Sequence(3) });
-    world.step();
-    assert_eq!(world.device().running().base, Sequence(3));
 }
 
 #[test]
