@@ -121,6 +121,8 @@ impl<I: Intake> Front<I> {
                 Some(_) = connections.join_next() => continue,
                 accepted = listener.accept() => accepted,
             };
+            // A connection that has ended gives its place to this one.
+            while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, _)) if connections.len() >= self.options.connections => {
                     self.counters.refused(Refusal::Busy);

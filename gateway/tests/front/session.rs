@@ -3,7 +3,7 @@
 use serde_json::json;
 use weir_gateway::front::refusal::Refusal;
 use weir_gateway::front::wire::Version::{self, V4, V5};
-use weir_gateway::ingest::{Event, Failure, Reason, Verdict};
+use weir_gateway::ingest::{Event, Failure, Outcome, Reason, Verdict};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::{DeviceId, SchemaHash};
 
@@ -138,6 +138,24 @@ async fn an_agent_hears_its_own_commands_only_and_none_before_it_listens() {
         assert_eq!(agent.answer().await, Answered::Subscribed(vec![refused, refused, 1]));
         let Answered::Command(payload) = agent.answer().await else { panic!() };
         assert_eq!(command::decode(&payload), Ok(ask));
+    }
+}
+
+#[tokio::test]
+async fn a_puback_that_nobody_waits_for_and_a_shared_subscription_change_nothing() {
+    for (version, refused) in [(V4, 0x80), (V5, 0x87)] {
+        let mut stage = Stage::new();
+        let mut agent = stage.connect(version, "edge-1").await;
+        agent.send(&packet(0x40, &[0, 77])).await;
+        agent.send(&subscribe(version, &[&format!("$share/group/{COMMAND}")])).await;
+        assert_eq!(agent.answer().await, Answered::Subscribed(vec![refused]));
+        agent.send(&publish(version, BATCH, 1, 1, b"batch")).await;
+        let message = stage.message().await;
+        agent.vanish().await;
+        // The verdict on a session that is gone reaches nobody, and the agent comes back.
+        let outcome = Outcome { ticket: message.0.ticket, verdict: Verdict::Stored };
+        assert!(message.1.send(Event::Outcomes(vec![outcome])).is_err());
+        stage.connect(version, "edge-1").await.expect_quiet().await;
     }
 }
 

@@ -9,8 +9,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use weir_gateway::front::wire::Version;
 use weir_protocol::batch::command::{self, AgentCommand};
 
+use crate::script::connect;
 use crate::world::{Gateway, batch, description};
 
 /// Far beyond what anything here takes: a test that waits so long has failed.
@@ -221,5 +223,52 @@ async fn a_bad_request_is_told_what_to_type() {
     for path in ["/healthz", "/readyz", "/status", "/version", "/topics", "/topics/readings"] {
         assert_eq!(gateway.get(path).await.0, 200, "{path}");
     }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_closed_and_its_client_may_come_back() {
+    let data = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_with(data, &[("MQTT__CONNECTIONS", "1")]).await;
+    let mut first = TcpStream::connect(gateway.at.mqtt).await.unwrap();
+    first.write_all(&connect(Version::V4, "edge-1", 0, None)).await.unwrap();
+    let mut answer = [0; 4];
+    first.read_exact(&mut answer).await.unwrap();
+    for _ in 0..3 {
+        let mut second = TcpStream::connect(gateway.at.mqtt).await.unwrap();
+        // Closed before or while it speaks.
+        let _ = second.write_all(&connect(Version::V4, "edge-2", 0, None)).await;
+        assert!(matches!(timeout(PATIENCE, second.read(&mut answer)).await.unwrap(), Ok(0) | Err(_)));
+    }
+    let (_, metrics) = gateway.get("/metrics").await;
+    assert!(metrics.contains("mqtt_refusals_total{reason=\"busy\"} 3\n"), "{metrics}");
+    first.write_all(&[0xe0, 0]).await.unwrap();
+    assert_eq!(first.read(&mut answer).await.unwrap(), 0);
+    drop(first);
+    // It comes back until the place is free, as an agent does.
+    timeout(PATIENCE, async {
+        loop {
+            let mut again = TcpStream::connect(gateway.at.mqtt).await.unwrap();
+            let _ = again.write_all(&connect(Version::V4, "edge-2", 0, None)).await;
+            if again.read_exact(&mut answer).await.is_ok() {
+                break;
+            }
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_request_that_never_ends_its_headers_is_closed() {
+    let data = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_with(data, &[("HTTP__HEADER_TIMEOUT", "100ms")]).await;
+    let mut slow = TcpStream::connect(gateway.at.http).await.unwrap();
+    slow.write_all(b"GET /topics HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    timeout(PATIENCE, slow.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert_eq!(gateway.get("/healthz").await.0, 200);
     gateway.stop().await;
 }

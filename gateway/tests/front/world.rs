@@ -45,7 +45,13 @@ impl Gateway {
     }
 
     pub(crate) async fn start_on(data: TempDir) -> Self {
-        let config = Config::load(None, settings(data.path())).unwrap();
+        Self::start_with(data, &[]).await
+    }
+
+    /// A gateway with other settings than the defaults, as variables.
+    pub(crate) async fn start_with(data: TempDir, more: &[(&str, &str)]) -> Self {
+        let more = more.iter().map(|(name, value)| (format!("WEIR_GATEWAY_{name}"), (*value).to_owned()));
+        let config = Config::load(None, settings(data.path()).into_iter().chain(more)).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (ready, at) = oneshot::channel();
         let world = World {
