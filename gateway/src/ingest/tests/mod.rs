@@ -4,9 +4,12 @@ mod faults;
 mod log_content;
 mod model;
 mod payloads;
+#[cfg(feature = "plant")]
+mod plants;
 mod property;
 mod rules;
 mod schemas;
+mod service;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -142,8 +145,10 @@ impl Gateway {
 
     /// Writes a group that the engine gave out.
     fn finish(&mut self, parts: Vec<(usize, weir_storage::Batch)>) {
+        // As the committer does it.
+        let settled = self.logs.iter_mut().try_for_each(Log::settle);
         let commit = |(log, mut batch): (usize, weir_storage::Batch)| {
-            let result = self.logs[log].commit(&mut batch);
+            let result = settled.clone().and_then(|()| self.logs[log].commit(&mut batch));
             Part { log, result, batch }
         };
         let parts = parts.into_iter().map(commit).collect();
