@@ -173,6 +173,21 @@ fn a_missing_sensor_is_counted_and_tried_again_and_stops_nothing_else() {
 }
 
 #[test]
+fn a_failure_is_tried_again_in_a_second_and_not_all_the_time() {
+    for interval in [0, 3_600_000_000] {
+        let mut world = World::new(1, 8);
+        world.interval = interval;
+        world.sensor.unplugged.set(true);
+        assert!(world.boot());
+        world.run(7 * SECOND / 2);
+        assert_eq!(world.device().counters().get(Event::SensorMissing), 4);
+        world.sensor.unplugged.set(false);
+        world.run(SECOND);
+        assert!(world.device().running().next.0 > 0);
+    }
+}
+
+#[test]
 fn commands_are_carried_out_and_answered() {
     let mut world = world(1, true);
     world.say(Down::Configure { id: 1, interval_ms: 3_600_000 });

@@ -103,3 +103,87 @@ fn open(path: &Path) -> io::Result<File> {
     tcsetattr(&port, OptionalActions::Now, &settings)?;
     Ok(File::from(port))
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    /// A pty to which `link` points from now on: the other end of the cable.
+    fn plug(link: &Path) -> Result<File> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let fresh = link.with_extension("new");
+        std::os::unix::fs::symlink(name.to_str()?, &fresh)?;
+        std::fs::rename(fresh, link)?;
+        Ok(File::from(master))
+    }
+
+    /// Receives until `text` is there, for at most ten seconds.
+    fn expect(line: &mut Line, text: &[u8]) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (mut received, mut buffer) = (Vec::new(), [0; 64]);
+        while received != text {
+            assert!(Instant::now() < deadline, "got {received:?}, expected {text:?}");
+            let count = line.receive(REOPEN, &mut buffer);
+            received.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    #[test]
+    fn a_cable_that_was_out_works_again_and_no_byte_is_changed_on_the_way() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let link = scratch.path().join("tty");
+        let mut line = Line::new(&link);
+        line.send(b"nobody is there");
+        assert!(!line.is_busy(), "what is sent without a cable is gone");
+        // Bytes that a terminal would translate, echo or act on.
+        let bytes = [3, 4, 10, 13, 17, 19, 26, 0xff, 0];
+        for _ in 0..3 {
+            let mut other = plug(&link)?;
+            // Until the line is open and raw, the kernel would act on what is written.
+            while line.port.is_none() {
+                line.receive(REOPEN, &mut [0; 64]);
+            }
+            other.write_all(&bytes)?;
+            expect(&mut line, &bytes);
+            line.send(&bytes);
+            let mut got = [0; 9];
+            other.read_exact(&mut got)?;
+            assert_eq!(got, bytes);
+            drop(other);
+            while line.port.is_some() {
+                line.receive(REOPEN, &mut [0; 64]);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_line_that_nobody_reads_is_busy_and_blocks_nothing() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let link = scratch.path().join("tty");
+        let mut other = plug(&link)?;
+        let mut line = Line::new(&link);
+        let mut sent = 0;
+        while !line.is_busy() {
+            line.send(&[7; 512]);
+            sent += 512;
+        }
+        let mut got = vec![0; sent];
+        let reader = std::thread::spawn(move || other.read_exact(&mut got).map(|()| (got, other)));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while line.is_busy() {
+            assert!(Instant::now() < deadline, "still busy");
+            line.receive(REOPEN, &mut [0; 64]);
+        }
+        let (got, _other) = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+        assert!(got.iter().all(|byte| *byte == 7));
+        Ok(())
+    }
+}
