@@ -46,13 +46,6 @@ impl WallTime {
         self.next_request
     }
 
-    /// The agent is there (again): ask now.
-    pub fn hurry(&mut self, now: Uptime) {
-        if self.offset.is_none() && self.pending.is_none() {
-            self.next_request = self.next_request.min(now);
-        }
-    }
-
     /// Notes that a request leaves now.
     pub fn asked(&mut self, now: Uptime) {
         if self.asked == 0 {

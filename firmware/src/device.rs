@@ -191,7 +191,6 @@ impl<R: Ring, S: Sensor> Device<R, S> {
             return self.counters.count(Event::FrameBad);
         };
         self.counters.count(Event::FrameReceived);
-        self.wall.hurry(now);
         match down {
             Down::Ack { restart, accepted } => match self.ring.acknowledge(restart, accepted) {
                 Acknowledged::Ignored => self.counters.count(Event::AckIgnored),

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use support::flash::PAGE;
 use support::{STEP, World, seeds};
@@ -22,12 +22,13 @@ fn survives_a_cut(seed: u64, fuel: u64, plugged: bool) -> bool {
     let first = world.device().running();
 
     world.device = None;
+    world.last = None;
     world.flash.cut_after(fuel);
     if world.boot() {
         world.run(3 * SECOND / 2);
     }
     let cut = !world.flash.is_powered();
-    let second = world.device.take().map(|device| device.running());
+    let second = world.last;
     world.flash.power_on();
 
     assert!(world.boot(), "after a cut at {fuel} the device starts");
@@ -68,16 +69,18 @@ fn a_power_cut_at_any_flash_operation_loses_nothing_and_reuses_nothing() {
 fn many_lives_with_cuts_at_random() {
     for seed in seeds(10) {
         let mut world = World::new(seed, 4);
-        let mut numbers = BTreeSet::new();
+        let mut lives = BTreeMap::new();
         for life in 0..30 {
             world.flash.cut_after((seed * 7919 + life * 613) % 2500);
             // Now and then the agent is away for a whole life.
             world.plugged = life % 3 != 0;
             if world.boot() {
                 let restart = world.device().running().restart;
-                assert!(numbers.insert(restart), "restart {restart} came twice");
+                assert!(!lives.contains_key(&restart), "restart {restart} came twice");
                 world.run(2 * SECOND);
+                lives.insert(restart, world.last.map_or(0, |running| running.next.0));
             }
+            world.last = None;
             world.device = None;
             world.flash.power_on();
         }
@@ -86,6 +89,10 @@ fn many_lives_with_cuts_at_random() {
         world.run(SECOND);
         world.drain();
         world.check();
+        for (restart, next) in lives {
+            let accepted = world.agent.restarts.get(&restart).map_or(0, |intake| intake.accepted);
+            assert!(accepted >= next, "{restart} sampled up to {next}, accepted up to {accepted}");
+        }
     }
 }
 

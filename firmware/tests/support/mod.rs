@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use weir_firmware::{AnyRing, Config, Device, FRAME, FlashRing, RamRing, Request, Sensor, Uptime, schema_of};
-use weir_protocol::serial::Down;
+use weir_protocol::serial::{Down, Held};
 use weir_protocol::{DeviceId, Restart, frame};
 
 use agent::Agent;
@@ -56,6 +56,8 @@ pub struct World {
     pub interval: u64,
     /// When the running life of the device began.
     pub booted: u64,
+    /// What the device said of its running restart last, even if the power failed then.
+    pub last: Option<Held>,
     /// Sequences taken before the agent numbered the restart.
     unnumbered: Vec<i64>,
     to_device: Vec<u8>,
@@ -79,6 +81,7 @@ impl World {
             requests: Vec::new(),
             interval: 20_000,
             booted: 0,
+            last: None,
             unnumbered: Vec::new(),
             to_device: Vec::new(),
             random: StdRng::seed_from_u64(seed),
@@ -148,6 +151,7 @@ impl World {
         let (taken, measured) = (device.running(), self.sensor.measured.get());
         let turn = device.poll(uptime, &input, &mut out);
         self.note(taken.next.0, measured, &device);
+        self.last = Some(device.running());
         self.requests.extend(turn.request);
         if !self.flash.is_powered() {
             // What it would still have said never left.

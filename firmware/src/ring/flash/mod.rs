@@ -221,6 +221,8 @@ impl<F: MultiwriteNorFlash> Ring for FlashRing<F> {
                 }
                 continue;
             }
+            // Also skips a second item of the same sequences: a write that failed and was whole after all came
+            // first, and counts, now and after a reboot.
             if item.end() <= run.end() {
                 continue;
             }
