@@ -19,6 +19,7 @@ pub mod front;
 pub mod http;
 pub mod ingest;
 pub mod lock;
+pub mod log_gate;
 pub mod moment;
 pub mod record;
 pub mod run;

@@ -1,7 +1,8 @@
 //! Logging: to stderr, as text on a terminal and as one JSON object per line elsewhere.
 //!
 //! `WEIR_LOG` sets the level, such as `debug` or `weir_gateway::front=debug`; `NO_COLOR` takes the colours away.
-//! What a stranger can cause is logged at `debug` and counted in the metrics, so a flood cannot fill a disk.
+//! What a stranger can cause goes through a [`crate::log_gate`] and is counted in the metrics, so a flood cannot fill a
+//! disk.
 
 use std::io::{self, IsTerminal};
 

@@ -53,7 +53,9 @@ where
     };
     if let Some((answer, refusal)) = refused {
         front.counters.refused(refusal);
-        tracing::debug!(reason = refusal.as_str(), "connection refused");
+        if let Some(left_out) = front.log.pass(Instant::now().into_std()) {
+            tracing::info!(reason = refusal.as_str(), left_out, "connection refused: {}", refusal.text());
+        }
         // Silence and garbage get no answer: whoever sent them does not wait for a CONNACK.
         if !matches!(refusal, Refusal::ConnectTimeout | Refusal::Malformed | Refusal::Protocol) {
             answer.refused(&mut wire.output, refusal);
@@ -124,7 +126,9 @@ async fn session<S, I>(
         if matches!(end, End::Refused(_)) {
             front.counters.refused(refusal);
         }
-        tracing::info!(%agent, reason = refusal.as_str(), "connection closed: {}", refusal.text());
+        if let Some(left_out) = front.log.pass(Instant::now().into_std()) {
+            tracing::info!(%agent, reason = refusal.as_str(), left_out, "connection closed: {}", refusal.text());
+        }
         answer.disconnect(&mut wire.output, refusal);
     }
 }

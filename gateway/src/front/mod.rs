@@ -38,7 +38,7 @@ pub mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -47,6 +47,7 @@ use tokio::task::JoinSet;
 use weir_protocol::time::WallClock;
 
 use crate::ingest::{Events, Message, Sender};
+use crate::log_gate::LogGate;
 use agents::Agents;
 use counters::Counters;
 use refusal::Refusal;
@@ -84,12 +85,14 @@ pub struct Front<I> {
     clock: Arc<dyn WallClock>,
     agents: Agents,
     counters: Arc<Counters>,
+    log: LogGate,
 }
 
 impl<I: Intake> Front<I> {
     /// A front that hands messages to `intake`.
     pub fn new(intake: I, options: FrontOptions, clock: Arc<dyn WallClock>) -> Self {
-        Self { intake, options, clock, agents: Agents::new(), counters: Arc::new(Counters::new()) }
+        let log = LogGate::new(Instant::now());
+        Self { intake, options, clock, agents: Agents::new(), counters: Arc::new(Counters::new()), log }
     }
 
     /// The agents and their statuses.
