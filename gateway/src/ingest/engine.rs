@@ -6,19 +6,20 @@
 //! what committed stays; who touched the failed partition is failed, and so is everything staged behind, so
 //! that order holds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use weir_storage::{Batch, Part as CommittedPart};
 
 use super::connection::{Connection, Entry, State, Wait};
 use super::decode::{Part, Work};
 use super::devices::{Devices, SchemaState};
 use super::exposure::Exposure;
-use super::group::{Effect, Group, LogSet, Move};
-use super::ledger::End;
+use super::group::{Group, LogSet};
+use super::moves::Move;
 use super::options::IngestOptions;
 use super::plan::{Plan, Planner, Scratch};
 use super::stats::Counters;
@@ -32,7 +33,7 @@ const GROUP_BYTES: usize = 8 << 20;
 pub(crate) struct Engine {
     options: IngestOptions,
     routes: Routes,
-    counters: std::sync::Arc<Counters>,
+    counters: Arc<Counters>,
     exposure: Exposure,
     pub(crate) devices: Devices,
     connections: HashMap<u64, Connection>,
@@ -45,10 +46,11 @@ pub(crate) struct Engine {
     /// Connections with something to decide, in turn.
     ready: VecDeque<u64>,
     /// Connections that wait for a commit.
-    parked: HashSet<u64>,
+    parked: BTreeSet<u64>,
     /// Connections that wait for a description, by deadline, ascending.
     held: VecDeque<(Duration, u64)>,
     now: Duration,
+    stopping: bool,
     scratch: Scratch,
 }
 
@@ -56,7 +58,7 @@ impl Engine {
     pub(crate) fn new(
         options: IngestOptions,
         routes: Routes,
-        counters: std::sync::Arc<Counters>,
+        counters: Arc<Counters>,
         exposure: Exposure,
         devices: Devices,
     ) -> Self {
@@ -72,9 +74,10 @@ impl Engine {
             spare: None,
             resolved: 0,
             ready: VecDeque::new(),
-            parked: HashSet::new(),
+            parked: BTreeSet::new(),
             held: VecDeque::new(),
             now: Duration::ZERO,
+            stopping: false,
             scratch: Scratch::default(),
             routes,
         }
@@ -114,8 +117,9 @@ impl Engine {
             connection.waiting_descriptions += usize::from(entry.is_waiting_description());
             connection.queue.push_back(entry);
         }
-        if connection.refused {
-            connection.refuse_waiting(Failure::AfterRefusal);
+        if connection.refused || self.stopping {
+            let failure = if connection.refused { Failure::AfterRefusal } else { Failure::Stopping };
+            connection.refuse_waiting(failure);
         }
         self.ready.push_back(id);
     }
@@ -139,8 +143,8 @@ impl Engine {
     fn advance_descriptions(&mut self, id: u64, connection: &mut Connection) {
         let mut at = connection.next;
         while connection.waiting_descriptions > 0 && at < connection.queue.len() {
-            if connection.queue[at].is_waiting_description() && self.decide(id, connection, at) {
-                connection.waiting_descriptions -= 1;
+            if connection.queue[at].is_waiting_description() {
+                self.decide(id, connection, at);
             }
             at += 1;
         }
@@ -216,6 +220,7 @@ impl Engine {
             }
         }
         if let Work::Describe(described) = &work {
+            connection.waiting_descriptions = connection.waiting_descriptions.saturating_sub(1);
             connection.got(described.device, described.schema);
         } else {
             self.counters.batches.add(1);
@@ -272,8 +277,13 @@ impl Engine {
     pub(crate) fn committed(&mut self, parts: Vec<CommittedPart>) {
         let Some(mut group) = self.in_flight.take() else { return };
         let failed = failed_logs(&parts);
+        let described = group.moves.iter().any(Move::is_description);
         for change in group.moves.drain(..) {
-            if failed.contains(change.log) { self.undo(change) } else { self.apply(change) }
+            if failed.contains(change.log) {
+                change.undo(&mut self.devices);
+            } else {
+                change.apply(&mut self.devices, &self.counters);
+            }
         }
         for part in &parts {
             if let Ok(offsets) = &part.result {
@@ -293,7 +303,10 @@ impl Engine {
             group.reuse(part.log, part.batch);
         }
         self.spare = Some(group);
-        self.ready.extend(self.parked.drain());
+        self.ready.extend(mem::take(&mut self.parked));
+        if described {
+            self.ready.extend(self.held.iter().map(|(_, id)| *id));
+        }
     }
 
     /// Fails who touched a failed log, and everything staged behind.
@@ -306,7 +319,7 @@ impl Engine {
         let number = self.staging.number;
         let moves = mem::take(&mut self.staging.moves);
         for change in moves {
-            self.undo(change);
+            change.undo(&mut self.devices);
         }
         let behind = mem::take(&mut self.staging.connections);
         for id in &behind {
@@ -326,62 +339,9 @@ impl Engine {
         }
     }
 
-    /// Its records are committed.
-    fn apply(&mut self, Move { device: place, effect, .. }: Move) {
-        let Some(device) = self.devices.get_mut(place) else { return };
-        let counters = &self.counters;
-        if let Effect::Described { schema, channels } = effect {
-            device.schemas.insert(schema, SchemaState::Known(channels));
-            counters.descriptions.add(1);
-            self.ready.extend(self.held.iter().map(|(_, id)| *id));
-            return;
-        }
-        let Some(ledger) = effect.restart().and_then(|restart| device.restarts.get_mut(&restart)) else { return };
-        match effect {
-            Effect::Stored { range, heals, .. } => {
-                ledger.pending.remove(range.clone());
-                counters.readings.add(range.end - range.start);
-                counters.healed.add(heals);
-                ledger.stored.insert(range);
-            }
-            Effect::Dead { range, heals, reason, .. } => {
-                ledger.pending.remove(range.clone());
-                counters.dead_lettered[reason as usize].add(range.end - range.start);
-                counters.healed.add(if heals { range.end - range.start } else { 0 });
-                ledger.dead.insert(range);
-            }
-            Effect::Lost { range, .. } => {
-                ledger.pending.remove(range.clone());
-                counters.lost.add(range.end - range.start);
-                ledger.lost.insert(range);
-            }
-            Effect::Ended { .. } => {
-                counters.tails_unknown.add(1);
-                ledger.end = End::Recorded;
-            }
-            Effect::Described { .. } => {}
-        }
-    }
-
-    /// Its records are not in the log.
-    fn undo(&mut self, Move { device: place, effect, .. }: Move) {
-        let Some(device) = self.devices.get_mut(place) else { return };
-        if let Effect::Described { schema, .. } = effect {
-            device.schemas.remove(&schema);
-            return;
-        }
-        let Some(ledger) = effect.restart().and_then(|restart| device.restarts.get_mut(&restart)) else { return };
-        match effect {
-            Effect::Stored { range, .. } | Effect::Dead { range, .. } | Effect::Lost { range, .. } => {
-                ledger.pending.remove(range);
-            }
-            Effect::Ended { .. } => ledger.end = End::Unknown,
-            Effect::Described { .. } => {}
-        }
-    }
-
     /// Refuses everything that is not staged yet; what is staged will still be committed and answered.
     pub(crate) fn stop(&mut self) {
+        self.stopping = true;
         for connection in self.connections.values_mut() {
             connection.refuse_waiting(Failure::Stopping);
             connection.answer(self.resolved, &self.counters);

@@ -1,14 +1,8 @@
 //! A group: records of many batches on their way into one commit, and what their commit will mean.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use weir_protocol::{Restart, SchemaHash};
 use weir_storage::{Batch, RecordTooLarge};
 
-use super::Reason;
-use super::channels::Channels;
-use super::devices::DeviceIndex;
+use super::moves::Move;
 
 /// A set of logs, by index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,36 +32,6 @@ impl LogSet {
 }
 
 const _: () = assert!(4 * crate::topics::layout::MAX_PARTITIONS as usize <= LogSet::CAPACITY);
-
-/// What the commit of some records changes.
-#[derive(Debug)]
-pub(crate) struct Move {
-    pub(crate) log: usize,
-    pub(crate) device: DeviceIndex,
-    pub(crate) effect: Effect,
-}
-
-#[derive(Debug)]
-pub(crate) enum Effect {
-    Stored { restart: Restart, range: Range<u64>, heals: u64 },
-    Dead { restart: Restart, range: Range<u64>, heals: bool, reason: Reason },
-    Lost { restart: Restart, range: Range<u64> },
-    Ended { restart: Restart },
-    Described { schema: SchemaHash, channels: Arc<Channels> },
-}
-
-impl Effect {
-    /// The restart whose ledger changes; a description changes none.
-    pub(crate) fn restart(&self) -> Option<Restart> {
-        match self {
-            Self::Stored { restart, .. }
-            | Self::Dead { restart, .. }
-            | Self::Lost { restart, .. }
-            | Self::Ended { restart } => Some(*restart),
-            Self::Described { .. } => None,
-        }
-    }
-}
 
 /// Records staged for one commit.
 #[derive(Debug)]

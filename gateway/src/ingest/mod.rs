@@ -27,6 +27,7 @@ mod engine;
 mod exposure;
 mod group;
 mod ledger;
+mod moves;
 pub mod options;
 mod plan;
 #[cfg(feature = "plant")]

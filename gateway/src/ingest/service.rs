@@ -120,7 +120,10 @@ impl Ingest {
         let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices);
         let committer = Committer::spawn(opened.logs, CommitterOptions::default())?;
         let service = Service { engine, committer, inbox, counters, full_retry, settled: Vec::new(), retry: None };
-        thread::Builder::new().name("ingest".into()).spawn(move || service.run(&inputs))?;
+        thread::Builder::new().name("ingest".into()).spawn(move || {
+            let _guard = AbortOnPanic;
+            service.run(&inputs);
+        })?;
         Ok((ingest, topics, report))
     }
 
@@ -208,6 +211,17 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let _ = self.inbox.send(Input::Disconnect(self.id));
+    }
+}
+
+/// A gateway whose engine is gone would hold every connection and answer none; one that comes back answers.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 

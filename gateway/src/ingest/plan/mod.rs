@@ -15,13 +15,14 @@ mod readings;
 use std::ops::Range;
 
 use weir_protocol::batch::{Claim, RestartEnd, Span};
-use weir_protocol::{Restart, Timestamp};
+use weir_protocol::{DeviceId, Restart, Timestamp};
 use weir_storage::RecordTooLarge;
 
 use super::decode::{Described, Part};
 use super::devices::{DeviceIndex, Devices, OverLimit, SchemaState};
-use super::group::{Effect, Group, LogSet, Move};
+use super::group::{Group, LogSet};
 use super::ledger::End;
+use super::moves::{Effect, Move};
 use super::stats::Counters;
 use super::{Failure, Reason, Sender, Verdict};
 use crate::record::Loss;
@@ -165,7 +166,7 @@ impl Planner<'_> {
     /// The device, and whether any of the range is pending.
     fn enter(
         &mut self,
-        device: weir_protocol::DeviceId,
+        device: DeviceId,
         restart: Restart,
         range: Range<u64>,
     ) -> Result<(DeviceIndex, bool), OverLimit> {

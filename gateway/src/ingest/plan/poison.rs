@@ -7,13 +7,13 @@ use weir_protocol::{DeviceId, Restart, Sequence};
 
 use super::super::decode::Run;
 use super::super::devices::{DeviceIndex, OverLimit};
-use super::super::group::Effect;
 use super::super::ledger::Ledger;
+use super::super::moves::Effect;
 use super::super::{Reason, Sender};
-use super::{Planner, Stop};
+use super::{Plan, Planner, Stop};
 use crate::record::DeadLetter;
 use crate::record::dead_letter::{DeadSpan, Format};
-use crate::topics::TopicId;
+use crate::topics::{TopicId, murmur2};
 
 /// The invalid readings of one run, by reason.
 #[derive(Default)]
@@ -111,9 +111,9 @@ impl Planner<'_> {
     }
 
     /// Keeps a description that cannot be read. It names no sequence, so a repeat cannot be told.
-    pub(crate) fn bury_description(mut self, payload: &[u8]) -> super::Plan {
+    pub(crate) fn bury_description(mut self, payload: &[u8]) -> Plan {
         self.poison = Some(Reason::UnreadableDescription);
-        let key_hash = crate::topics::murmur2::hash(self.sender.agent.as_str().as_bytes());
+        let key_hash = murmur2::hash(self.sender.agent.as_str().as_bytes());
         let log = self.routes.log(TopicId::DeadLetter, key_hash);
         let staged = self.append_letter(
             log,

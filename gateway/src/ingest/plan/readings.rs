@@ -8,7 +8,7 @@ use weir_protocol::{Clock, Sequence, Timestamp};
 use super::super::Reason;
 use super::super::decode::Run;
 use super::super::devices::{DeviceIndex, OverLimit, SchemaState};
-use super::super::group::{Effect, Move};
+use super::super::moves::{Effect, Move};
 use super::poison::Poison;
 use super::{Planner, Stop};
 use crate::record::reading;

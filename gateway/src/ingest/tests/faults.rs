@@ -89,6 +89,24 @@ fn what_was_staged_behind_a_failed_group_fails_too_so_order_holds() {
 }
 
 #[test]
+fn who_was_staged_behind_a_failed_group_is_told_so_whoever_it_is() {
+    let (mut gateway, [mut unlucky, mut behind]) = gateway(["probe", "gauge"]);
+    gateway.send(&mut unlucky, batch(device("probe"), 1, 0..5));
+    let parts = gateway.engine.take_group().expect("a group");
+    gateway.send(&mut behind, batch(device("gauge"), 1, 0..5));
+    gateway.fs.fail_once(Fault::Sync);
+    gateway.finish(parts);
+    assert_eq!(unlucky.verdicts(), [Verdict::Failed(Failure::Commit)]);
+    assert_eq!(behind.verdicts(), [Verdict::Failed(Failure::Commit)]);
+
+    let mut again = gateway.connect("gauge");
+    gateway.send(&mut again, batch(device("gauge"), 1, 0..5));
+    gateway.settle();
+    assert_eq!(again.verdicts(), [Verdict::Stored]);
+    assert_eq!(readings(&gateway, "gauge"), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn after_a_refusal_nothing_on_that_connection_is_promised() {
     let (mut gateway, [mut agent]) = gateway(["probe"]);
     gateway.fs.fail_once(Fault::Sync);

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use weir_protocol::batch::{LossKind, RunBuilder};
 use weir_protocol::{DeviceId, Restart};
 use weir_storage::fs::Fault;
-use weir_storage::{FaultyFs, LogOptions};
+use weir_storage::{Batch, FaultyFs, LogOptions};
 
 use super::super::{Event, IngestOptions, Verdict};
 use super::log_content::Identity;
@@ -50,6 +50,8 @@ struct Agent {
 struct Run {
     random: StdRng,
     gateway: Option<Gateway>,
+    /// A group in the committer's hands.
+    writing: Option<Vec<(usize, Batch)>>,
     agents: Vec<Agent>,
     model: Model,
 }
@@ -69,6 +71,7 @@ impl Run {
         Self {
             random: StdRng::seed_from_u64(seed),
             gateway: Some(Gateway::on(FaultyFs::new(seed), options())),
+            writing: None,
             agents: AGENTS.iter().map(agent).collect(),
             model: Model::default(),
         }
@@ -102,6 +105,7 @@ impl Run {
             90..92 => {
                 let operations = self.random.random_range(0..12);
                 self.gateway().fs.fail_power_after(operations);
+                self.commit();
                 self.commit();
                 self.power_cut();
             }
@@ -175,8 +179,12 @@ impl Run {
         (damaged_body(payload), Said { invalid, ..Said::default() })
     }
 
+    /// Ends the commit under way, or begins one: meanwhile others send.
     fn commit(&mut self) {
-        self.gateway().commit();
+        match self.writing.take() {
+            Some(parts) => self.gateway().finish(parts),
+            None => self.writing = self.gateway().engine.take_group(),
+        }
     }
 
     /// Takes in what the agents were told.
@@ -236,6 +244,7 @@ impl Run {
     /// Everybody hears what was said before, then the power goes.
     fn power_cut(&mut self) {
         self.listen();
+        self.writing = None;
         for agent in &mut self.agents {
             agent.peer = None;
             agent.backlog.extend(std::mem::take(&mut agent.waiting).into_values());

@@ -90,6 +90,7 @@ fn what_someone_else_has_appended_parks_until_its_commit() {
     gateway.send(&mut other, batch(device("probe"), 1, 5..10));
     gateway.send(&mut other, batch(device("probe"), 2, 0..3));
     assert!(gateway.engine.take_group().is_none(), "one group at a time");
+    assert!(other.verdicts().is_empty(), "nothing is promised on another's commit");
 
     gateway.finish(parts);
     assert_eq!(agent.verdicts(), [Verdict::Stored]);

@@ -1,0 +1,101 @@
+//! What a commit changes: sequences move from pending to stored, dead-lettered or lost.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use weir_protocol::{Restart, SchemaHash};
+
+use super::Reason;
+use super::channels::Channels;
+use super::devices::{DeviceIndex, Devices, SchemaState};
+use super::ledger::End;
+use super::stats::Counters;
+
+/// What the commit of some records in one log changes.
+#[derive(Debug)]
+pub(crate) struct Move {
+    pub(crate) log: usize,
+    pub(crate) device: DeviceIndex,
+    pub(crate) effect: Effect,
+}
+
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Stored { restart: Restart, range: Range<u64>, heals: u64 },
+    Dead { restart: Restart, range: Range<u64>, heals: bool, reason: Reason },
+    Lost { restart: Restart, range: Range<u64> },
+    Ended { restart: Restart },
+    Described { schema: SchemaHash, channels: Arc<Channels> },
+}
+
+impl Move {
+    /// Whether it makes a schema known.
+    pub(crate) fn is_description(&self) -> bool {
+        matches!(self.effect, Effect::Described { .. })
+    }
+
+    /// The records are committed.
+    pub(crate) fn apply(self, devices: &mut Devices, counters: &Counters) {
+        match self.effect {
+            Effect::Stored { restart, range, heals } => {
+                counters.readings.add(range.end - range.start);
+                counters.healed.add(heals);
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.pending.remove(range.clone());
+                    ledger.stored.insert(range);
+                }
+            }
+            Effect::Dead { restart, range, heals, reason } => {
+                let count = range.end - range.start;
+                counters.dead_lettered[reason as usize].add(count);
+                counters.healed.add(if heals { count } else { 0 });
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.pending.remove(range.clone());
+                    ledger.dead.insert(range);
+                }
+            }
+            Effect::Lost { restart, range } => {
+                counters.lost.add(range.end - range.start);
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.pending.remove(range.clone());
+                    ledger.lost.insert(range);
+                }
+            }
+            Effect::Ended { restart } => {
+                counters.tails_unknown.add(1);
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.end = End::Recorded;
+                }
+            }
+            Effect::Described { schema, channels } => {
+                counters.descriptions.add(1);
+                if let Some(device) = devices.get_mut(self.device) {
+                    device.schemas.insert(schema, SchemaState::Known(channels));
+                }
+            }
+        }
+    }
+
+    /// The records are not in the log.
+    pub(crate) fn undo(self, devices: &mut Devices) {
+        match self.effect {
+            Effect::Stored { restart, range, .. }
+            | Effect::Dead { restart, range, .. }
+            | Effect::Lost { restart, range } => {
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.pending.remove(range);
+                }
+            }
+            Effect::Ended { restart } => {
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.end = End::Unknown;
+                }
+            }
+            Effect::Described { schema, .. } => {
+                if let Some(device) = devices.get_mut(self.device) {
+                    device.schemas.remove(&schema);
+                }
+            }
+        }
+    }
+}
