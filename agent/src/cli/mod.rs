@@ -9,6 +9,7 @@ mod ports;
 mod queue;
 mod start;
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -118,7 +119,9 @@ pub fn main() -> ExitCode {
                 args.plant,
             )
         }),
-        Command::Validate(settings) => load(&settings).map(|_| println!("{}: good", settings.config.display())),
+        Command::Validate(settings) => {
+            load(&settings).and_then(|_| print(&format!("{}: good", settings.config.display())))
+        }
         Command::Once(args) => {
             load(&args.settings).and_then(|config| once::run(config, args.wait.0, args.output.output))
         }
@@ -144,6 +147,13 @@ fn load(settings: &Settings) -> Result<Config, Failure> {
 /// Prints data as one JSON document.
 fn print_json(data: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(data).map_err(|error| Failure::Failed(error.to_string()))?;
-    println!("{text}");
-    Ok(())
+    print(&text)
+}
+
+/// Prints a line of data. A reader that has seen enough (`| head`) is no failure.
+fn print(line: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(format!("cannot print: {error}"))),
+        _ => Ok(()),
+    }
 }

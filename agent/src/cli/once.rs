@@ -10,9 +10,9 @@ use tokio_serial::SerialStream;
 use weir_protocol::frame::{self, Decoder, MAX_FRAME};
 use weir_protocol::serial::{Down, Up};
 use weir_protocol::time::{SystemClock, WallClock};
-use weir_protocol::{Channel, Clock, DeviceId, Reading, Sequence, Value};
+use weir_protocol::{Channel, ChannelId, Clock, DeviceId, Reading, Sequence, Timestamp, Value};
 
-use super::{Failure, Format, print_json};
+use super::{Failure, Format, print, print_json};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::serial;
@@ -58,11 +58,13 @@ pub(super) fn run(config: Config, wait: Duration, format: Format) -> Result<(), 
     }
     match format {
         Format::Json => print_json(&printed)?,
-        Format::Text => {
-            printed.iter().for_each(|p| println!("{:<24} {:<32} {} {}", p.device, p.channel, p.value, p.unit))
-        }
+        Format::Text => printed.iter().try_for_each(|reading| print(&text(reading)))?,
     }
     if silent.is_empty() { Ok(()) } else { Err(Failure::Unavailable(silent.join("\n"))) }
+}
+
+fn text(reading: &Printed) -> String {
+    format!("{:<24} {:<32} {} {}", reading.device, reading.channel, reading.value, reading.unit)
 }
 
 fn this_machine(config: &Config) -> Vec<Printed> {
@@ -87,14 +89,12 @@ fn this_machine(config: &Config) -> Vec<Printed> {
     measured.iter().filter_map(print).collect()
 }
 
-/// Asks who is on a line and takes the first readings that come.
+/// Asks who is on a line and waits for a reading of it.
 async fn device(path: &Path, baud: u32) -> std::io::Result<Vec<Printed>> {
     let mut port = serial::open(path, baud)?;
     let mut decoder: Box<Decoder<MAX_FRAME>> = Box::default();
     let mut buffer = [0; 1024];
-    let mut name: Option<DeviceId> = None;
-    let mut channels: BTreeMap<u16, (String, String)> = BTreeMap::new();
-    let mut readings: Vec<Printed> = Vec::new();
+    let mut heard = Heard::default();
     ask(&mut port, &Down::HelloRequest).await?;
     loop {
         let length = port.read(&mut buffer).await?;
@@ -104,41 +104,75 @@ async fn device(path: &Path, baud: u32) -> std::io::Result<Vec<Printed>> {
         let mut bytes = &buffer[..length];
         let mut asks = Vec::new();
         while let Some(found) = decoder.feed(&mut bytes) {
-            let Ok(message) = found.and_then(frame::message::<Up<'_>>) else { continue };
-            match message {
-                Up::Hello(hello) => {
-                    name = Some(hello.device);
-                    asks.push(Down::DescribeRequest { schema: hello.schema });
-                    for held in hello.held.into_iter().flatten() {
-                        // Enough for the first ones; nothing of it is acknowledged.
-                        let upto = Sequence(held.base.0.saturating_add(16));
-                        asks.push(Down::Credit { restart: held.restart, upto });
-                    }
-                }
-                Up::Describe(describe) => {
-                    let meaning = |c: Channel<'_>| (c.id.0, (c.name.to_owned(), c.unit.to_owned()));
-                    channels.extend(describe.channels.into_iter().flatten().map(meaning));
-                }
-                Up::Readings(run) => {
-                    readings =
-                        run.readings.into_iter().flatten().map(|reading| printed(path, name, &reading)).collect();
-                }
-                Up::TimeRequest { sent } => asks.push(Down::TimeSync { sent, time: SystemClock.now() }),
-                Up::CommandResult(_) => {}
+            if let Ok(up) = found.and_then(frame::message::<Up<'_>>) {
+                asks.extend(heard.take(&up));
             }
         }
         for down in asks {
             ask(&mut port, &down).await?;
         }
-        if name.is_some() && !channels.is_empty() && !readings.is_empty() {
-            for reading in &mut readings {
-                reading.device = name.map(|name| name.to_string()).unwrap_or_default();
-                if let Some((name, unit)) = reading.channel.parse().ok().and_then(|id: u16| channels.get(&id)) {
-                    (reading.channel, reading.unit) = (name.clone(), unit.clone());
-                }
-            }
-            return Ok(readings);
+        if let Some(printed) = heard.printed(path) {
+            return Ok(printed);
         }
+    }
+}
+
+/// What a device said so far: who it is, what its channels mean, the newest reading of each.
+#[derive(Default)]
+struct Heard {
+    device: Option<DeviceId>,
+    channels: BTreeMap<ChannelId, (String, String)>,
+    newest: BTreeMap<ChannelId, (serde_json::Value, Timestamp, Clock)>,
+}
+
+impl Heard {
+    /// Takes a message; what to ask.
+    fn take(&mut self, up: &Up<'_>) -> Vec<Down> {
+        match up {
+            Up::Hello(hello) => {
+                self.device = Some(hello.device);
+                let mut asks = vec![Down::DescribeRequest { schema: hello.schema }];
+                asks.extend(hello.held.into_iter().flatten().map(|held| {
+                    // Enough for the first ones; nothing of it is acknowledged.
+                    Down::Credit { restart: held.restart, upto: Sequence(held.base.0.saturating_add(16)) }
+                }));
+                asks
+            }
+            Up::Describe(describe) => {
+                let meaning = |c: Channel<'_>| (c.id, (c.name.to_owned(), c.unit.to_owned()));
+                self.channels.extend(describe.channels.into_iter().flatten().map(meaning));
+                Vec::new()
+            }
+            Up::Readings(run) => {
+                let newest = |r: Reading<'_>| (r.channel, (json(&r.value), r.time, r.clock));
+                self.newest.extend(run.readings.into_iter().flatten().map(newest));
+                Vec::new()
+            }
+            Up::TimeRequest { sent } => vec![Down::TimeSync { sent: *sent, time: SystemClock.now() }],
+            Up::CommandResult(_) => Vec::new(),
+        }
+    }
+
+    /// One reading of each channel, once everything about them is known.
+    fn printed(&self, path: &Path) -> Option<Vec<Printed>> {
+        let device = self.device?;
+        let print = |(channel, (value, time, clock)): (&ChannelId, &(serde_json::Value, Timestamp, Clock))| {
+            let (name, unit) = self.channels.get(channel)?;
+            Some(Printed {
+                source: path.display().to_string(),
+                device: device.to_string(),
+                channel: name.clone(),
+                value: value.clone(),
+                unit: unit.clone(),
+                time_us: time.0,
+                clock: match clock {
+                    Clock::Uptime => "uptime",
+                    Clock::Synchronised => "synchronised",
+                },
+            })
+        };
+        let printed: Option<Vec<Printed>> = self.newest.iter().map(print).collect();
+        printed.filter(|printed| !printed.is_empty())
     }
 }
 
@@ -146,21 +180,6 @@ async fn ask(port: &mut SerialStream, down: &Down) -> std::io::Result<()> {
     match frame::to_vec(down) {
         Some(frame) => port.write_all(&frame).await,
         None => Ok(()),
-    }
-}
-
-fn printed(path: &Path, device: Option<DeviceId>, reading: &Reading<'_>) -> Printed {
-    Printed {
-        source: path.display().to_string(),
-        device: device.map(|device| device.to_string()).unwrap_or_default(),
-        channel: reading.channel.to_string(),
-        value: json(&reading.value),
-        unit: String::new(),
-        time_us: reading.time.0,
-        clock: match reading.clock {
-            Clock::Uptime => "uptime",
-            Clock::Synchronised => "synchronised",
-        },
     }
 }
 

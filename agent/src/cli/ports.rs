@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Failure, Format, print_json};
+use super::{Failure, Format, print, print_json};
 use crate::serial::listing::{self, SerialLine};
 
 pub(super) fn run(format: Format) -> Result<(), Failure> {
@@ -11,12 +11,9 @@ pub(super) fn run(format: Format) -> Result<(), Failure> {
         return print_json(&lines);
     }
     if lines.is_empty() {
-        println!("no serial lines; plug a device in and look again");
+        return print("no serial lines; plug a device in and look again");
     }
-    for line in &lines {
-        println!("{}", text(line));
-    }
-    Ok(())
+    lines.iter().try_for_each(|line| print(&text(line)))
 }
 
 fn text(line: &SerialLine) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_protocol::settings::ByteSize;
 use weir_storage::{Fs, RealFs};
 
-use super::{Failure, Format, print_json};
+use super::{Failure, Format, print, print_json};
 use crate::config::Config;
 use crate::queue::{LOG_DIR, Summary};
 
@@ -20,21 +20,19 @@ pub(super) fn stat(config: &Config, format: Format) -> Result<(), Failure> {
     if format == Format::Json {
         return print_json(&summary);
     }
-    println!("queue        {}", dir.display());
-    println!("incarnation  {}", summary.incarnation.as_deref().unwrap_or("none before the first checkpoint"));
-    println!("records      {} in {} segments, {}", summary.records, summary.segments, ByteSize(summary.bytes));
-    println!("offsets      {} to {}", summary.start_offset, summary.next_offset);
-    println!("unshipped    {}", summary.unshipped);
-    for device in &summary.devices {
+    let mut lines = vec![
+        format!("queue        {}", dir.display()),
+        format!("incarnation  {}", summary.incarnation.as_deref().unwrap_or("none before the first checkpoint")),
+        format!("records      {} in {} segments, {}", summary.records, summary.segments, ByteSize(summary.bytes)),
+        format!("offsets      {} to {}", summary.start_offset, summary.next_offset),
+        format!("unshipped    {}", summary.unshipped),
+    ];
+    lines.extend(summary.devices.iter().map(|device| {
         let ended = if device.ended { ", ended" } else { "" };
         let (from, accepted) = (device.from, device.accepted);
-        println!("device       {} restart {}: {from} to {accepted}{ended}", device.device, device.restart);
-    }
-    for damage in &summary.damage {
-        println!("damaged      {damage}");
-    }
-    if let Some(reason) = &summary.state_damage {
-        println!("damaged      state file: {reason}");
-    }
-    Ok(())
+        format!("device       {} restart {}: {from} to {accepted}{ended}", device.device, device.restart)
+    }));
+    lines.extend(summary.damage.iter().map(|damage| format!("damaged      {damage}")));
+    lines.extend(summary.state_damage.iter().map(|reason| format!("damaged      state file: {reason}")));
+    print(&lines.join("\n"))
 }

@@ -282,3 +282,26 @@ async fn an_agent_whose_gateway_is_away_stops_in_time_and_keeps_the_rest() {
     let stat: serde_json::Value = serde_json::from_slice(&stat.stdout).expect("JSON");
     assert_eq!((stat["unshipped"].as_u64(), stat["devices"][0]["accepted"].as_u64()), (Some(1), Some(5)));
 }
+
+#[tokio::test]
+async fn once_asks_a_device_for_a_reading_and_acknowledges_nothing() {
+    let place = Place::with_line(1);
+    let mut board = Board::plug(&place.line());
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    let once = place.command(&["once", "--output", "json"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    board.hears(|down| matches!(down, Down::HelloRequest).then_some(())).await;
+    board.says(&talker.hello(&[(R, 3, 9)])).await;
+    let schema = board.hears(|down| match down {
+        Down::Ack { .. } => panic!("acknowledged"),
+        Down::DescribeRequest { schema } => Some(schema),
+        _ => None,
+    });
+    assert_eq!(schema.await, talker.schema());
+    board.says(&talker.describe()).await;
+    board.says(&talker.readings(R, (3, 9), 3, 6)).await;
+    let output = once.wait_with_output().expect("an end");
+    let readings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(readings.as_array().map(Vec::len), Some(1), "one of its channel");
+    assert_eq!((&readings[0]["device"], &readings[0]["value"]), (&"board-1".into(), &5.into()));
+    assert!(!place.data().exists());
+}
