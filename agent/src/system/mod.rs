@@ -39,6 +39,8 @@ pub struct SystemOptions {
     pub disks: Vec<PathBuf>,
 }
 
+/// The first sample comes after this or the interval, whichever is shorter.
+const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 /// How long a stopping source waits for the last acknowledgement.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Silence after which unacknowledged readings are sent again.
@@ -57,8 +59,12 @@ pub async fn run(
     drop(intake);
     let mut sampler = Sampler::new(options.root, options.disks);
     let mut device = Device::new(options.device, restart, options.ring);
+    // Finds the channels, and what processor use is compared with; not a sample.
+    sampler.sample(&counters);
+    device.describe(&sampler);
     link.send(device.hello()).await;
-    let mut ticks = tokio::time::interval(options.interval);
+    let first = tokio::time::Instant::now() + options.interval.min(FIRST_SAMPLE);
+    let mut ticks = tokio::time::interval_at(first, options.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut stopped_at = None;
     loop {

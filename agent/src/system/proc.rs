@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use weir_protocol::ValueKind;
+
 use super::sample::Sink;
 
 /// Processor time in ticks since boot, idle and in all.
@@ -16,9 +18,10 @@ pub(super) fn sample(root: &Path, busy: &mut Option<CpuTime>, sink: &mut Sink<'_
     let read = |name: &str| fs::read_to_string(root.join("proc").join(name)).ok();
     match read("stat").as_deref().and_then(cpu_time) {
         Some(now) => {
-            // The first sample has nothing to compare with.
-            if let Some(before) = busy.replace(now) {
-                sink.double("cpu.usage", "%", 0.01, usage(before, now));
+            // Named by the first sample too, which has nothing to compare with: one description for all.
+            sink.channel("cpu.usage", "%", ValueKind::Double, 0.01);
+            if let Some(usage) = busy.replace(now).and_then(|before| usage(before, now)) {
+                sink.double("cpu.usage", "%", 0.01, Some(usage));
             }
         }
         None => sink.failed(),
@@ -44,7 +47,8 @@ fn cpu_time(stat: &str) -> Option<CpuTime> {
 fn usage(before: CpuTime, now: CpuTime) -> Option<f64> {
     // Idle time may go back by a tick on some kernels.
     let (idle, total) = (now.idle.saturating_sub(before.idle), now.total.checked_sub(before.total)?);
-    Some(if total == 0 { 0.0 } else { 100.0 * total.saturating_sub(idle) as f64 / total as f64 })
+    // Between two samples within one tick there is nothing to say.
+    (total > 0).then(|| 100.0 * total.saturating_sub(idle) as f64 / total as f64)
 }
 
 /// A line of meminfo, which counts KiB, in bytes.

@@ -101,19 +101,32 @@ impl Sink<'_> {
         self.failed += 1;
     }
 
-    fn put(&mut self, name: &str, unit: &'static str, resolution: f32, value: Option<Value<'static>>) {
-        let Some(value) = value else { return self.failed() };
+    /// Names a channel that has no value yet; none if there are too many.
+    pub(super) fn channel(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        kind: ValueKind,
+        resolution: f32,
+    ) -> Option<ChannelId> {
         let name = clean(name);
-        let known = self.meanings.iter().position(|meaning| meaning.name == name);
-        let at = match known {
+        let at = match self.meanings.iter().position(|meaning| meaning.name == name) {
             Some(at) => at,
-            None if self.meanings.len() == MAX_CHANNELS => return self.failed(),
+            None if self.meanings.len() == MAX_CHANNELS => return None,
             None => {
-                self.meanings.push(Meaning { name, unit, kind: value.kind(), resolution });
+                self.meanings.push(Meaning { name, unit, kind, resolution });
                 self.meanings.len() - 1
             }
         };
-        self.measured.push(Measurement { channel: ChannelId(at as u16), value });
+        Some(ChannelId(at as u16))
+    }
+
+    fn put(&mut self, name: &str, unit: &'static str, resolution: f32, value: Option<Value<'static>>) {
+        let Some(value) = value else { return self.failed() };
+        match self.channel(name, unit, value.kind(), resolution) {
+            Some(channel) => self.measured.push(Measurement { channel, value }),
+            None => self.failed(),
+        }
     }
 }
 
