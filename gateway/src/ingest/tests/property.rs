@@ -1,7 +1,7 @@
 //! Random batches, random faults, random power cuts: after each run a full scan of the log must agree with
 //! what the agents were told.
 //!
-//! `WEIR_SEED=17` replays one run, `WEIR_SEEDS=200` makes 200 of them.
+//! `WEIR_SEED=17` replays one run; `WEIR_SEEDS=3000` makes that many, else there are 200.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     match number("WEIR_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("WEIR_SEEDS").unwrap_or(40)).collect(),
+        None => (0..number("WEIR_SEEDS").unwrap_or(200)).collect(),
     }
 }
 
