@@ -9,6 +9,7 @@ use rumqttc::v5::mqttbytes::v5;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use weir_gateway::front::session::Limits;
 use weir_gateway::front::wire::Version;
 use weir_gateway::front::{Front, FrontOptions, Intake, Link};
@@ -19,6 +20,9 @@ use weir_protocol::time::SystemClock;
 pub(crate) const WINDOW: u16 = 5;
 /// Bytes between the client and the front: what the "network" holds.
 const NETWORK: usize = 4096;
+
+/// Far beyond what anything here takes: a wait so long is a failure and not a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stands where ingest stands.
 pub(crate) struct Script {
@@ -93,7 +97,7 @@ impl Stage {
 
     /// The next message that reaches ingest.
     pub(crate) async fn message(&mut self) -> (Message, Events) {
-        self.submitted.recv().await.unwrap()
+        timeout(PATIENCE, self.submitted.recv()).await.unwrap().unwrap()
     }
 
     /// Decides on a message.
@@ -136,7 +140,8 @@ impl Client {
                 let packet = self.input.split_to(length);
                 return self.decode(packet);
             }
-            if self.stream.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await;
+            if read.expect("no answer").unwrap_or(0) == 0 {
                 return Answered::Closed;
             }
         }
@@ -181,7 +186,7 @@ impl Client {
     /// Goes away without a word, and waits until the front has noticed.
     pub(crate) async fn vanish(self) {
         drop(self.stream);
-        self.served.await.unwrap();
+        timeout(PATIENCE, self.served).await.unwrap().unwrap();
     }
 }
 
