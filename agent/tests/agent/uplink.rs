@@ -268,7 +268,9 @@ async fn an_unreadable_batch_is_halved_until_one_reading_is_claimed_as_rejected(
 #[tokio::test]
 async fn a_connection_that_went_dead_is_dropped_and_the_batches_come_again() {
     let gateway = Gateway::open().await;
-    let options = UplinkOptions { ack_timeout: Duration::from_millis(300), ..options(gateway.port()) };
+    let mut options = UplinkOptions { ack_timeout: Duration::from_millis(300), ..options(gateway.port()) };
+    // So that it is not a missed ping that tells.
+    options.connection.keep_alive = Duration::from_secs(3600);
     let shipping = Shipping::start(options, &[0..2]);
     let mut silent = gateway.accept(100).await;
     assert_eq!(silent.batch().await.sections, readings(0..2));
