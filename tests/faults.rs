@@ -18,11 +18,6 @@ async fn a_full_disk_of_the_gateway_only_delays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_fdatasync_acknowledges_nothing_that_is_lost() {
-    soak_slice("sync-error").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_black_hole_between_agent_and_gateway_only_delays() {
     soak_slice("black-hole").await;
 }

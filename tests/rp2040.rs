@@ -4,10 +4,11 @@
 //! Runs with `WEIR_EMULATOR=1`, as `tests/run emulator` does: it needs Node and the firmware target.
 #![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use weir_lab::deployment::{Deployment, EMULATED_DEVICE, Plan};
+use weir_lab::deployment::{Deployment, EMULATED_DEVICE, Emulator, Plan};
 use weir_lab::emulator::{self, Kind};
 use weir_tests::{PATIENCE, binaries, expect_to_hold, plan, skip};
 
@@ -20,7 +21,9 @@ async fn board(unique: bool) -> Option<Deployment> {
         skip("the emulator; type: tests/run emulator");
         return None;
     }
-    let mut emulator = emulator::prepare(Kind::Rp2040js, binaries()).expect("image and emulator");
+    static EMULATOR: OnceLock<Emulator> = OnceLock::new();
+    let prepare = || emulator::prepare(Kind::Rp2040js, binaries()).expect("image and emulator");
+    let mut emulator = EMULATOR.get_or_init(prepare).clone();
     emulator.unique = unique;
     let plan = plan(|plan: &mut Plan| {
         plan.boards = 0;

@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: the programs, a deployment, the seed, and loud skips.
 
+pub mod rough;
+pub mod sender;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 

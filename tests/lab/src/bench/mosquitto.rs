@@ -12,7 +12,7 @@ use rumqttc::mqttbytes::{QoS, v4};
 
 use crate::binaries::Binaries;
 use crate::deployment::Scratch;
-use crate::ports;
+use crate::ports::Reserved;
 use crate::process::{Process, Program};
 
 /// How long it may take to listen.
@@ -22,6 +22,7 @@ const READY: Duration = Duration::from_secs(10);
 pub(super) struct Mosquitto {
     pub(super) address: SocketAddr,
     pub(super) process: Process,
+    _reserved: Reserved,
 }
 
 /// Where mosquitto is, if it is installed.
@@ -36,7 +37,8 @@ pub(super) fn find() -> Option<PathBuf> {
 impl Mosquitto {
     /// Starts it in memory, without its limits on queues, with one subscriber to everything of ours.
     pub(super) async fn start(path: PathBuf, scratch: &Scratch, binaries: &Binaries) -> Result<Self> {
-        let address = ports::free(0)?;
+        let reserved = Reserved::new(0)?;
+        let address = reserved.address;
         let settings = scratch.join("mosquitto.conf");
         let text = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\nmax_inflight_messages 0\n\
@@ -61,7 +63,7 @@ impl Mosquitto {
             }
         };
         subscribe(subscriber)?;
-        Ok(Self { address, process })
+        Ok(Self { address, process, _reserved: reserved })
     }
 }
 

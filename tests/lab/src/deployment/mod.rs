@@ -20,7 +20,7 @@ use clap::ValueEnum;
 use crate::binaries::{Binaries, Plant};
 use crate::census::{Census, LogReader};
 use crate::ledger::Ledger;
-use crate::ports;
+use crate::ports::{self, Reserved};
 use crate::process::Program;
 use crate::reconcile::{Report, reconcile};
 use crate::relay::tcp::TcpRelay;
@@ -89,6 +89,8 @@ pub struct Deployment {
     pub http: SocketAddr,
     /// Reads the log.
     pub log: LogReader,
+    /// Nobody else gets the gateway's ports while it is down.
+    _reserved: [Reserved; 2],
 }
 
 impl Deployment {
@@ -96,8 +98,9 @@ impl Deployment {
     pub async fn prepare(plan: Plan, binaries: &Binaries) -> Result<Self> {
         let scratch = Scratch::new()?;
         let (ledger, mut truths) = (Ledger::new(), Truths::default());
-        let port = |preferred| ports::free(if plan.default_ports { preferred } else { 0 });
-        let (mqtt, http) = (port(ports::MQTT)?, port(ports::HTTP)?);
+        let reserve = |preferred| Reserved::new(if plan.default_ports { preferred } else { 0 });
+        let reserved = [reserve(ports::MQTT)?, reserve(ports::HTTP)?];
+        let [mqtt, http] = reserved.each_ref().map(|port| port.address);
         let network = TcpRelay::new(mqtt, ledger.clone()).await?;
         let mut boards = Vec::new();
         for number in 1..=plan.boards {
@@ -129,7 +132,20 @@ impl Deployment {
         let in_agent = plan.plant.filter(|plant| *plant == Plant::AckBeforeSync);
         let agent = member("agent", &binaries.agent, agent_settings, in_agent);
         let log = LogReader::new(http)?;
-        Ok(Self { plan, scratch, ledger, truths, network, gateway, agent, boards, mqtt, http, log })
+        Ok(Self {
+            plan,
+            scratch,
+            ledger,
+            truths,
+            network,
+            gateway,
+            agent,
+            boards,
+            mqtt,
+            http,
+            log,
+            _reserved: reserved,
+        })
     }
 
     /// Prepares and starts everything, and waits until the gateway is ready.

@@ -1,6 +1,5 @@
 //! The policy `block`: a full queue is backpressure down to the device, and what its ring then evicts is
 //! counted, exactly.
-#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,7 @@ async fn eventually(what: &str, deployment: &Deployment, holds: impl Fn(&Facts) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_gateway_down_and_the_queue_full_the_ring_fills_and_its_loss_is_counted_exactly() {
+async fn a_full_queue_gives_the_device_no_credit() {
     let small = |plan: &mut weir_lab::deployment::Plan| {
         plan.rate = 8000;
         plan.flash_kib = 64;

@@ -1,5 +1,4 @@
 //! One flipped bit in the middle of a log: named, skipped, and everything else is served.
-#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,7 +22,7 @@ fn verify(settings: &Path) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_flipped_bit_is_named_and_everything_after_it_is_served() {
+async fn one_flipped_bit_costs_its_frame_and_nothing_else() {
     let mut deployment = deployment(|plan| plan.rate = 500).await;
     deployment.wait_for("1000 readings", PATIENCE, |census| census.readings() >= 1000).await.unwrap();
     let (report, whole) = deployment.drain().await.unwrap();
