@@ -148,6 +148,21 @@ async fn silence_beyond_one_and_a_half_times_the_keep_alive_ends_a_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_not_read_is_not_called_silent() {
+    let mut stage = Stage::with_room(0);
+    let mut agent = stage.dial(V5);
+    agent.send(&connect(V5, "edge-1", 10, None)).await;
+    assert_eq!(agent.answer().await, Answered::Connected(0));
+    agent.send(&publish(V5, BATCH, 1, 1, b"batch")).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    stage.room.add_permits(1);
+    let message = stage.message().await;
+    stage.decide(&message, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(1, 0));
+    agent.expect_quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connect_that_comes_byte_by_byte_for_ever_is_given_up() {
     let stage = Stage::new();
     let mut client = stage.dial(V5);
