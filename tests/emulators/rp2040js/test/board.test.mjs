@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { Board } from '../board.mjs';
 import { FlashFile } from '../flash.mjs';
 import { Sht4x } from '../sht4x.mjs';
+import { scratch } from './scratch.mjs';
 
 const WATCHDOG = 0x40058000;
 const [CTRL, LOAD, REASON, SCRATCH0] = [0x00, 0x04, 0x08, 0x0c];
@@ -16,7 +14,7 @@ const RAM = 0x20001000;
 function asleep() {
   const resets = [];
   const board = new Board({
-    flash: new FlashFile(join(mkdtempSync(join(tmpdir(), 'weir-board-')), 'flash.bin')),
+    flash: new FlashFile(scratch('flash.bin')),
     sensor: new Sht4x(),
     uniqueId: Buffer.from('e6614c311b7e5a2f', 'hex'),
     randomBit: () => 1,

@@ -3,21 +3,19 @@
 //   WEIR_RP2040_IMAGE=$(firmware/build | sed -n 2p) npm test
 
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { Board } from '../board.mjs';
 import { FlashFile } from '../flash.mjs';
 import { loadImage } from '../image.mjs';
 import { Sht4x } from '../sht4x.mjs';
+import { scratch } from './scratch.mjs';
 
 const image = process.env.WEIR_RP2040_IMAGE;
 const skip = image ? false : 'WEIR_RP2040_IMAGE names no image; firmware/build prints one';
 const SECONDS = 1e9;
 
-const flashPath = () => join(mkdtempSync(join(tmpdir(), 'weir-chip-')), 'flash.bin');
+const flashPath = () => scratch('flash.bin');
 
 /** A board with the image, and what it said: `run(seconds)` returns its frames so far, opened. */
 function boot(path, { bits = 1, file = image } = {}) {

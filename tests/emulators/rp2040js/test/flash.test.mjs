@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { FlashFile } from '../flash.mjs';
+import { scratch } from './scratch.mjs';
 
-const fresh = () => join(mkdtempSync(join(tmpdir(), 'weir-flash-')), 'flash.bin');
+const fresh = () => scratch('flash.bin');
 
 test('what was programmed is in the file at once, and there after a kill', () => {
   const path = fresh();

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { loadImage } from '../image.mjs';
+import { scratch } from './scratch.mjs';
 
 const uf2 = fileURLToPath(new URL('../../../../firmware/uf2', import.meta.url));
-const directory = mkdtempSync(join(tmpdir(), 'weir-image-'));
 
 /** A little ELF with these segments: [load address, run address, bytes]. */
 function elf(name, segments) {
@@ -25,7 +23,7 @@ function elf(name, segments) {
     file.set(bytes, at);
     at += bytes.length;
   });
-  const path = join(directory, name);
+  const path = scratch(name);
   writeFileSync(path, file);
   return path;
 }
@@ -43,7 +41,7 @@ test('the UF2 puts the same bytes into flash as the ELF it was made from', () =>
     [0x10000100, 0x10000100, Buffer.alloc(700, 'program')],
     [0x10001ff0, 0x20000000, Buffer.from('initial values of variables')],
   ]);
-  const made = join(directory, 'good.uf2');
+  const made = scratch('good.uf2');
   const printed = execFileSync('python3', [uf2, source, made], { encoding: 'utf8' });
   assert.equal(printed, 'text 714 data 27 bss 0 bytes\n');
   assert.equal(readFileSync(made).length % 512, 0);
@@ -52,10 +50,10 @@ test('the UF2 puts the same bytes into flash as the ELF it was made from', () =>
 
 test('a damaged or foreign file is refused by name', () => {
   const source = elf('cut.elf', [[0x10000000, 0x10000000, Buffer.from('x')]]);
-  const made = join(directory, 'cut.uf2');
+  const made = scratch('cut.uf2');
   execFileSync('python3', [uf2, source, made]);
   const bytes = readFileSync(made);
-  const broken = join(directory, 'broken');
+  const broken = scratch('broken');
 
   writeFileSync(broken, bytes.subarray(0, 500));
   assert.throws(() => loadImage(broken), /whole 512-byte blocks, got 500 bytes/);

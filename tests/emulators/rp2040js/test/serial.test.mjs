@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { EventEmitter, on, once } from 'node:events';
-import { mkdtempSync, renameSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { renameSync, symlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { SerialCable } from '../serial.mjs';
+import { scratch } from './scratch.mjs';
 
 // Node has no pty of its own. This one prints its path, then what arrives; what it is given goes the other way.
 const PTY = `
@@ -35,7 +34,7 @@ async function until(emitter, event, wanted) {
 }
 
 test('bytes flow both ways, are lost while unplugged, and flow again after a replug elsewhere', async () => {
-  const link = join(mkdtempSync(join(tmpdir(), 'weir-cable-')), 'tty');
+  const link = scratch('tty');
   const heard = new EventEmitter();
   const cable = new SerialCable(link, (bytes) => heard.emit('bytes', bytes), (state) => heard.emit(state));
   cable.send(Buffer.from('before there was a cable'));
