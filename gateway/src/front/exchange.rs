@@ -88,15 +88,16 @@ where
             Err(refusal) => return End::Refused(refusal),
         };
         if !taken.messages.is_empty() {
+            watchdog.set_reading(false);
             let mut submitted = pin!(link.submit(taken.messages));
             // While ingest has no room the client is not read, but it is answered.
             loop {
                 let happened = tokio::select! {
                     biased;
                     () = &mut submitted => break,
-                    happened = next(wire, signals, &watchdog, false) => happened,
+                    happened = next(wire, signals, &mut watchdog) => happened,
                 };
-                if let Err(end) = apply(happened, wire, session, signals, &mut watchdog, false) {
+                if let Err(end) = apply(happened, wire, session, signals, &mut watchdog) {
                     return end;
                 }
             }
@@ -104,8 +105,9 @@ where
         if let Some(with_will) = taken.goodbye {
             return End::Goodbye { with_will };
         }
-        let happened = next(wire, signals, &watchdog, taken.all).await;
-        if let Err(end) = apply(happened, wire, session, signals, &mut watchdog, taken.all) {
+        watchdog.set_reading(taken.all);
+        let happened = next(wire, signals, &mut watchdog).await;
+        if let Err(end) = apply(happened, wire, session, signals, &mut watchdog) {
             return end;
         }
     }
@@ -158,31 +160,31 @@ enum Happened {
 async fn next<S: AsyncRead + AsyncWrite>(
     wire: &mut Wire<S>,
     signals: &mut Signals,
-    watchdog: &Watchdog,
-    read: bool,
+    watchdog: &mut Watchdog,
 ) -> Happened {
-    if read {
+    if watchdog.reading {
         wire.input.prepare();
     }
     let writing = !wire.output.is_empty();
+    watchdog.set_writing(writing);
+    let due = watchdog.due();
     tokio::select! {
         Some(event) = signals.events.recv() => Happened::Told(event),
         wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
-        read = wire.reader.read_buf(&mut wire.input.bytes), if read => Happened::Read(read),
+        read = wire.reader.read_buf(&mut wire.input.bytes), if watchdog.reading => Happened::Read(read),
         _ = &mut signals.taken => Happened::TakenOver,
         _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
-        () = sleep_until(watchdog.due(writing)) => Happened::Tick,
+        () = sleep_until(due.unwrap_or(watchdog.heard)), if due.is_some() => Happened::Tick,
     }
 }
 
-/// Acts on what happened; an error ends the session. `reading` says whether the client was being read.
+/// Acts on what happened; an error ends the session.
 fn apply<S>(
     happened: Happened,
     wire: &mut Wire<S>,
     session: &mut Session,
     signals: &mut Signals,
     watchdog: &mut Watchdog,
-    reading: bool,
 ) -> Result<(), End> {
     let now = Instant::now();
     match happened {
@@ -193,9 +195,6 @@ fn apply<S>(
         }
         Happened::Wrote(Ok(_)) => watchdog.written = now,
         Happened::Told(event) => {
-            if wire.output.is_empty() {
-                watchdog.written = now;
-            }
             session.settle(event, &mut wire.output).map_err(End::Refused)?;
             // Everything that was told meanwhile leaves with the same write.
             while let Ok(event) = signals.events.try_recv() {
@@ -207,17 +206,13 @@ fn apply<S>(
             signals.stopping = true;
             session.end_with(Refusal::ShuttingDown);
         }
-        Happened::Tick if reading && watchdog.heard + watchdog.silence <= now => {
+        Happened::Tick if watchdog.reading && watchdog.heard + watchdog.silence <= now => {
             return Err(End::Refused(Refusal::KeepAlive));
         }
         Happened::Tick if !wire.output.is_empty() && watchdog.written + WRITE_STALL <= now => {
             return Err(End::Refused(Refusal::NotReading));
         }
         Happened::Tick => (),
-    }
-    if !reading {
-        // What is not read cannot be heard.
-        watchdog.heard = now;
     }
     match session.ended() {
         Some(Refusal::ShuttingDown) => Err(End::Refused(Refusal::ShuttingDown)),
@@ -229,19 +224,40 @@ fn apply<S>(
 /// When the client was last heard and last took an answer.
 struct Watchdog {
     silence: Duration,
+    /// Whether the client is being read; what is not read cannot be heard.
+    reading: bool,
     heard: Instant,
+    /// Whether answers wait to be taken.
+    writing: bool,
     written: Instant,
 }
 
 impl Watchdog {
     fn new(silence: Duration) -> Self {
         let now = Instant::now();
-        Self { silence, heard: now, written: now }
+        Self { silence, reading: true, heard: now, writing: false, written: now }
     }
 
-    /// When to look at the client next.
-    fn due(&self, writing: bool) -> Instant {
-        let heard = self.heard + self.silence;
-        if writing { heard.min(self.written + WRITE_STALL) } else { heard }
+    /// Notes whether the client is being read from here on; its silence counts from then.
+    fn set_reading(&mut self, reading: bool) {
+        if reading && !self.reading {
+            self.heard = Instant::now();
+        }
+        self.reading = reading;
+    }
+
+    /// Notes whether answers wait; they may wait for a while from then.
+    fn set_writing(&mut self, writing: bool) {
+        if writing && !self.writing {
+            self.written = Instant::now();
+        }
+        self.writing = writing;
+    }
+
+    /// When to look at the client next; `None` if nothing is awaited of it.
+    fn due(&self) -> Option<Instant> {
+        let heard = self.reading.then(|| self.heard + self.silence);
+        let taken = self.writing.then(|| self.written + WRITE_STALL);
+        heard.into_iter().chain(taken).min()
     }
 }

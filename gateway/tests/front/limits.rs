@@ -148,6 +148,19 @@ async fn silence_beyond_one_and_a_half_times_the_keep_alive_ends_a_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_speaks_once_in_a_while_stays() {
+    let stage = Stage::new();
+    let mut agent = stage.dial(V5);
+    agent.send(&connect(V5, "edge-1", 600, None)).await;
+    assert_eq!(agent.answer().await, Answered::Connected(0));
+    // Longer apart than an answer may wait to be taken: it does not wait while there is none.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(599)).await;
+        agent.expect_quiet().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_is_not_read_is_not_called_silent() {
     let mut stage = Stage::with_room(0);
     let mut agent = stage.dial(V5);
