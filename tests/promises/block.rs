@@ -43,9 +43,9 @@ async fn a_full_queue_gives_the_device_no_credit() {
     let mut full = facts(&deployment);
     let begun = Instant::now();
     let later = loop {
-        let evicted = full.evicted + EVICTED;
-        let now = eventually("the ring evicts", &deployment, |f| f.evicted > evicted).await;
-        if now.agent_accepted <= now.base && now.evicted - full.evicted == now.base - full.base {
+        let evicted = full.evicted.len() + EVICTED;
+        let now = eventually("the ring evicts", &deployment, |f| f.evicted.len() > evicted).await;
+        if now.agent_accepted <= now.base && now.evicted.len() - full.evicted.len() == now.base - full.base {
             break now;
         }
         // It was only slow until now.

@@ -15,8 +15,8 @@ pub struct Facts {
     pub durable: bool,
     /// The device was seen on a serial cable; else it is a source inside the agent.
     pub on_cable: bool,
-    /// How many sequences left the ring before the agent had acknowledged them.
-    pub evicted: u64,
+    /// These left the ring before the agent had acknowledged them: the only ones that may be counted lost.
+    pub evicted: RangeSet,
     /// The agent acknowledged every sequence below.
     pub agent_accepted: u64,
     /// The agent published these to the gateway.
@@ -37,7 +37,7 @@ impl Facts {
     /// The device says that it holds `[base, next)`.
     pub fn held(&mut self, base: u64, next: u64) {
         self.sampled(next);
-        self.evicted += base.saturating_sub(self.base.max(self.agent_accepted));
+        self.evicted.insert(self.base.max(self.agent_accepted).min(base)..base);
         self.base = self.base.max(base);
     }
 
@@ -57,7 +57,7 @@ impl Facts {
         self.next = self.next.max(other.next);
         self.base = self.base.max(other.base);
         self.durable |= other.durable;
-        self.evicted += other.evicted;
+        self.evicted.union(&other.evicted);
         self.on_cable |= other.on_cable;
         self.agent_acked(other.agent_accepted);
         self.published_again += other.published_again;

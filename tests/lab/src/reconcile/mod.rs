@@ -1,7 +1,8 @@
 //! The reconciliation: what was promised against what is in the log.
 //!
 //! Per restart, at rest, with nothing but the ledger's and the census's word:
-//! 1. every sequence that anyone acknowledged is stored, dead-lettered or counted lost;
+//! 1. every sequence that anyone acknowledged is stored, dead-lettered or counted lost, and what the agent
+//!    acknowledged is counted lost only if the device had evicted it before: a claim is no way out of a promise;
 //! 2. no sequence has two readings, two dead letters or two covering losses;
 //! 3. every reading is what the sensor handed out, and readings stand in the order of their sequences;
 //! 4. a record heals exactly where the log holds an earlier verdict;
@@ -90,6 +91,11 @@ impl Restart<'_> {
         };
         let promised = self.facts.promised();
         fault("acknowledged and lost", &minus(&promised, &self.covered));
+        if self.facts.on_cable {
+            let kept = minus(&minus(&self.stored.lost, &self.stored.readings), &self.stored.dead);
+            let broken = minus(&kept, &self.facts.evicted);
+            fault("acknowledged and counted lost although the device had not evicted it", &broken);
+        }
         fault("in the log twice", &self.stored.doubled);
         fault("stored behind a later sequence", &self.stored.disordered);
         // Verdicts only ever rise from lost to dead-lettered to stored, so a record heals if and only if the

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 use weir_protocol::batch::Span;
-use weir_protocol::{DeviceId, Restart, Sequence};
+use weir_protocol::items::{self, Items};
+use weir_protocol::serial::device_to_agent::{Hello, Ring};
+use weir_protocol::serial::{Held, Up};
+use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence};
 
 use super::reconcile;
 use crate::census::{Census, Stored};
@@ -23,6 +26,15 @@ fn ten_acknowledged() -> Ledger {
     ledger.published(&[span]);
     ledger.acknowledged(&[span]);
     ledger
+}
+
+/// The device says that its ring begins at 5, and nobody acknowledged anything to it.
+fn evict_below_5(ledger: &Ledger) {
+    let held = Held { restart: KEY.1, schema: SchemaHash(1), base: Sequence(5), next: Sequence(10) };
+    let mut bytes = Vec::new();
+    items::push(&mut bytes, &held);
+    let (device, schema, ring) = (KEY.0, SchemaHash(1), Ring::Durable);
+    ledger.cable().up(&Up::Hello(Hello { device, schema, ring, held: Items::new(&bytes) }));
 }
 
 fn reading(stored: &mut Stored, sequence: u64, heals: bool) {
@@ -63,6 +75,22 @@ fn a_reading_that_was_acknowledged_and_is_missing_is_named() {
 }
 
 #[test]
+fn a_claim_is_no_way_out_of_a_promise() {
+    let claimed = || {
+        let mut stored = readings([0, 1, 2, 5, 6, 7, 8, 9]);
+        stored.loss(&json!({"kind": "ring", "ranges": [{"start": 3, "end": 5}]})).unwrap();
+        stored
+    };
+    let ledger = ten_acknowledged();
+    let broken = "acknowledged and counted lost although the device had not evicted it: 3..5 (2 in all)";
+    assert_eq!(faults(&ledger, claimed()), [broken]);
+
+    // The same claim is right if the ring had to let go of them.
+    evict_below_5(&ledger);
+    assert_eq!(faults(&ledger, claimed()), [""; 0]);
+}
+
+#[test]
 fn a_reading_that_is_there_twice_is_named() {
     let mut stored = readings(0..10);
     reading(&mut stored, 5, true);
@@ -84,11 +112,13 @@ fn a_reading_that_heals_is_right_exactly_over_an_earlier_loss() {
     let mut healed = readings([0, 1, 2, 5, 6, 7, 8, 9]);
     healed.loss(&loss).unwrap();
     reading(&mut healed, 3, true);
-    assert_eq!(faults(&ten_acknowledged(), healed.clone()), [""; 0]);
+    let ledger = ten_acknowledged();
+    evict_below_5(&ledger);
+    assert_eq!(faults(&ledger, healed.clone()), [""; 0]);
 
     let mut silent = healed.clone();
     reading(&mut silent, 4, false);
-    assert!(faults(&ten_acknowledged(), silent)[1].starts_with("a reading over an earlier verdict"));
+    assert!(faults(&ledger, silent)[1].starts_with("a reading over an earlier verdict"));
 
     let mut for_nothing = readings(0..9);
     reading(&mut for_nothing, 9, true);
