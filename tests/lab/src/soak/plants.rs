@@ -19,11 +19,7 @@ pub(super) async fn run(bench: &Bench<'_>, plant: Plant) -> Result<Verdict> {
     let mut deployment = Deployment::start(plan, &binaries).await?;
     for number in 0..KILLS {
         progress(&mut deployment, BETWEEN).await?;
-        // The agent first: one that was killed sends all since its last checkpoint again, and would heal what
-        // the gateway lost.
-        let target = if number < KILLS / 2 { Target::Agent } else { Target::Gateway };
-        // An acknowledgement that reached nobody breaks no promise; a repeat needs one that reached nobody.
-        let aim = if plant == Plant::ForgetRange { Aim::BehindLostAnswer } else { Aim::BehindPromise };
+        let (target, aim) = worst(plant, number);
         deployment.kill(target, aim, 0).await?;
     }
     progress(&mut deployment, BETWEEN).await?;
@@ -38,4 +34,17 @@ pub(super) async fn run(bench: &Bench<'_>, plant: Plant) -> Result<Verdict> {
     deployment.scratch.remove()?;
     let caught = report.faults.iter().find(|fault| fault.what.contains(expected));
     Ok(Verdict::Holds(caught.map_or(String::new(), |fault| format!("caught: {}: {}", fault.what, fault.evidence))))
+}
+
+/// The kill that shows the fault best.
+fn worst(plant: Plant, number: usize) -> (Target, Aim) {
+    match plant {
+        // An acknowledgement that reached nobody breaks no promise. The agent first: one that was killed sends
+        // all since its last checkpoint again, and would heal what the gateway lost.
+        Plant::AckBeforeSync if number < KILLS / 2 => (Target::Agent, Aim::BehindPromise),
+        Plant::AckBeforeSync => (Target::Gateway, Aim::BehindPromise),
+        // What was forgotten shows when it is sent again, as a killed agent does.
+        Plant::ForgetRange if number % 2 == 0 => (Target::Gateway, Aim::BehindLostAnswer),
+        Plant::ForgetRange => (Target::Agent, Aim::Blind),
+    }
 }
