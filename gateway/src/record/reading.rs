@@ -144,10 +144,16 @@ fn clock_name<S: Serializer>(clock: &Clock, serializer: S) -> Result<S::Ok, S::E
 
 fn bare_value<S: Serializer>(value: &Value<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     match *value {
-        Value::Float(value) => serializer.serialize_f32(value),
+        Value::Float(value) => serializer.serialize_f64(shortest(value)),
         Value::Double(value) => serializer.serialize_f64(value),
         Value::Integer(value) => serializer.serialize_i64(value),
         Value::Boolean(value) => serializer.serialize_bool(value),
         Value::Text(value) => serializer.serialize_str(value),
     }
+}
+
+/// The double that prints as the shortest decimal which reads back as `value`. A float that is merely widened
+/// prints digits that nobody measured: 21.7 would be 21.700000762939453.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }

@@ -109,6 +109,21 @@ fn a_decoded_record_is_the_json_object_of_its_schema() {
 }
 
 #[test]
+fn a_float_keeps_its_own_digits_in_json() {
+    let (tenant, agent, device) = names();
+    let head = Head::new(tenant, agent, device, Restart(1));
+    let (fields, stamp) = (ChannelFields::new("t", "Cel"), (Timestamp(0), Clock::Uptime));
+    for measured in [21.7_f32, -22.344_93, 0.1, f32::MIN_POSITIVE, f32::MAX] {
+        let mut out = Vec::new();
+        encode(&mut out, &head, Sequence(0), &fields, stamp, Measured::Float(measured), false);
+        let json = serde_json::to_value(Value::decode(&out).unwrap()).unwrap();
+        let printed: f64 = json["value"].to_string().parse().unwrap();
+        assert_eq!(printed as f32, measured, "every bit comes back");
+        assert_eq!(printed, measured.to_string().parse::<f64>().unwrap(), "and no digit is added");
+    }
+}
+
+#[test]
 fn every_schema_is_json_and_names_the_fields_of_its_record_in_order() {
     for (schema, example) in
         [Schema::Reading, Schema::Loss, Schema::DeadLetter, Schema::Description].iter().zip([0, 4, 6, 7])
