@@ -5,7 +5,7 @@
 //!   batches are formed again from the queue.
 //! - After a refusal everything later on that connection counts as refused, so order holds.
 //! - A connection on which nothing was acknowledged for `ack_timeout` although something is in flight is
-//!   dropped: a dead TCP link looks alive for hours.
+//!   dropped: a dead TCP link looks alive for hours. A gateway that asked for a description may take longer.
 //! - Never more publishes in flight than the gateway's Receive Maximum; two of them are kept for descriptions
 //!   and status, which must never wait behind readings that wait for them.
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use tokio::time::{Instant, sleep_until};
 use weir_protocol::batch::command::{self, AgentCommand};
+use weir_protocol::batch::describe;
 
 use super::connection::{Connection, Event as Mqtt, NotTaken};
 use super::flight::{Flight, Flights};
@@ -44,6 +45,8 @@ pub(super) struct Session<'a> {
     described: Option<u64>,
     /// When something was last acknowledged, or first put in flight.
     progress_at: Instant,
+    /// Until when the gateway may keep a batch waiting for a description that it asked for.
+    patient_until: Instant,
     /// When the batch that is being formed must go.
     due_at: Option<Instant>,
     status_at: Instant,
@@ -69,6 +72,7 @@ impl<'a> Session<'a> {
             descriptions: VecDeque::new(),
             described: None,
             progress_at: now,
+            patient_until: now,
             due_at: None,
             status_at: now,
         }
@@ -97,9 +101,11 @@ impl<'a> Session<'a> {
             if draining && self.flights.batches() == 0 && !self.spool.is_forming() && self.uplink.is_empty() {
                 return self.finish().await;
             }
-            let dead_at = self.progress_at + self.uplink.options.ack_timeout;
+            let dead_at = self.progress_at.max(self.patient_until) + self.uplink.options.ack_timeout;
             let waiting = !self.flights.is_empty();
-            let due_at = self.due_at;
+            // With everything in flight that may be, only an answer changes anything: no timer wakes for less.
+            let may_send = self.flights.len() < self.receive_max;
+            let due_at = self.due_at.filter(|_| may_send);
             tokio::select! {
                 event = self.connection.events.recv() => {
                     if let Some(outcome) = self.on(event) {
@@ -114,7 +120,7 @@ impl<'a> Session<'a> {
                     let waited = self.uplink.options.ack_timeout.as_secs();
                     return Outcome::Lost(format!("nothing acknowledged for {waited} s"));
                 }
-                () = sleep_until(self.status_at) => {}
+                () = sleep_until(self.status_at), if may_send => {}
             }
         }
     }
@@ -255,6 +261,9 @@ impl<'a> Session<'a> {
         match command::decode(payload) {
             Err(error) => counters.warn(Event::BadCommands, || error.to_string()),
             Ok(AgentCommand::Describe { device, schema }) => {
+                // Else a description that nobody has would end this connection just before the gateway goes on
+                // without it, and the next one too.
+                self.patient_until = Instant::now() + describe::WAIT;
                 let state = self.uplink.queue.state();
                 let description = state.lock().descriptions.get(device, schema).map(<[u8]>::to_vec);
                 match description {

@@ -164,7 +164,15 @@ impl Spool {
         let end = self.search.map_or((last.offset, last.units.end), |(_, end)| end);
         self.search = Some(((units / 2).max(1), end));
         let alone = (first.offset, first.units.start);
-        (units == 1 && self.rejected.insert(alone)).then_some(alone)
+        if units > 1 {
+            return None;
+        }
+        if self.rejected.insert(alone) {
+            return Some(alone);
+        }
+        // Its claim was refused as well: it is not the reading. What a better gateway can read is not given up.
+        self.rejected.remove(&alone);
+        None
     }
 
     /// Damaged records skipped since the last call.

@@ -310,6 +310,41 @@ async fn descriptions_go_first_and_are_sent_again_when_the_gateway_asks() {
     shipping.drains().await;
 }
 
+/// A gateway keeps a batch for ten seconds while it waits for a description that nobody has, and then goes on without
+/// it. An agent that lost patience before that came back with the same batch, was asked again, and so for ever.
+#[tokio::test]
+async fn a_gateway_that_waits_for_a_description_which_nobody_has_is_given_time() {
+    let gateway = Gateway::open().await;
+    let ack_timeout = Duration::from_millis(100);
+    let shipping = Shipping::start(UplinkOptions { ack_timeout, ..options(gateway.port()) }, &[0..1]);
+    let mut peer = gateway.accept(100).await;
+    let came = peer.batch().await;
+    peer.command(command::encode(&AgentCommand::Describe { device: board(), schema: SchemaHash(1) })).await;
+    assert!(peer.is_quiet(5 * ack_timeout).await, "the agent is still on this connection");
+    peer.answer(came.packet, PubAckReason::PayloadFormatInvalid).await;
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!(counters.get(Event::Connections), 1);
+}
+
+/// A gateway that reads nothing at all, not even a claim alone, is no judge of a reading: nothing is given up for it,
+/// and a gateway that can read gets what was sampled.
+#[tokio::test]
+async fn a_reading_is_not_given_up_for_a_gateway_that_reads_nothing() {
+    let gateway = Gateway::open().await;
+    let shipping = Shipping::start(options(gateway.port()), &[0..1]);
+    for _ in 0..2 {
+        let mut peer = gateway.accept(100).await;
+        let came = peer.batch().await;
+        peer.answer(came.packet, PubAckReason::ImplementationSpecificError).await;
+    }
+    let mut peer = gateway.accept(100).await;
+    let came = peer.batch().await;
+    assert_eq!(came.sections, readings(0..1));
+    peer.answer(came.packet, PubAckReason::Success).await;
+    shipping.drains().await;
+}
+
 /// MQTT 3.1.1 has another packet layout and no reasons; the rest is the same.
 #[tokio::test]
 async fn a_gateway_of_mqtt_3_is_served_too() {

@@ -53,7 +53,7 @@ impl Default for IngestOptions {
             log: LogOptions { segment_bytes: 256 << 20, ..LogOptions::default() },
             total_budget: 64 << 20,
             connection_budget: 4 << 20,
-            describe_wait: Duration::from_secs(10),
+            describe_wait: weir_protocol::batch::describe::WAIT,
             full_retry: Duration::from_millis(500),
             limits: Limits::default(),
             #[cfg(feature = "plant")]

@@ -11,6 +11,10 @@ use crate::items::Items;
 
 const MAGIC: [u8; 2] = *b"WD";
 
+/// How long a gateway keeps a batch waiting for the description that it asked for; an agent that was asked
+/// is at least as patient.
+pub const WAIT: core::time::Duration = core::time::Duration::from_secs(10);
+
 /// What a device measures under one schema.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description<'a> {
