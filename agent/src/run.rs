@@ -178,7 +178,7 @@ fn report(queue: &Queue, recovered: &Recovered) {
     let incarnation = queue.state().lock().incarnation;
     tracing::info!(%incarnation, start, end, replayed = recovered.replayed, "queue opened");
     if let Some(reason) = &recovered.state_damage {
-        tracing::warn!(reason, "the state file is damaged; everything in the queue is shipped again");
+        tracing::warn!(reason, "the state file cannot be believed; everything in the queue is shipped again");
     }
     for damage in &recovered.log.damage {
         tracing::error!(%damage, "the queue is damaged; these readings are lost, unaccounted");

@@ -116,9 +116,12 @@ impl Queue {
 
     /// Removes what the gateway has, as far as whole segments go; the state first. Blocks.
     pub fn trim(&self) -> Result<(), RemoveError> {
-        let start = self.reader.start_offset();
-        self.save()?;
-        let upto = self.state.lock().first_unshipped(start).min(self.reader.end_offset());
+        let (bytes, upto) = {
+            let state = self.state.lock();
+            // What is shipped but not covered yet stays: the file does not know its restart.
+            (state.encode(), state.first_unshipped(self.reader.start_offset()).min(state.covered))
+        };
+        self.file.replace(&bytes)?;
         let kept_from = self.committer.remove_before(0, upto)?;
         // What is gone needs no memory.
         self.state.lock().shipped.remove(0..kept_from);

@@ -1,7 +1,8 @@
 //! Opening the queue: the state, and on top of it the records that it does not cover.
 //!
 //! A missing or damaged state file costs repeats, never readings: every record that is still in the log
-//! counts as unshipped, and the gateway drops what it has.
+//! counts as unshipped, and the gateway drops what it has. The same goes for a state that knows more offsets
+//! than the log has: files were removed, or the tail is damaged.
 
 use weir_protocol::batch::Section;
 use weir_protocol::items::Items;
@@ -29,7 +30,7 @@ pub(super) fn recover(
     log: Recovery,
     incarnation: Incarnation,
 ) -> Result<(State, Recovered), QueueError> {
-    let (mut state, state_damage) = match file.load()? {
+    let (mut state, mut state_damage) = match file.load()? {
         Loaded::Missing => (State::new(incarnation), None),
         Loaded::Good(bytes) => match State::decode(&bytes) {
             Ok(state) => (state, None),
@@ -39,10 +40,12 @@ pub(super) fn recover(
     };
     let (start, end) = (reader.start_offset(), reader.end_offset());
     let known_end = state.shipped.iter().next_back().map_or(0, |last| last.end).max(state.covered);
-    if known_end > end {
-        // The log ends before what the state is about: files were removed, or its tail is damaged. Offsets
-        // will be used again, so nothing may count as shipped.
-        state = State { incarnation, covered: 0, shipped: Default::default(), ..state };
+    let contradicts = known_end > end;
+    if contradicts {
+        state_damage = Some(format!("it knows offsets below {known_end}, but the queue ends at {end}"));
+        // Offsets will be used again, so nothing may count as shipped. Nor may anything count as accepted: a device
+        // that still holds what is gone sends it again, and what it does not hold becomes a claim.
+        state = State { descriptions: state.descriptions, ..State::new(incarnation) };
     }
     state.shipped.remove(0..start);
     let mut at = state.covered.max(start);
@@ -62,5 +65,9 @@ pub(super) fn recover(
         at = chunk.next_offset;
     }
     state.covered = end;
+    if contradicts {
+        // Once the log has grown past it, the old file would pass for a good one.
+        file.replace(&state.encode())?;
+    }
     Ok((state, Recovered { log, replayed, state_damage }))
 }

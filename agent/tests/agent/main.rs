@@ -1,6 +1,7 @@
 //! Stories about the agent, from one rule to the whole process.
 
 mod intake;
+mod missing_files;
 mod power_cuts;
 mod process;
 mod seeds;
