@@ -110,6 +110,11 @@ impl fmt::Display for Restart {
 #[serde(transparent)]
 pub struct Sequence(pub u64);
 
+impl Sequence {
+    /// Every sequence is below this, because a record in the log holds it as an Avro long.
+    pub const END: Self = Self(1 << 63);
+}
+
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -3,7 +3,7 @@
 use weir_protocol::batch::RestartEnd;
 use weir_protocol::serial::Held;
 use weir_protocol::serial::device_to_agent::{Hello, MAX_HELD, Ring};
-use weir_protocol::{DeviceId, Restart};
+use weir_protocol::{DeviceId, Restart, Sequence};
 
 use super::{Intake, LinkId, Position};
 use crate::counters::Event;
@@ -12,8 +12,9 @@ use crate::queue::Key;
 impl Intake {
     pub(super) fn hello(&mut self, link: LinkId, hello: &Hello<'_>) {
         let held: Result<Vec<Held>, _> = hello.held.into_iter().take(MAX_HELD + 1).collect();
+        let possible = |held: &Held| held.base <= held.next && held.next <= Sequence::END;
         let held = match held {
-            Ok(held) if held.len() <= MAX_HELD && held.iter().all(|held| held.base <= held.next) => held,
+            Ok(held) if held.len() <= MAX_HELD && held.iter().all(possible) => held,
             _ => return self.counters.warn(Event::Inconsistent, || format!("the Hello of {}", hello.device)),
         };
         let device = hello.device;

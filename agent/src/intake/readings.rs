@@ -15,7 +15,7 @@ impl Intake {
         if frame.restart == Restart::UNBOUND {
             return self.assign(link);
         }
-        if frame.base > frame.first || frame.first > frame.next {
+        if frame.base > frame.first || frame.first > frame.next || frame.next > Sequence::END {
             let what = || format!("{device}: base {}, first {}, next {}", frame.base, frame.first, frame.next);
             return self.counters.warn(Event::Inconsistent, what);
         }

@@ -301,6 +301,22 @@ fn a_damaged_state_file_costs_repeats_and_no_reading() {
     assert!(desk.queue.state().lock().shipped.is_empty(), "everything is shipped again");
 }
 
+/// A log holds sequences below 2^63, and a gateway refuses a batch that names others. One such claim in the queue
+/// would be refused for ever, and everything of all devices would wait behind it.
+#[test]
+fn sequences_that_no_log_can_hold_do_not_get_into_the_queue() {
+    let (mut desk, mut talker) = greeted(&FaultyFs::new(20));
+    let end = Sequence::END.0;
+    desk.hears(&talker.hello(&[(R2, end + 1, end + 2)]));
+    desk.hears(&talker.readings(R2, (end, end + 5), end, end + 1));
+    desk.commits();
+    assert_eq!(desk.kept(), []);
+    assert_eq!(desk.count(Event::Inconsistent), 2);
+    desk.hears(&talker.hello(&[(R2, end, end)]));
+    desk.commits();
+    assert_eq!(desk.kept(), [Kept::Claim(talker.device, R2, LossKind::UnknownHistory, 0..end)]);
+}
+
 #[test]
 fn random_messages_are_counted_and_harm_nobody() {
     use rand::{RngCore, SeedableRng};

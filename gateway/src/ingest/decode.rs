@@ -10,7 +10,7 @@ use bytes::Bytes;
 use weir_protocol::batch::{Claim, Envelope, EnvelopeError, RestartEnd, Section, Span, describe};
 use weir_protocol::items::Items;
 use weir_protocol::mqtt::Purpose;
-use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Timestamp};
+use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Sequence, Timestamp};
 
 use super::Sender;
 use super::channels::Channels;
@@ -20,8 +20,6 @@ use crate::record::Description;
 pub const MAX_READINGS: u64 = 1 << 16;
 /// The most spans of one manifest.
 pub const MAX_SPANS: usize = 1 << 16;
-/// What a record can hold: an Avro long.
-const SEQUENCE_END: u64 = 1 << 63;
 
 /// What a message asks for.
 #[derive(Debug)]
@@ -94,7 +92,7 @@ fn batch(payload: Bytes) -> Work {
     if envelope.manifest().take(MAX_SPANS + 1).count() > MAX_SPANS {
         return Work::Unreadable("more than 65536 spans");
     }
-    if envelope.manifest().any(|span| span.end.0 > SEQUENCE_END) {
+    if envelope.manifest().any(|span| span.end > Sequence::END) {
         return Work::Unreadable("a sequence of 2^63 or more");
     }
     match body(&payload, &envelope) {
@@ -137,7 +135,7 @@ fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeE
                 })
             }
             Section::Claim(claim) => Part::Claim(claim),
-            Section::End(end) if end.from.0 < SEQUENCE_END => Part::End(end),
+            Section::End(end) if end.from < Sequence::END => Part::End(end),
             Section::End(_) => return Err(EnvelopeError::Body("a sequence of 2^63 or more")),
         });
     }

@@ -48,7 +48,7 @@ impl Talker {
         self.bytes.clear();
         for sequence in first..end {
             let value = Value::Integer(sequence as i64);
-            let time = NOON.plus_micros(sequence as i64 * 1000);
+            let time = NOON.plus_micros((sequence as i64).wrapping_mul(1000));
             items::push(&mut self.bytes, &Reading { channel: ChannelId(0), time, clock: Clock::Synchronised, value });
         }
         let (base, next, first) = (Sequence(base), Sequence(next), Sequence(first));
