@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use weir_protocol::serial::Down;
 use weir_storage::{Batch, CommitError};
@@ -83,7 +83,6 @@ pub struct Task {
     counters: Arc<Counters>,
     mailbox: mpsc::Receiver<Message>,
     links: BTreeMap<LinkId, mpsc::Sender<Down>>,
-    completions: (mpsc::Sender<Completion>, mpsc::Receiver<Completion>),
     under_way: Option<UnderWay>,
     spare: Batch,
     /// Descriptions up to this revision are durable.
@@ -98,10 +97,15 @@ pub struct Task {
 
 /// The commit that was submitted.
 struct UnderWay {
+    /// Closed without an answer if the committer died.
+    completion: oneshot::Receiver<Completion>,
     marks: Vec<Mark>,
     readings: u64,
     bytes: u64,
 }
+
+/// The committer died: nothing can be made durable any more.
+struct CommitterGone;
 
 /// How it ended.
 struct Completion {
@@ -127,7 +131,6 @@ impl Task {
             counters,
             mailbox,
             links: BTreeMap::new(),
-            completions: mpsc::channel(1),
             under_way: None,
             spare: Batch::new(),
             described,
@@ -148,18 +151,24 @@ impl Task {
         self
     }
 
-    /// Runs until every handle is gone and all of it is committed.
+    /// Runs until every handle is gone and all of it is committed, or until nothing can be committed any more.
     pub async fn run(mut self) {
+        if let Err(CommitterGone) = self.work().await {
+            tracing::error!("the commit thread died; what was acknowledged is on disk");
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), CommitterGone> {
         let mut open = true;
         self.look_at_room();
         while open || self.under_way.is_some() || self.intake.has_staged() {
-            self.submit().await;
+            self.submit().await?;
             self.deliver();
             let room = Arc::clone(&self.room);
             let retry_at = self.retry_at.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
-                Some(completion) = self.completions.1.recv() => self.complete(completion),
+                completion = completed(&mut self.under_way) => self.complete(completion?),
                 message = self.mailbox.recv(), if open => match message {
                     Some(message) => self.take(message),
                     None => open = false,
@@ -170,6 +179,7 @@ impl Task {
             self.look_at_room();
         }
         self.deliver();
+        Ok(())
     }
 
     fn take(&mut self, first: Message) {
@@ -203,27 +213,24 @@ impl Task {
     }
 
     /// Submits what is staged, if nothing is under way.
-    async fn submit(&mut self) {
+    async fn submit(&mut self) -> Result<(), CommitterGone> {
         if self.under_way.is_some() || self.retry_at.is_some() || !self.intake.has_staged() {
-            return;
+            return Ok(());
         }
         if !self.save_descriptions().await {
-            return;
+            return Ok(());
         }
-        let Some(staged) = self.intake.take_stage(core::mem::take(&mut self.spare)) else { return };
+        let Some(staged) = self.intake.take_stage(core::mem::take(&mut self.spare)) else { return Ok(()) };
         #[cfg(feature = "plant")]
         crate::plant::acknowledge_before_sync(self.plant, &mut self.intake, &staged.marks);
         let bytes = staged.batch.byte_len() as u64;
-        self.under_way = Some(UnderWay { marks: staged.marks, readings: staged.readings, bytes });
-        let completions = self.completions.0.clone();
+        let (answer, completion) = oneshot::channel();
+        self.under_way = Some(UnderWay { completion, marks: staged.marks, readings: staged.readings, bytes });
         let submitted = self.queue.submit(staged.batch, move |result, batch| {
-            // One is under way at a time, so there is always a place.
-            let _ = completions.try_send(Completion { result, batch });
+            // A task that ended does not listen.
+            let _ = answer.send(Completion { result, batch });
         });
-        if let Err(error) = submitted {
-            self.under_way = None;
-            self.fail(&error.to_string());
-        }
+        submitted.map_err(|_| CommitterGone)
     }
 
     /// A reading in the queue without its description could never be told what it measures, should the
@@ -276,5 +283,13 @@ impl Task {
                 self.counters.add(Event::RepliesDropped, 1);
             }
         }
+    }
+}
+
+/// Waits for the end of the commit that is under way; for ever if none is.
+async fn completed(under_way: &mut Option<UnderWay>) -> Result<Completion, CommitterGone> {
+    match under_way {
+        Some(under_way) => (&mut under_way.completion).await.map_err(|_| CommitterGone),
+        None => std::future::pending().await,
     }
 }

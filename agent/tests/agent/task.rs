@@ -16,7 +16,7 @@ use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::serial::{Down, Up};
 use weir_protocol::{Restart, Sequence, items};
 use weir_storage::fs::Fault;
-use weir_storage::{FaultyFs, Fs};
+use weir_storage::{Batch, FaultyFs, Fs};
 
 use crate::support::StoppedClock;
 use crate::support::device::Talker;
@@ -139,4 +139,21 @@ async fn a_device_that_obeys_its_credit_fills_the_queue_without_a_failure_and_go
     office.room.notify_one();
     let more = hears(&mut answers, |down| upto(down).is_some_and(|upto| upto > acked)).await;
     assert!(upto(&more).is_some());
+}
+
+/// A thread that commits can die, and then nothing is ever acknowledged again: the task ends, so that the process
+/// ends with an error and whoever watches it starts it again. It used to wait for ever.
+#[tokio::test]
+async fn an_intake_whose_committer_died_ends_instead_of_waiting_for_ever() {
+    let (office, handle) = Office::open(&FaultyFs::new(3));
+    let (link, mut answers) = handle.attach().await;
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    says(&link, &talker.hello(&[(R, 0, 4)])).await;
+    hears(&mut answers, |down| matches!(down, Down::Credit { .. })).await;
+    let mut batch = Batch::new();
+    batch.push(0, None, Some(b"the last one"), &[]).expect("a small record");
+    office.queue.submit(batch, |_, _| panic!("planted: the commit thread dies")).expect("a running committer");
+    says(&link, &talker.readings(R, (0, 4), 0, 4)).await;
+    tokio::time::timeout(Duration::from_secs(20), office.task).await.expect("an end").expect("no panic here");
+    assert!(!answers.try_recv().is_ok_and(|down| matches!(down, Down::Ack { .. })), "nothing was acknowledged");
 }
