@@ -2,6 +2,7 @@
 //!
 //! A planted build (`--features plant`) has a target directory of its own, so that it never replaces a real one.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -117,7 +118,11 @@ fn root() -> Result<PathBuf> {
 
 fn cargo(root: &Path, place: &Place, packages: &[&str], features: &[&str]) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root).args(["build", "--quiet", "--bins", "--target-dir"]).arg(&place.target).args(features);
+    command.current_dir(root).args(["build", "--bins", "--target-dir"]).arg(&place.target).args(features);
+    // A first build takes minutes: a person sees it move.
+    if !std::io::stderr().is_terminal() {
+        command.arg("--quiet");
+    }
     if place.profile == "release" {
         command.arg("--release");
     }

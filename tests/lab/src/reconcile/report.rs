@@ -66,7 +66,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<18} {:>20} {:>10} {:>10} {:>8} {:>8} {:>8} {:>9}",
+            "{:<22} {:>20} {:>10} {:>10} {:>8} {:>8} {:>8} {:>9}",
             "device", "restart", "sampled", "stored", "dead", "lost", "healed", "in flight"
         )?;
         for row in self.rows.iter().take(ROWS) {
@@ -74,7 +74,7 @@ impl fmt::Display for Report {
             let tail = if row.tail_unknown { "  tail unknown" } else { "" };
             writeln!(
                 f,
-                "{device:<18} {:>20} {:>10} {:>10} {:>8} {:>8} {:>8} {:>9}{tail}",
+                "{device:<22} {:>20} {:>10} {:>10} {:>8} {:>8} {:>8} {:>9}{tail}",
                 restart.0, row.next, row.stored, row.dead, row.lost, row.healed, row.in_flight
             )?;
         }

@@ -81,10 +81,9 @@ impl Up {
 
 /// Runs until Ctrl-C, SIGTERM or the time is over. `true`: the ledger holds.
 pub async fn run(options: &Up) -> Result<bool> {
-    // A clock reading is random enough: it need only differ from run to run, and it is printed.
     let seed = options.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let mut plan = options.plan(seed);
-    eprintln!("building ...");
+    eprintln!("building what is not built yet ...");
     let binaries = Binaries::prepare(!options.no_build, options.plant)?;
     if let Some(kind) = options.emulator {
         plan.emulator = Some(emulator::prepare(kind, &binaries)?);

@@ -109,7 +109,7 @@ impl Table {
 
     fn text(&self, rows: &BTreeMap<DeviceId, Row>) -> String {
         let mut text = format!(
-            "{:<16} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6} {:>9} {:>9} {:>9}\n",
+            "{:<22} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6} {:>9} {:>9} {:>9}\n",
             "device",
             "sampled",
             "acked",
@@ -127,7 +127,7 @@ impl Table {
             let (sampling, logging) = self.rates.get(device).copied().unwrap_or_default();
             let _ = writeln!(
                 text,
-                "{device:<16} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6} {:>9} {sampling:>9.0} {logging:>9.0}",
+                "{device:<22} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6} {:>9} {sampling:>9.0} {logging:>9.0}",
                 row.sampled,
                 row.accepted,
                 row.accepted.saturating_sub(row.shipped),
