@@ -44,7 +44,7 @@ fn worst(plant: Plant, number: usize) -> (Target, Aim) {
         Plant::AckBeforeSync if number < KILLS / 2 => (Target::Agent, Aim::BehindPromise),
         Plant::AckBeforeSync => (Target::Gateway, Aim::BehindPromise),
         // What was forgotten shows when it is sent again, as a killed agent does.
-        Plant::ForgetRange if number % 2 == 0 => (Target::Gateway, Aim::BehindLostAnswer),
+        Plant::ForgetRange if number.is_multiple_of(2) => (Target::Gateway, Aim::BehindLostAnswer),
         Plant::ForgetRange => (Target::Agent, Aim::Blind),
     }
 }
