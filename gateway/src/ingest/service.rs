@@ -2,12 +2,13 @@
 //!
 //! Guarantees: one thread decides, one commits, and they only exchange groups; a log at its cap or a full disk
 //! is tried again until there is room, and meanwhile nothing is acknowledged and [`Connection::submit`] waits;
-//! [`Ingest::stop`] commits and answers what was staged, then ends both threads.
+//! [`Ingest::stop`] commits and answers what was staged, then ends both threads; if either dies, the process ends.
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::path::Path;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender as Inbox, channel};
@@ -76,6 +77,7 @@ enum Input {
     Disconnect(u64),
     Messages(u64, Vec<Entry>),
     Committed(Vec<Part>),
+    CommitterDied,
     Stop(oneshot::Sender<()>),
 }
 
@@ -220,8 +222,24 @@ struct AbortOnPanic;
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            std::process::abort();
+            process::abort();
         }
+    }
+}
+
+/// Tells the engine how a commit ended, or that its thread died before it did.
+struct Answer(Option<Inbox<Input>>);
+
+impl Answer {
+    fn give(mut self, parts: Vec<Part>) {
+        // The engine outlives the committer, unless it panicked; then nobody is answered any more.
+        let _ = self.0.take().map(|inbox| inbox.send(Input::Committed(parts)));
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let _ = self.0.take().map(|inbox| inbox.send(Input::CommitterDied));
     }
 }
 
@@ -283,6 +301,11 @@ impl Service {
             Input::Disconnect(id) => self.engine.disconnect(id),
             Input::Messages(id, entries) => self.engine.submit(id, entries),
             Input::Committed(parts) => self.committed(parts),
+            // As after a panic of this thread: what was acknowledged is on disk, and the next start serves it.
+            Input::CommitterDied => {
+                tracing::error!("the commit thread died; start the gateway again and report this with its log");
+                process::abort();
+            }
             Input::Stop(stopped) => {
                 self.engine.stop();
                 stopping.push(stopped);
@@ -291,11 +314,8 @@ impl Service {
     }
 
     fn commit(&mut self, parts: Vec<(usize, Batch)>) {
-        let inbox = self.inbox.clone();
-        let done = Box::new(move |completion: weir_storage::Completion| {
-            // The engine outlives the committer, unless it panicked; then nobody is answered any more.
-            let _ = inbox.send(Input::Committed(completion.parts));
-        });
+        let answer = Answer(Some(self.inbox.clone()));
+        let done = Box::new(move |completion: weir_storage::Completion| answer.give(completion.parts));
         let refused = match self.committer.submit(Submission { parts, done }) {
             Ok(()) => return,
             Err(

@@ -1,7 +1,10 @@
 //! Stories of the real threads: backpressure, a full disk, stopping.
 
+use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +13,7 @@ use weir_protocol::mqtt::Purpose;
 use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant, Timestamp};
 use weir_storage::fs::Fault;
-use weir_storage::{FaultyFs, LogOptions, RealFs};
+use weir_storage::{FaultyFs, File, Fs, LogOptions, Mode, RealFs};
 
 use super::super::{
     Connection, Event, Failure, Ingest, IngestOptions, Message, Outcome, RecoveryReport, Sender, Verdict,
@@ -165,4 +168,85 @@ fn the_partition_count_of_a_topic_is_fixed() {
     let refused = super::Gateway::try_on(fs.clone(), options(3)).err().expect("refused").to_string();
     assert_eq!(refused, "topic readings has 2 partitions, and the count is fixed: set topics.partitions = 2, got 3");
     drop(super::Gateway::on(fs, options(2)));
+}
+
+/// A disk whose syncs can be made to bring down the thread that asks for them.
+struct Deadly(FaultyFs, Arc<AtomicBool>);
+
+struct DeadlyFile(Box<dyn File>, Arc<AtomicBool>);
+
+impl Fs for Deadly {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(DeadlyFile(self.0.open(path, mode)?, Arc::clone(&self.1))))
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.0.exists(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+}
+
+impl File for DeadlyFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, position)
+    }
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.0.write_at(bytes, position)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        assert!(!self.1.load(Ordering::Relaxed), "planted: the commit thread dies");
+        self.0.sync_data()
+    }
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+    fn allocated(&self) -> io::Result<u64> {
+        self.0.allocated()
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        self.0.try_lock()
+    }
+    fn forget_cache(&self) -> io::Result<()> {
+        self.0.forget_cache()
+    }
+}
+
+/// Set in the process that is to die.
+const DIE: &str = "WEIR_TEST_DIE";
+
+/// A gateway without its commit thread would hold every connection and answer none for ever. Tried in a process of
+/// its own, because this one is to live.
+#[tokio::test]
+async fn a_gateway_whose_commit_thread_died_ends_its_process() {
+    if std::env::var_os(DIE).is_none() {
+        let name = "ingest::tests::service::a_gateway_whose_commit_thread_died_ends_its_process";
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        let child = child.args(["--exact", name]).env(DIE, "1").kill_on_drop(true).output();
+        let ended = tokio::time::timeout(Duration::from_secs(20), child).await.expect("an end").unwrap();
+        assert_eq!(ended.status.signal(), Some(6), "{ended:?}");
+        return;
+    }
+    let dies = Arc::new(AtomicBool::new(false));
+    let fs = Arc::new(Deadly(FaultyFs::new(1), Arc::clone(&dies)));
+    let (ingest, _, _) = Ingest::start(fs, Path::new("/data"), options(), Arc::new(Noon)).expect("starts");
+    let (connection, mut told) = connect(&ingest);
+    dies.store(true, Ordering::Relaxed);
+    connection.submit(vec![describe(0)]).await;
+    outcomes(&mut told, 1).await;
 }
