@@ -1,13 +1,14 @@
 //! The program: from settings to a gateway that serves until it is told to stop.
 //!
-//! What it guarantees: both ports are bound before anything is created on disk; connections are accepted only
-//! after the logs are recovered; a stop answers what is in flight, within the drain time, and then ends. Time,
-//! filesystem and the wish to stop are parameters.
+//! What it guarantees: both ports are bound before anything is created on disk; while the logs are recovered MQTT
+//! waits and HTTP says that it is not ready; a stop answers what is in flight, within the drain time, and then ends;
+//! a stop during recovery ends it. Time, filesystem and the wish to stop are parameters.
 //!
 //! Order of a stop: the front takes no more and answers; ingest commits what it has; HTTP serves until then.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -103,18 +104,25 @@ pub async fn run(
     let running = Running { pid: std::process::id(), http: addresses.http, instance: instance.clone() };
     let _claim = Claim::new(&*world.fs, &config.data, &running)?;
 
-    let (ingest, topics) = start(config, &world).await?;
-    let front = Arc::new(Front::new(ingest.clone(), front_options(config), world.clock.clone()));
-    let (stop, stopping) = watch::channel(false);
-    let (close, closing) = watch::channel(false);
-    let parts = Parts { front: front.clone(), ingest: ingest.clone(), stopping: stopping.clone(), instance };
-    let app = App { topics, gateway: Arc::new(parts), stop: closing.clone() };
-    let mqtt = tokio::spawn(front.serve(mqtt, stopping));
-    let options = HttpOptions {
+    let web = Arc::new(web);
+    let http_options = HttpOptions {
         connections: *config.http.connections.get_ref() as usize,
         header_timeout: config.http.header_timeout.get_ref().0,
     };
-    let web = tokio::spawn(http::serve(web, http::router(app), options, closing));
+    let (close, closing) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    let (ingest, topics) = tokio::select! {
+        started = start(config, &world) => started?,
+        // Recovery may be cut off at any point, as a kill does.
+        () = &mut shutdown => return Ok(()),
+        () = http::serve(web.clone(), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
+    };
+    let front = Arc::new(Front::new(ingest.clone(), front_options(config), world.clock.clone()));
+    let (stop, stopping) = watch::channel(false);
+    let parts = Parts { front: front.clone(), ingest: ingest.clone(), stopping: stopping.clone(), instance };
+    let app = App { topics, gateway: Arc::new(parts), stop: closing.clone() };
+    let mqtt = tokio::spawn(front.serve(mqtt, stopping));
+    let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));
     tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, data = %config.data.display(), "ready");
     ready(addresses);
 

@@ -9,7 +9,7 @@
 //! | `/topics/{topic}/partitions/{p}/records?offset=\|time=&limit=` | a [`page`] of records |
 //! | `/topics/{topic}/tail?offset=&partition=` | server-sent events, see [`tail`] |
 //! | `/status` | agents, whether they are connected, and what they last said of themselves |
-//! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches |
+//! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::topics::Topics;
 
-pub use routes::router;
+pub use routes::{router, starting};
 pub use serve::{HttpOptions, serve};
 
 /// What the HTTP port serves.

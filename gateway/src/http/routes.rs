@@ -53,6 +53,16 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// What is answered while the logs are being read: the process lives, and serves nothing yet.
+pub fn starting() -> Router {
+    const WHY: &str = "starting: the logs are being read";
+    const WAIT: [(&str, &str); 1] = [("retry-after", "1")];
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async || (StatusCode::SERVICE_UNAVAILABLE, WAIT, format!("{WHY}\n"))))
+        .fallback(async || (WAIT, Refused(StatusCode::SERVICE_UNAVAILABLE, WHY.to_owned())))
+}
+
 async fn topics(State(app): State<App>) -> Json<Value> {
     Json(Value::Array(app.topics.all().iter().map(page::describe).collect()))
 }

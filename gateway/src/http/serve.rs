@@ -32,7 +32,7 @@ const MAX_HEAD: usize = 8192;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` turns true, then finishes the requests under way. Dropping the future ends them.
-pub async fn serve(listener: TcpListener, router: Router, options: HttpOptions, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOptions, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(options.connections));
     let mut connections = JoinSet::new();
     loop {
