@@ -69,6 +69,8 @@ pub(crate) struct Described {
     pub(crate) channels: Arc<Channels>,
     /// The value of its record.
     pub(crate) value: Vec<u8>,
+    /// As it came.
+    pub(crate) payload: Bytes,
 }
 
 /// Decodes one message of `sender`.
@@ -162,7 +164,7 @@ fn agrees(parts: &[Part], mut manifest: impl Iterator<Item = Span>) -> bool {
     named.is_none()
 }
 
-fn description(sender: &Sender, payload: &[u8]) -> Result<Described, EnvelopeError> {
+fn description(sender: &Sender, payload: &Bytes) -> Result<Described, EnvelopeError> {
     let description = describe::decode(payload)?;
     // All of them decoded once already.
     let channels: Vec<Channel<'_>> = description.channels.iter().filter_map(Result::ok).collect();
@@ -170,7 +172,7 @@ fn description(sender: &Sender, payload: &[u8]) -> Result<Described, EnvelopeErr
     let known = Arc::new(Channels::new(&channels));
     let mut value = Vec::new();
     Description { tenant: sender.tenant, agent: sender.agent, device, schema, channels }.encode(&mut value);
-    Ok(Described { device, schema, channels: known, value })
+    Ok(Described { device, schema, channels: known, value, payload: payload.clone() })
 }
 
 impl Run {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use weir_protocol::{DeviceId, Restart, SchemaHash, Tenant};
 
+use super::buried::Buried;
 use super::channels::Channels;
 use super::ledger::Ledger;
 use super::options::Limits;
@@ -24,6 +25,8 @@ pub(crate) struct Devices {
     limits: Limits,
     places: HashMap<(Tenant, DeviceId), DeviceIndex>,
     devices: Vec<Device>,
+    /// Descriptions that belong to no device.
+    pub(crate) buried: Buried,
 }
 
 /// One device.
@@ -46,7 +49,7 @@ pub(crate) enum SchemaState {
 
 impl Devices {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, places: HashMap::new(), devices: Vec::new() }
+        Self { limits, places: HashMap::new(), devices: Vec::new(), buried: Buried::default() }
     }
 
     /// How many devices there are.

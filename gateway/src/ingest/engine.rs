@@ -23,7 +23,7 @@ use super::moves::Move;
 use super::options::IngestOptions;
 use super::plan::{Plan, Planner, Scratch};
 use super::stats::Counters;
-use super::{Failure, Verdict};
+use super::{Failure, Reason, Verdict};
 use crate::topics::layout::Routes;
 
 /// A group takes no more messages once it has this many bytes: what bounds staged memory, beside the one
@@ -194,7 +194,7 @@ impl Engine {
             Work::Batch(parts) => planner.batch(parts),
             Work::Spans { payload, spans } => planner.unreadable(spans, payload),
             Work::Describe(described) => planner.describe(described),
-            Work::BadDescription(payload) => planner.bury_description(payload),
+            Work::BadDescription(payload) => planner.bury_description(Reason::UnreadableDescription, payload),
             Work::Unreadable(why) => {
                 self.counters.unreadable.add(1);
                 Plan::Refuse(Verdict::Unreadable(why))
@@ -284,6 +284,9 @@ impl Engine {
             } else {
                 change.apply(&mut self.devices, &self.counters);
             }
+        }
+        for (_, remains) in group.buried.drain(..).filter(|(log, _)| !failed.contains(*log)) {
+            self.devices.buried.insert(remains);
         }
         for part in &parts {
             if let Ok(offsets) = &part.result {

@@ -2,6 +2,7 @@
 
 use weir_storage::{Batch, RecordTooLarge};
 
+use super::buried::Remains;
 use super::moves::Move;
 
 /// A set of logs, by index.
@@ -42,6 +43,8 @@ pub(crate) struct Group {
     batches: Vec<Batch>,
     bytes: usize,
     pub(crate) moves: Vec<Move>,
+    /// Descriptions that become dead letters, each with its log.
+    pub(crate) buried: Vec<(usize, Remains)>,
     /// Connections that wait for it.
     pub(crate) connections: Vec<u64>,
 }
@@ -49,7 +52,7 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(number: u64, logs: usize) -> Self {
         let batches = (0..logs).map(|_| Batch::new()).collect();
-        Self { number, batches, bytes: 0, moves: Vec::new(), connections: Vec::new() }
+        Self { number, batches, bytes: 0, moves: Vec::new(), buried: Vec::new(), connections: Vec::new() }
     }
 
     /// Bytes that its commit writes.
@@ -83,6 +86,7 @@ impl Group {
         self.number = number;
         self.bytes = 0;
         self.moves.clear();
+        self.buried.clear();
         self.connections.clear();
         for batch in &mut self.batches {
             batch.clear();

@@ -19,6 +19,7 @@
 //! step by step; [`service`] gives it a thread, a clock and a committer.
 
 mod budget;
+mod buried;
 mod channels;
 mod connection;
 pub mod decode;
@@ -116,11 +117,13 @@ pub enum Reason {
     UnreadableReading,
     /// A description that does not decode or does not match its hash.
     UnreadableDescription,
+    /// A description of a device that has as many schemas as a device may have. Its readings are `UnknownSchema`.
+    TooManySchemas,
 }
 
 impl Reason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::UnreadableBody,
         Self::UnknownSchema,
         Self::UnknownChannel,
@@ -129,6 +132,7 @@ impl Reason {
         Self::TextTooLong,
         Self::UnreadableReading,
         Self::UnreadableDescription,
+        Self::TooManySchemas,
     ];
 
     /// The name in records, metrics and JSON.
@@ -142,6 +146,7 @@ impl Reason {
             Self::TextTooLong => "text-too-long",
             Self::UnreadableReading => "unreadable-reading",
             Self::UnreadableDescription => "unreadable-description",
+            Self::TooManySchemas => "too-many-schemas",
         }
     }
 }

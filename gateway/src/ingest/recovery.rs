@@ -6,10 +6,12 @@
 use weir_protocol::RangeSet;
 use weir_storage::{MalformedRecord, ReadError, Recovery};
 
+use super::buried::Remains;
 use super::channels::Channels;
 use super::devices::{Devices, SchemaState};
 use super::ledger::End;
 use super::options::Limits;
+use crate::record::dead_letter::Format;
 use crate::record::loss::TAIL_UNKNOWN;
 use crate::record::{Malformed, Value};
 use crate::topics::{TopicId, Topics};
@@ -70,8 +72,9 @@ pub(crate) fn recover(
     report.devices = devices.len() as u64;
     for ledger in devices.iter_mut().flat_map(|device| device.restarts.values_mut()) {
         report.readings += ledger.stored.len();
-        report.dead_lettered += ledger.dead.len();
-        report.lost += ledger.lost.len();
+        report.dead_lettered = report.dead_lettered.saturating_add(ledger.dead.len());
+        // A device may claim any number; three such claims are more than a u64 holds.
+        report.lost = report.lost.saturating_add(ledger.lost.len());
     }
     Ok((devices, report))
 }
@@ -98,6 +101,9 @@ fn apply(devices: &mut Devices, value: &Value<'_>) {
             ledger.lost.union(&loss.ranges.iter().cloned().collect::<RangeSet>());
         }
         Value::DeadLetter(letter) => {
+            if letter.format == Format::Description {
+                devices.buried.insert(Remains::of(letter.tenant, letter.agent, letter.original));
+            }
             for span in &letter.spans {
                 let ledger = devices.restore_ledger(letter.tenant, span.device, span.restart);
                 ledger.dead.insert(span.start.0..span.end.0);

@@ -119,7 +119,8 @@ impl Planner<'_> {
         match device.schemas.get(&described.schema) {
             Some(SchemaState::Known(_)) => return self.finish(Ok(())),
             Some(SchemaState::Pending) => return Plan::Park,
-            None if !has_room => return Plan::Refuse(Verdict::Failed(Failure::Quota)),
+            // Not a refusal, which would end the connection: the agent says it again on the next one.
+            None if !has_room => return self.bury_description(Reason::TooManySchemas, &described.payload),
             None => {}
         }
         let log = self.routes.log(TopicId::Describe, device.key_hash);

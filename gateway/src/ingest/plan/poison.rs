@@ -5,6 +5,7 @@ use std::ops::Range;
 use weir_protocol::batch::{MAX_PAYLOAD, Span};
 use weir_protocol::{DeviceId, Restart, Sequence};
 
+use super::super::buried::Remains;
 use super::super::decode::Run;
 use super::super::devices::{DeviceIndex, OverLimit};
 use super::super::ledger::Ledger;
@@ -110,20 +111,17 @@ impl Planner<'_> {
         self.bury(grave, Reason::UnreadableBody, None, Format::Batch, payload)
     }
 
-    /// Keeps a description that cannot be read. It names no sequence, so a repeat cannot be told.
-    pub(crate) fn bury_description(mut self, payload: &[u8]) -> Plan {
-        self.poison = Some(Reason::UnreadableDescription);
+    /// Keeps a description that cannot be used, once.
+    pub(crate) fn bury_description(mut self, reason: Reason, payload: &[u8]) -> Plan {
+        self.poison = Some(reason);
+        let remains = Remains::of(self.sender.tenant, self.sender.agent, payload);
+        if self.devices.buried.contains(remains) {
+            return self.finish(Ok(()));
+        }
         let key_hash = murmur2::hash(self.sender.agent.as_str().as_bytes());
         let log = self.routes.log(TopicId::DeadLetter, key_hash);
-        let staged = self.append_letter(
-            log,
-            None,
-            Vec::new(),
-            Reason::UnreadableDescription,
-            None,
-            Format::Description,
-            payload,
-        );
+        let staged = self.append_letter(log, None, Vec::new(), reason, None, Format::Description, payload);
+        self.group.buried.push((log, remains));
         self.finish(staged)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_protocol::batch::command::AgentCommand;
 
-use super::super::{Event, IngestOptions, Outcome, Reason, Verdict};
+use super::super::{Event, IngestOptions, Limits, Outcome, Reason, Verdict};
 use super::log_content::LogContent;
 use super::payloads::*;
 use super::{Gateway, Peer};
@@ -120,4 +120,46 @@ fn a_description_that_cannot_be_read_is_kept_and_does_not_block() {
     gateway.settle();
     assert_eq!(agent.verdicts(), [Verdict::DeadLettered(Reason::UnreadableDescription), Verdict::Stored]);
     assert_eq!(gateway.content().letters, [("unreadable-description".to_owned(), None, damaged)]);
+}
+
+/// An agent says all that it knows on every connection, so that each reconnection used to add a dead letter.
+#[test]
+fn a_description_that_cannot_be_read_is_one_dead_letter_however_often_it_comes() {
+    let mut gateway = Gateway::new();
+    let mut damaged = description(device("probe"));
+    damaged[9] ^= 1;
+    for _ in 0..2 {
+        for _ in 0..2 {
+            let mut agent = gateway.connect("agent");
+            gateway.describe(&mut agent, damaged.clone());
+            gateway.settle();
+            assert_eq!(agent.verdicts(), [Verdict::DeadLettered(Reason::UnreadableDescription)]);
+        }
+        gateway = gateway.power_cut(IngestOptions::default());
+    }
+    assert_eq!(gateway.content().letters.len(), 1);
+    let mut other = gateway.connect("other");
+    gateway.describe(&mut other, damaged);
+    gateway.settle();
+    assert_eq!(gateway.content().letters.len(), 2, "another sender is another letter");
+}
+
+/// A refused description ended the connection, and the agent, which says it again on the next one, never got to its
+/// readings: one device with too many schemas stopped all devices of its agent.
+#[test]
+fn one_schema_too_many_is_a_dead_letter_and_stops_nobody() {
+    let options = || {
+        let limits = Limits { schemas_per_device: 0, ..Limits::default() };
+        IngestOptions { limits, ..IngestOptions::default() }
+    };
+    let mut gateway = Gateway::with(options());
+    let mut agent = gateway.connect("agent");
+    gateway.describe(&mut agent, description(device("probe")));
+    gateway.send(&mut agent, batch(device("probe"), 1, 0..5));
+    gateway.settle();
+    assert_eq!(agent.verdicts(), [Verdict::DeadLettered(Reason::TooManySchemas)]);
+    gateway.pass(WAIT);
+    gateway.settle();
+    assert_eq!(agent.verdicts(), [Verdict::DeadLettered(Reason::UnknownSchema)]);
+    gateway.content().assert_conserved();
 }

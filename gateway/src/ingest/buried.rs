@@ -1,0 +1,50 @@
+//! Which descriptions are dead letters already: agents repeat what they know on every connection, and a
+//! description names no sequence by which its repeat could be told.
+//!
+//! Bounded by [`MAX_BURIED`]; what came first is forgotten first, and then a repeat is one more dead letter.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use weir_protocol::{AgentId, Tenant};
+
+/// The most descriptions that are remembered.
+const MAX_BURIED: usize = 4096;
+
+/// Who sent a description and what it was, as a hash: whoever finds a collision hides a letter of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Remains(u64);
+
+impl Remains {
+    pub(crate) fn of(tenant: Tenant, agent: AgentId, payload: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (tenant, agent, payload).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// The descriptions whose dead letter is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Buried {
+    known: HashSet<Remains>,
+    order: VecDeque<Remains>,
+}
+
+impl Buried {
+    pub(crate) fn contains(&self, remains: Remains) -> bool {
+        self.known.contains(&remains)
+    }
+
+    /// The dead letter is committed.
+    pub(crate) fn insert(&mut self, remains: Remains) {
+        if !self.known.insert(remains) {
+            return;
+        }
+        self.order.push_back(remains);
+        if self.order.len() > MAX_BURIED
+            && let Some(first) = self.order.pop_front()
+        {
+            self.known.remove(&first);
+        }
+    }
+}
