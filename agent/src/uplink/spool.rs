@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use weir_protocol::RangeSet;
 use weir_protocol::Sequence;
-use weir_protocol::batch::{Claim, EnvelopeBuilder, LossKind, ReadingRun, RunBuilder, Section};
+use weir_protocol::batch::{Claim, EnvelopeBuilder, LossKind, MAX_READINGS, ReadingRun, RunBuilder, Section};
 use weir_protocol::items::Items;
 use weir_storage::{Chunk, ReadError, Reader};
 
@@ -18,6 +18,9 @@ use crate::queue::SharedState;
 
 /// Bytes of queue read at once.
 const WINDOW: usize = 64 * 1024;
+
+/// A batch of so many units is full: half of what a gateway takes, because one more record may still come.
+const FULL_UNITS: u32 = (MAX_READINGS / 2) as u32;
 
 /// A part of a record: units are the readings of a run, or the one claim or end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +188,7 @@ impl Spool {
     }
 
     fn is_full(&self) -> bool {
-        self.forming.body_len() >= self.batch_bytes || self.units >= self.limit()
+        self.forming.body_len() >= self.batch_bytes || self.units >= self.limit().min(FULL_UNITS)
     }
 
     /// Reads the next records; false when there are none.

@@ -9,3 +9,4 @@ mod support;
 mod system;
 mod task;
 mod uplink;
+mod uplink_limits;

@@ -30,15 +30,15 @@ use crate::support::{NOON, StoppedClock, device};
 const R: Restart = Restart::from_boot(1, 1);
 
 /// An uplink with a queue in memory.
-struct Shipping {
-    queue: Arc<Queue>,
-    counters: Arc<Counters>,
+pub(crate) struct Shipping {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) counters: Arc<Counters>,
     committed: watch::Sender<u64>,
     drain: watch::Sender<Drain>,
     task: JoinHandle<()>,
 }
 
-fn options(port: u16) -> UplinkOptions {
+pub(crate) fn options(port: u16) -> UplinkOptions {
     UplinkOptions {
         agent: AgentId::new("edge-1").expect("a name"),
         connection: Options {
@@ -62,7 +62,7 @@ fn options(port: u16) -> UplinkOptions {
 
 impl Shipping {
     /// Starts with one record for each range of sequences.
-    fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
+    pub(crate) fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
         let queue_options = QueueOptions { cap: 1 << 20, commit_interval: Duration::ZERO };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), queue_options, Incarnation(1)).expect("it opens");
@@ -93,7 +93,7 @@ impl Shipping {
     }
 
     /// Stops once everything is shipped, which the gateway has to see to before.
-    async fn drains(self) {
+    pub(crate) async fn drains(self) {
         self.drain.send_replace(Drain::Empty);
         self.task.await.expect("a good end");
         let state = self.queue.state();
@@ -119,11 +119,11 @@ fn put(queue: &Queue, ranges: &[std::ops::Range<u64>]) {
     done.recv().expect("an answer").expect("a good disk");
 }
 
-fn board() -> DeviceId {
+pub(crate) fn board() -> DeviceId {
     device("board-1")
 }
 
-fn readings(range: std::ops::Range<u64>) -> Vec<Kept> {
+pub(crate) fn readings(range: std::ops::Range<u64>) -> Vec<Kept> {
     vec![Kept::Readings(board(), R, range)]
 }
 
@@ -307,41 +307,6 @@ async fn descriptions_go_first_and_are_sent_again_when_the_gateway_asks() {
         assert!(peer.is_quiet(Duration::from_millis(50)).await);
     }
     assert_eq!(shipping.counters.get(Event::BadCommands), 1);
-    shipping.drains().await;
-}
-
-/// A gateway keeps a batch for ten seconds while it waits for a description that nobody has, and then goes on without
-/// it. An agent that lost patience before that came back with the same batch, was asked again, and so for ever.
-#[tokio::test]
-async fn a_gateway_that_waits_for_a_description_which_nobody_has_is_given_time() {
-    let gateway = Gateway::open().await;
-    let ack_timeout = Duration::from_millis(100);
-    let shipping = Shipping::start(UplinkOptions { ack_timeout, ..options(gateway.port()) }, &[0..1]);
-    let mut peer = gateway.accept(100).await;
-    let came = peer.batch().await;
-    peer.command(command::encode(&AgentCommand::Describe { device: board(), schema: SchemaHash(1) })).await;
-    assert!(peer.is_quiet(5 * ack_timeout).await, "the agent is still on this connection");
-    peer.answer(came.packet, PubAckReason::PayloadFormatInvalid).await;
-    let counters = Arc::clone(&shipping.counters);
-    shipping.drains().await;
-    assert_eq!(counters.get(Event::Connections), 1);
-}
-
-/// A gateway that reads nothing at all, not even a claim alone, is no judge of a reading: nothing is given up for it,
-/// and a gateway that can read gets what was sampled.
-#[tokio::test]
-async fn a_reading_is_not_given_up_for_a_gateway_that_reads_nothing() {
-    let gateway = Gateway::open().await;
-    let shipping = Shipping::start(options(gateway.port()), &[0..1]);
-    for _ in 0..2 {
-        let mut peer = gateway.accept(100).await;
-        let came = peer.batch().await;
-        peer.answer(came.packet, PubAckReason::ImplementationSpecificError).await;
-    }
-    let mut peer = gateway.accept(100).await;
-    let came = peer.batch().await;
-    assert_eq!(came.sections, readings(0..1));
-    peer.answer(came.packet, PubAckReason::Success).await;
     shipping.drains().await;
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_protocol::batch::{Claim, Envelope, EnvelopeError, RestartEnd, Section, Span, describe};
+use weir_protocol::batch::{Claim, Envelope, EnvelopeError, MAX_READINGS, RestartEnd, Section, Span, describe};
 use weir_protocol::items::Items;
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Sequence, Timestamp};
@@ -16,8 +16,6 @@ use super::Sender;
 use super::channels::Channels;
 use crate::record::Description;
 
-/// The most readings of one batch, so that one batch stages a bounded amount.
-pub const MAX_READINGS: u64 = 1 << 16;
 /// The most spans of one manifest.
 pub const MAX_SPANS: usize = 1 << 16;
 

@@ -30,6 +30,9 @@ pub const MAX_PAYLOAD: usize = 1 << 20;
 /// The largest body before compression, in bytes; what a decoder may allocate.
 pub const MAX_BODY: usize = 4 << 20;
 
+/// The most readings that a gateway takes in one envelope, so that one envelope stages a bounded amount.
+pub const MAX_READINGS: u64 = 1 << 16;
+
 /// Sequences `[start, end)` of one restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Span {

@@ -9,5 +9,5 @@ pub mod describe;
 pub mod envelope;
 pub mod section;
 
-pub use envelope::{Envelope, EnvelopeBuilder, EnvelopeError, MAX_BODY, MAX_PAYLOAD, Span};
+pub use envelope::{Envelope, EnvelopeBuilder, EnvelopeError, MAX_BODY, MAX_PAYLOAD, MAX_READINGS, Span};
 pub use section::{Claim, LossKind, ReadingRun, RestartEnd, RunBuilder, Section};

@@ -1,0 +1,68 @@
+//! Where patience, trust and batches end, against a gateway that follows a script.
+#![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
+use weir_agent::counters::Event;
+use weir_agent::uplink::UplinkOptions;
+use weir_agent::uplink::spool::Spool;
+use weir_protocol::SchemaHash;
+use weir_protocol::batch::command::{self, AgentCommand};
+use weir_protocol::batch::{MAX_PAYLOAD, MAX_READINGS};
+
+use crate::support::gateway::Gateway;
+use crate::uplink::{Shipping, board, options, readings};
+
+/// A gateway keeps a batch for ten seconds while it waits for a description that nobody has, and then goes on without
+/// it. An agent that lost patience before that came back with the same batch, was asked again, and so for ever.
+#[tokio::test]
+async fn a_gateway_that_waits_for_a_description_which_nobody_has_is_given_time() {
+    let gateway = Gateway::open().await;
+    let ack_timeout = Duration::from_millis(100);
+    let shipping = Shipping::start(UplinkOptions { ack_timeout, ..options(gateway.port()) }, &[0..1]);
+    let mut peer = gateway.accept(100).await;
+    let came = peer.batch().await;
+    peer.command(command::encode(&AgentCommand::Describe { device: board(), schema: SchemaHash(1) })).await;
+    assert!(peer.is_quiet(5 * ack_timeout).await, "the agent is still on this connection");
+    peer.answer(came.packet, PubAckReason::PayloadFormatInvalid).await;
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!(counters.get(Event::Connections), 1);
+}
+
+/// A gateway that reads nothing at all, not even a claim alone, is no judge of a reading: nothing is given up for it,
+/// and a gateway that can read gets what was sampled.
+#[tokio::test]
+async fn a_reading_is_not_given_up_for_a_gateway_that_reads_nothing() {
+    let gateway = Gateway::open().await;
+    let shipping = Shipping::start(options(gateway.port()), &[0..1]);
+    for _ in 0..2 {
+        let mut peer = gateway.accept(100).await;
+        let came = peer.batch().await;
+        peer.answer(came.packet, PubAckReason::ImplementationSpecificError).await;
+    }
+    let mut peer = gateway.accept(100).await;
+    let came = peer.batch().await;
+    assert_eq!(came.sections, readings(0..1));
+    peer.answer(came.packet, PubAckReason::Success).await;
+    shipping.drains().await;
+}
+
+/// A batch of the largest size holds more readings of a few bytes than a gateway takes at once, and that gateway
+/// dead-letters a batch with too many.
+#[tokio::test]
+async fn small_readings_do_not_make_a_batch_of_more_than_a_gateway_takes() {
+    let ranges: Vec<_> = (0..80_000).step_by(1000).map(|at| at..at + 1000).collect();
+    let shipping = Shipping::start(options(1), &ranges);
+    let state = shipping.queue.state();
+    let mut spool = Spool::new(shipping.queue.reader(), state, MAX_PAYLOAD / 2, false);
+    let mut units = 0;
+    while spool.fill().expect("a good disk") || spool.is_forming() {
+        let batch = spool.take().expect("a batch");
+        assert!(u64::from(batch.units) <= MAX_READINGS, "{} readings", batch.units);
+        units += batch.units;
+    }
+    assert_eq!(units, 80_000);
+}
