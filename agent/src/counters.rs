@@ -89,6 +89,8 @@ events! {
     BatchesUnreadable = "batches_unreadable",
     /// Batches that the gateway refused.
     BatchesRefused = "batches_refused",
+    /// Descriptions and statuses that the gateway did not take.
+    NotesRefused = "notes_refused",
     /// Readings that the gateway could not read even alone, claimed as rejected.
     ReadingsRejected = "readings_rejected",
     /// Commands of the gateway that could not be read or answered.

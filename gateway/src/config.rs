@@ -156,7 +156,8 @@ impl Config {
         }
         let (mqtt, http, topics) = (&self.mqtt, &self.http, &self.topics);
         within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
-        within(source, "mqtt.receive_maximum", &mqtt.receive_maximum, 1..=u16::MAX)?;
+        // One batch and one description: the batch may be waiting for it.
+        within(source, "mqtt.receive_maximum", &mqtt.receive_maximum, 2..=u16::MAX)?;
         within(source, "mqtt.connect_timeout", &mqtt.connect_timeout, Period::millis(100)..=Period::secs(600))?;
         within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(1)..=ByteSize::mib(1024))?;
         within(source, "http.connections", &http.connections, 1..=100_000)?;

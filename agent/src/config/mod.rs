@@ -240,8 +240,9 @@ impl Config {
         least(&self.uplink.keep_alive, Period::secs(5))?;
         least(&self.system.interval, Period::millis(1))?;
         let window = self.uplink.window.get_ref();
-        if !(1..=1024).contains(window) {
-            return Err(source.error(self.uplink.window.span(), format!("got {window}, expected 1 to 1024")));
+        // One batch and one description: the batch may be waiting for it.
+        if !(2..=1024).contains(window) {
+            return Err(source.error(self.uplink.window.span(), format!("got {window}, expected 2 to 1024")));
         }
         let batch = self.uplink.batch_bytes.get_ref();
         // A batch grows past this by at most one record.

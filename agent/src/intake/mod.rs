@@ -104,7 +104,7 @@ impl Intake {
             Ok(Up::Describe(describe)) => self.describe(link, &describe),
             Ok(Up::Readings(readings)) => self.readings(link, &readings),
             Ok(Up::TimeRequest { sent }) => self.reply(link, Down::TimeSync { sent, time: self.clock.now() }),
-            Ok(Up::CommandResult(result)) => tracing::info!(?link, ?result, "command answered"),
+            Ok(Up::CommandResult(result)) => tracing::debug!(?link, ?result, "command answered"),
             Err(error) => self.counters.warn(error.into(), || format!("a frame on line {} holds no message", link.0)),
         }
     }

@@ -226,7 +226,7 @@ impl<'a> Session<'a> {
             None => return Some(Outcome::Lost(format!("PUBACK for {packet}, which is not in flight"))),
             Some(Flight::Note(what)) => {
                 if reason >= 0x80 {
-                    tracing::warn!(what, reason = format_args!("0x{reason:02x}"), "refused by the gateway");
+                    counters.warn(Event::NotesRefused, || format!("{what}: reason 0x{reason:02x}"));
                 }
                 return None;
             }

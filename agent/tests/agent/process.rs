@@ -144,7 +144,7 @@ fn wrong_settings_are_one_message_that_says_what_to_type_and_create_nothing() {
 fn settings_that_parse_and_make_no_sense_are_refused_at_their_place() {
     let cases = [
         ("[queue]\ncap = \"64 KiB\"\n", ":2:7: got 64 KiB, expected 1 MiB or more"),
-        ("[uplink]\nwindow = 0\n", ":2:10: got 0, expected 1 to 1024"),
+        ("[uplink]\nwindow = 1\n", ":2:10: got 1, expected 2 to 1024"),
         ("[uplink]\naddress = \"gateway:mqtt\"\n", ":2:11: got \"gateway:mqtt\", expected host:port"),
         ("[uplink]\nmqtt = \"4\"\n", ":2:8: unknown variant `4`, expected `3.1.1` or `5`"),
         ("[uplink]\nadress = \"a\"\n", ":2:1: unknown key `adress`"),

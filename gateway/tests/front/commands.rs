@@ -35,7 +35,7 @@ fn a_mistake_in_the_settings_is_pointed_at_and_nothing_is_created() {
     let cases = [
         ("[mqtt]\nlisten = \"127.0.0.1:0\"\nlissten = 1\n", ":4:1: unknown key `lissten`", "did you mean `listen`?"),
         ("drain = 10\n", ":2:9: ", "got 10 without a unit"),
-        ("[mqtt]\nreceive_maximum = 0\n", ":3:19: mqtt.receive_maximum: got 0, expected 1 to 65535", "^"),
+        ("[mqtt]\nreceive_maximum = 1\n", ":3:19: mqtt.receive_maximum: got 1, expected 2 to 65535", "^"),
         ("[http]\nlisten = \"0.0.0.0:0\"\n", ":3:10: http.listen: 0.0.0.0:0 can be reached", "insecure = true"),
         ("[topics]\npartitions = 65\n", ":3:14: topics.partitions: got 65, expected 1 to 64", "^^"),
     ];
