@@ -61,13 +61,18 @@ impl Ledger {
 
     /// How many ranges all of it takes.
     pub(crate) fn range_count(&self) -> usize {
-        self.stored.range_count() + self.dead.range_count() + self.lost.range_count() + self.pending.range_count()
+        self.sets().map(RangeSet::range_count).sum()
     }
 
-    /// Whether storing the range would extend a range instead of adding one.
+    /// Whether the range goes on from what is known, leads up to it, or is known: a device that goes on in order
+    /// does, whatever became of its last reading.
     pub(crate) fn extends(&self, range: Range<u64>) -> bool {
-        let behind = range.start.checked_sub(1).is_some_and(|before| self.stored.contains(before));
-        behind || self.stored.contains(range.end) || self.stored.contains_all(range)
+        let known = |sequence| self.sets().any(|set| set.contains(sequence));
+        range.start.checked_sub(1).is_some_and(known) || known(range.end) || self.not_lost(range).next().is_none()
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &RangeSet> {
+        [&self.stored, &self.dead, &self.lost, &self.pending].into_iter()
     }
 
     /// Makes `head` that of `agent`.

@@ -312,3 +312,25 @@ fn over_a_bound_is_refused_and_nothing_is_forgotten() {
     assert_eq!(try_batch(&mut gateway, 3, 0..1), Verdict::Failed(Failure::Quota), "a third restart");
     gateway.content().assert_conserved();
 }
+
+/// A sensor that fails at every other sample takes two ranges for each failure. At the cap it was refused whenever a
+/// batch began behind a dead letter, and then everything behind it in its agent's queue waited for ever.
+#[test]
+fn a_device_that_goes_on_in_order_is_not_refused_for_what_became_of_its_last_reading() {
+    let limits = Limits { ranges_per_restart: 3, ..Limits::default() };
+    let mut gateway = Gateway::with(IngestOptions { limits, ..IngestOptions::default() });
+    let probe = device("probe");
+    let mut agent = gateway.connect("agent");
+    gateway.describe(&mut agent, description(probe));
+    let fails_at_odd = |sequence: u64| (sequence % 2 == 1).then(|| not_a_number(sequence));
+    for sequences in [0..6, 6..12, 6..12, 12..13] {
+        gateway.send(&mut agent, batch_of(&[run_with(probe, 1, sequences, fails_at_odd).section()]));
+        gateway.settle();
+    }
+    let dead = Verdict::DeadLettered(Reason::NotFinite);
+    assert_eq!(agent.verdicts(), [Verdict::Stored, dead, dead, dead, Verdict::Stored]);
+    gateway.send(&mut agent, batch(probe, 1, 99..100));
+    gateway.settle();
+    assert_eq!(agent.verdicts(), [Verdict::Failed(Failure::Quota)], "what stands apart is still refused");
+    gateway.content().assert_conserved();
+}
