@@ -18,7 +18,7 @@ mod summary;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_storage::{
     Batch, CommitError, Committer, CommitterOptions, Fs, IoError, Log, LogOptions, OpenError, Reader, RemoveError,
@@ -52,7 +52,8 @@ pub struct Queue {
     committer: Committer,
     reader: Reader,
     state: SharedState,
-    file: StateFile,
+    /// One write at a time, and what is written later is newer.
+    file: Mutex<StateFile>,
     cap: u64,
 }
 
@@ -90,7 +91,10 @@ impl Queue {
         let (state, recovered) = recovery::recover(&file, &reader, found, incarnation)?;
         let committing = CommitterOptions { min_interval: options.commit_interval, ..CommitterOptions::default() };
         let committer = Committer::spawn(vec![log], committing).map_err(QueueError::Thread)?;
-        Ok((Self { committer, reader, state: SharedState::new(state), file, cap: options.cap }, recovered))
+        Ok((
+            Self { committer, reader, state: SharedState::new(state), file: Mutex::new(file), cap: options.cap },
+            recovered,
+        ))
     }
 
     /// Hands in records to commit; `done` is called on another thread with their offsets, or why none of
@@ -110,22 +114,30 @@ impl Queue {
 
     /// Makes the state durable. Blocks.
     pub fn save(&self) -> Result<(), IoError> {
+        let file = self.file();
         let bytes = self.state.lock().encode();
-        self.file.replace(&bytes)
+        file.replace(&bytes)
     }
 
     /// Removes what the gateway has, as far as whole segments go; the state first. Blocks.
     pub fn trim(&self) -> Result<(), RemoveError> {
+        let file = self.file();
         let (bytes, upto) = {
             let state = self.state.lock();
             // What is shipped but not covered yet stays: the file does not know its restart.
             (state.encode(), state.first_unshipped(self.reader.start_offset()).min(state.covered))
         };
-        self.file.replace(&bytes)?;
+        file.replace(&bytes)?;
+        drop(file);
         let kept_from = self.committer.remove_before(0, upto)?;
         // What is gone needs no memory.
         self.state.lock().shipped.remove(0..kept_from);
         Ok(())
+    }
+
+    fn file(&self) -> MutexGuard<'_, StateFile> {
+        // It holds nothing but a path.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that may still be committed.

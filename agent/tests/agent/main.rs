@@ -1,10 +1,10 @@
 //! Stories about the agent, from one rule to the whole process.
 
 mod intake;
-mod missing_files;
 mod power_cuts;
 mod process;
 mod seeds;
+mod state_file;
 mod support;
 mod system;
 mod task;

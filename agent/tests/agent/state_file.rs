@@ -1,4 +1,5 @@
-//! A queue whose files were removed, or damaged at their end, while its state file stayed.
+//! The state file and its queue: written from two sides, and a queue whose files were removed, or damaged at their
+//! end, while its state file stayed.
 
 use std::path::Path;
 
@@ -71,4 +72,24 @@ fn what_is_gone_is_not_acknowledged_again_and_what_the_device_no_longer_has_is_c
     assert!(desk.commits());
     let claim = Kept::Claim(talker.device, R, LossKind::UnknownHistory, 0..1);
     assert_eq!(desk.kept(), [claim, Kept::Readings(talker.device, R, 1..5)]);
+}
+
+/// The intake saves descriptions while the keeper notes what was shipped. Both wrote the same temporary file, so that
+/// one renamed what the other was still writing.
+#[test]
+fn the_state_is_saved_from_two_sides_without_harm() {
+    let disk = FaultyFs::new(3);
+    let desk = Desk::open(&disk);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    desk.queue.save().expect("nobody is in the way");
+                    desk.queue.trim().expect("nobody is in the way");
+                }
+            });
+        }
+    });
+    drop(desk);
+    assert!(Desk::open(&disk).recovered.state_damage.is_none());
 }
