@@ -107,6 +107,11 @@ impl Connection {
         }
     }
 
+    /// The descriptions that it asked for and did not get, each with the end of the wait.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (DeviceId, SchemaHash, Duration)> {
+        self.asked.iter().map(|asked| (asked.device, asked.schema, asked.deadline))
+    }
+
     /// A description came: if its schema is ever unknown again, that is worth a question.
     pub(crate) fn got(&mut self, device: DeviceId, schema: SchemaHash) {
         self.asked.retain(|asked| (asked.device, asked.schema) != (device, schema));

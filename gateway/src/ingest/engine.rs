@@ -23,6 +23,7 @@ use super::moves::Move;
 use super::options::IngestOptions;
 use super::plan::{Plan, Planner, Scratch};
 use super::stats::Counters;
+use super::waited::Waited;
 use super::{Failure, Reason, Verdict};
 use crate::topics::layout::Routes;
 
@@ -49,6 +50,7 @@ pub(crate) struct Engine {
     parked: BTreeSet<u64>,
     /// Connections that wait for a description, by deadline, ascending.
     held: VecDeque<(Duration, u64)>,
+    waited: Waited,
     now: Duration,
     stopping: bool,
     scratch: Scratch,
@@ -76,6 +78,7 @@ impl Engine {
             ready: VecDeque::new(),
             parked: BTreeSet::new(),
             held: VecDeque::new(),
+            waited: Waited::default(),
             now: Duration::ZERO,
             stopping: false,
             scratch: Scratch::default(),
@@ -106,6 +109,9 @@ impl Engine {
     pub(crate) fn disconnect(&mut self, id: u64) {
         if let Some(connection) = self.connections.remove(&id) {
             connection.budget.give_back(connection.queue.iter().map(|entry| entry.cost).sum());
+            for (device, schema, deadline) in connection.asked() {
+                self.waited.note(connection.sender, device, schema, deadline);
+            }
         }
         self.counters.connections.set(self.connections.len() as u64);
     }
@@ -239,16 +245,21 @@ impl Engine {
                     self.parked.insert(id);
                     awaits = true;
                 }
-                None => match connection.wait_for(run.device, run.schema, self.now, self.options.describe_wait) {
-                    Wait::Over => {}
-                    Wait::Until(deadline, asked) => {
-                        awaits = true;
-                        if asked {
-                            self.counters.asked.add(1);
-                            self.held.push_back((deadline, id));
+                None => {
+                    let (sender, full) = (connection.sender, self.options.describe_wait);
+                    let wait = self.waited.wait(sender, run.device, run.schema, self.now, full);
+                    match connection.wait_for(run.device, run.schema, self.now, wait) {
+                        Wait::Over => {}
+                        Wait::Until(deadline, asked) => {
+                            awaits = true;
+                            if asked {
+                                self.counters.asked.add(1);
+                                let behind = self.held.partition_point(|(other, _)| *other <= deadline);
+                                self.held.insert(behind, (deadline, id));
+                            }
                         }
                     }
-                },
+                }
             }
         }
         awaits

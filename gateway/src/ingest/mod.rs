@@ -36,6 +36,7 @@ pub mod plant;
 mod recovery;
 pub mod service;
 pub mod stats;
+mod waited;
 
 use bytes::Bytes;
 use weir_protocol::batch::command::AgentCommand;

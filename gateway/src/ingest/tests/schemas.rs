@@ -163,3 +163,27 @@ fn one_schema_too_many_is_a_dead_letter_and_stops_nobody() {
     assert_eq!(agent.verdicts(), [Verdict::DeadLettered(Reason::UnknownSchema)]);
     gateway.content().assert_conserved();
 }
+
+/// A link that broke every few seconds made each connection wait from the beginning, so that nothing came through.
+#[test]
+fn the_wait_for_a_description_goes_on_over_a_broken_link() {
+    let (mut gateway, agent) = waiting();
+    gateway.pass(WAIT - Duration::from_secs(3));
+    gateway.engine.disconnect(agent.id);
+    let mut again = gateway.connect("agent");
+    gateway.send(&mut again, batch(device("probe"), 1, 0..5));
+    let ask = AgentCommand::Describe { device: device("probe"), schema: schema() };
+    assert_eq!(again.events(), [Event::Ask(ask)], "asked again");
+    gateway.pass(Duration::from_secs(3));
+    gateway.settle();
+    assert_eq!(again.verdicts(), [Verdict::DeadLettered(Reason::UnknownSchema)]);
+    // Long after, it is asked again all the same, and waited for a moment.
+    gateway.engine.disconnect(again.id);
+    gateway.pass(10 * WAIT);
+    let mut late = gateway.connect("agent");
+    gateway.send(&mut late, batch(device("probe"), 1, 5..10));
+    assert!(late.verdicts().is_empty());
+    gateway.describe(&mut late, description(device("probe")));
+    gateway.settle();
+    assert_eq!(late.verdicts(), [Verdict::Stored; 2]);
+}
