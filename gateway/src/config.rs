@@ -159,7 +159,8 @@ impl Config {
         // One batch and one description: the batch may be waiting for it.
         within(source, "mqtt.receive_maximum", &mqtt.receive_maximum, 2..=u16::MAX)?;
         within(source, "mqtt.connect_timeout", &mqtt.connect_timeout, Period::millis(100)..=Period::secs(600))?;
-        within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(1)..=ByteSize::mib(1024))?;
+        // An agent has up to 1.5 MiB of batches in flight, and the description that they wait for comes behind them.
+        within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(2)..=ByteSize::mib(1024))?;
         within(source, "http.connections", &http.connections, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
         within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;

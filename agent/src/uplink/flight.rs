@@ -22,12 +22,16 @@ pub(super) struct Flights {
     waiting: VecDeque<Flight>,
     sent: BTreeMap<u16, Flight>,
     batches: usize,
+    batch_bytes: usize,
 }
 
 impl Flights {
     /// A publish was handed in.
     pub(super) fn hand_in(&mut self, flight: Flight) {
-        self.batches += usize::from(matches!(flight, Flight::Batch(_)));
+        if let Flight::Batch(batch) = &flight {
+            self.batches += 1;
+            self.batch_bytes += batch.bytes;
+        }
         self.waiting.push_back(flight);
     }
 
@@ -41,7 +45,10 @@ impl Flights {
     /// A packet id was acknowledged; `None` if nothing was in flight under it.
     pub(super) fn acked(&mut self, packet: u16) -> Option<Flight> {
         let flight = self.sent.remove(&packet)?;
-        self.batches -= usize::from(matches!(flight, Flight::Batch(_)));
+        if let Flight::Batch(batch) = &flight {
+            self.batches -= 1;
+            self.batch_bytes -= batch.bytes;
+        }
         Some(flight)
     }
 
@@ -53,6 +60,11 @@ impl Flights {
     /// How many of them are batches.
     pub(super) fn batches(&self) -> usize {
         self.batches
+    }
+
+    /// Bytes of those batches.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
     }
 
     /// Whether nothing is in flight.

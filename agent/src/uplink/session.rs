@@ -18,6 +18,9 @@ use crate::counters::Event;
 
 /// Publishes kept for descriptions and status.
 const KEPT: usize = 2;
+/// With so many bytes of batches in flight no further one is sent: what bounds memory, and a gateway that waits for a
+/// description must have room to read it behind them.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Descriptions that wait to be sent, beside those of the queue's state.
 const MAX_ASKED: usize = 64;
 
@@ -141,7 +144,8 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let window = if self.spool.is_searching() { 1 } else { self.receive_max.saturating_sub(KEPT).max(1) };
-        while self.flights.batches() < window && self.flights.len() < self.receive_max {
+        let is_full = |flights: &Flights| flights.batches() >= window || flights.batch_bytes() >= MAX_BATCH_BYTES;
+        while !is_full(&self.flights) && self.flights.len() < self.receive_max {
             let full = self.spool.fill().map_err(|error| format!("the queue cannot be read: {error}"))?;
             let damaged = self.spool.take_damaged();
             if damaged > 0 {
@@ -164,7 +168,7 @@ impl<'a> Session<'a> {
             self.put_in_flight(Flight::Batch(batch));
             self.connection.publish(&self.topics.batch, false, payload).map_err(not_taken)?;
         }
-        if self.flights.batches() >= window {
+        if is_full(&self.flights) {
             // An acknowledgement comes first; the time is up again at once then.
             self.due_at = None;
         }

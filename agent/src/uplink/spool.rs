@@ -38,6 +38,8 @@ pub struct Part {
 pub struct Outgoing {
     /// The envelope.
     pub payload: Vec<u8>,
+    /// Its bytes.
+    pub bytes: usize,
     /// What is in it.
     pub parts: Vec<Part>,
     /// How many units that is.
@@ -119,8 +121,10 @@ impl Spool {
         if self.parts.is_empty() {
             return None;
         }
+        let payload = self.forming.finish(self.compress);
         Some(Outgoing {
-            payload: self.forming.finish(self.compress),
+            bytes: payload.len(),
+            payload,
             parts: core::mem::take(&mut self.parts),
             units: core::mem::take(&mut self.units),
         })

@@ -64,7 +64,7 @@ impl Shipping {
     /// Starts with one record for each range of sequences.
     pub(crate) fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
-        let queue_options = QueueOptions { cap: 1 << 20, commit_interval: Duration::ZERO };
+        let queue_options = QueueOptions { cap: 4 << 20, commit_interval: Duration::ZERO };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), queue_options, Incarnation(1)).expect("it opens");
         let (queue, counters) = (Arc::new(queue), Arc::new(Counters::default()));
         put(&queue, ranges);

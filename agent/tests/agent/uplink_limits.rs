@@ -66,3 +66,29 @@ async fn small_readings_do_not_make_a_batch_of_more_than_a_gateway_takes() {
     }
     assert_eq!(units, 80_000);
 }
+
+/// A gateway reads a connection no further than its budget. A description that came behind more bytes than that was
+/// not read while the batches in front waited for it, and good readings went to the dead letters.
+#[tokio::test]
+async fn the_bytes_in_flight_are_bounded_however_large_the_window() {
+    let gateway = Gateway::open().await;
+    let ranges: Vec<_> = (0..300_000).step_by(1000).map(|at| at..at + 1000).collect();
+    let mut large = UplinkOptions { compress: false, ..options(gateway.port()) };
+    large.connection.window = 1000;
+    let shipping = Shipping::start(large, &ranges);
+    let mut peer = gateway.accept(1000).await;
+    let mut packets = Vec::new();
+    while let Ok(came) = tokio::time::timeout(Duration::from_millis(500), peer.batch()).await {
+        packets.push(came.packet);
+    }
+    assert!((100..200).contains(&packets.len()), "{} batches of some 7 kB in flight", packets.len());
+    let mut answered = 0;
+    for _ in 0..ranges.len() {
+        if answered == packets.len() {
+            packets.push(peer.batch().await.packet);
+        }
+        peer.answer(packets[answered], PubAckReason::Success).await;
+        answered += 1;
+    }
+    shipping.drains().await;
+}
