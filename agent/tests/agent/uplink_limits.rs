@@ -82,13 +82,11 @@ async fn the_bytes_in_flight_are_bounded_however_large_the_window() {
         packets.push(came.packet);
     }
     assert!((100..200).contains(&packets.len()), "{} batches of some 7 kB in flight", packets.len());
-    let mut answered = 0;
-    for _ in 0..ranges.len() {
+    for answered in 0..ranges.len() {
         if answered == packets.len() {
             packets.push(peer.batch().await.packet);
         }
         peer.answer(packets[answered], PubAckReason::Success).await;
-        answered += 1;
     }
     shipping.drains().await;
 }
