@@ -10,18 +10,15 @@ pub(crate) const fn len(value: i64) -> usize {
     significant.div_ceil(7)
 }
 
-/// Appends `value`.
+/// Appends `value`. Byte by byte, because most lengths, deltas and counts are one or two bytes: copying them as a
+/// slice costs more than it saves.
 pub(crate) fn put(bytes: &mut Vec<u8>, value: i64) {
     let mut rest = zigzag(value);
-    let mut encoded = [0u8; MAX_BYTES];
-    let mut used = 0;
     while rest >= 0x80 {
-        encoded[used] = rest as u8 | 0x80;
+        bytes.push(rest as u8 | 0x80);
         rest >>= 7;
-        used += 1;
     }
-    encoded[used] = rest as u8;
-    bytes.extend_from_slice(&encoded[..=used]);
+    bytes.push(rest as u8);
 }
 
 /// Takes a value off the front of `bytes`; `None` when it is cut short or longer than 64 bits.

@@ -19,6 +19,6 @@ pub(super) fn start() {
         let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         registry.with(fmt::layer().with_writer(stderr).with_target(false).with_ansi(color)).init();
     } else {
-        registry.with(fmt::layer().with_writer(stderr).with_target(false).json()).init();
+        registry.with(fmt::layer().with_writer(stderr).with_target(false).json().flatten_event(true)).init();
     }
 }

@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
             )
         }),
         Command::Validate(settings) => {
-            load(&settings).and_then(|_| print(&format!("{}: good", settings.config.display())))
+            load(&settings).and_then(|_| print(&format!("{}: the settings are good", settings.config.display())))
         }
         Command::Once(args) => {
             load(&args.settings).and_then(|config| once::run(config, args.wait.0, args.output.output))
