@@ -10,7 +10,6 @@ mod consume;
 mod dead_letters;
 mod logs;
 mod print;
-mod read_only;
 mod source;
 mod start;
 mod topic;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use weir_storage::{Fs, Log, LogOptions, RealFs};
+use weir_storage::{Fs, Reader, RealFs};
 
 use super::Failed;
 use super::client::Client;
-use super::read_only::ReadOnlyFs;
 use crate::config::Config;
 use crate::http::page::{self, Start};
 use crate::lock;
@@ -88,7 +87,7 @@ impl Source {
 
 /// Opens the logs for reading only.
 fn files(config: &Config) -> Result<Topics, Failed> {
-    let fs: Arc<dyn Fs> = Arc::new(ReadOnlyFs);
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let count = |topic| layout::partition_count(&fs, &config.data, topic).map_err(Failed::runtime);
     // All topics have the same count, unless the very first start was cut off.
     let mut partitions = u32::MAX;
@@ -102,8 +101,7 @@ fn files(config: &Config) -> Result<Topics, Failed> {
     for topic in TopicId::ALL {
         for partition in 0..partitions {
             let dir = layout::partition_dir(&config.data, topic, partition);
-            let opened = Log::open(fs.clone(), &dir, LogOptions::default());
-            readers.push(opened.map_err(Failed::unavailable)?.0.reader());
+            readers.push(Reader::open(&*fs, &dir).map_err(Failed::unavailable)?.0);
         }
     }
     Ok(Topics::new(readers, partitions))

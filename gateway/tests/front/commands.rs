@@ -125,11 +125,18 @@ async fn the_reading_commands_answer_the_same_beside_a_gateway_and_without_one()
     let data = gateway.stop().await;
     assert_eq!(ask(path.clone()).await.unwrap(), beside);
 
-    // A flipped bit: named by file and offsets, and everything else is served.
     let log = (0..4)
         .map(|partition| data.path().join(format!("topics/readings/{partition}/00000000000000000000.log")))
         .find(|file| file.exists())
         .unwrap();
+
+    // A torn tail is not shown, and a command that only looks does not cut it off.
+    let torn = [std::fs::read(&log).unwrap(), vec![0x5a; 100]].concat();
+    std::fs::write(&log, &torn).unwrap();
+    assert_eq!(ask(path.clone()).await.unwrap()[1..], beside[1..]);
+    assert_eq!(std::fs::read(&log).unwrap(), torn);
+
+    // A flipped bit: named by file and offsets, and everything else is served.
     let gateway = Gateway::start_on(data).await;
     crate::whole::publish_v4(&gateway, "edge-1", vec![("batch", crate::world::batch("pump-1", 5..9))]).await;
     let data = gateway.stop().await;
