@@ -1,4 +1,4 @@
-//! Intake: what becomes of every message of a device, as DELIVERY's rules say.
+//! Intake: what becomes of every message of a device.
 //!
 //! Guarantees:
 //! - A device is acknowledged only after the commit of everything below the acknowledged sequence, as a

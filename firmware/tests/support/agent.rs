@@ -1,4 +1,4 @@
-//! A small agent that follows DELIVERY's intake rules to the letter, and checks what a device must not do.
+//! A small agent that follows the intake rules of `weir-agent` to the letter, and checks what a device must not do.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

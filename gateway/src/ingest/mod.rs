@@ -1,6 +1,6 @@
 //! Ingest: from the payload of a PUBLISH to a committed record and a verdict.
 //!
-//! What it guarantees (the numbered rules are those of the README's section on commit and acknowledgement):
+//! What it guarantees (the README's section on commit and acknowledgement says it for users):
 //! - a [`Verdict`] of `Stored` or `DeadLettered` comes only after `fdatasync` of every partition that the
 //!   batch touched returned, and after the records were exposed to consumers;
 //! - every sequence has at most one reading, one dead letter and one covering loss in the log, whatever is
@@ -158,7 +158,8 @@ pub enum Failure {
     /// The commit failed on a partition that the message touched, or on one that was to be committed before.
     /// v5: DISCONNECT 0x83.
     Commit,
-    /// An earlier message of this connection was refused, so order forbids this one. v5: PUBACK 0x83.
+    /// An earlier message of this connection was refused, so order forbids this one. v5: PUBACK 0x80, because 0x83
+    /// would make the agent halve a good batch.
     AfterRefusal,
     /// A bound on devices, restarts or ranges is reached: refused, never forgotten. v5: PUBACK 0x97.
     Quota,

@@ -1,6 +1,6 @@
 //! Deciding one batch: which of its sequences become readings, dead letters and losses.
 //!
-//! Guarantees (rules 1 to 5 of the gateway):
+//! Guarantees:
 //! - nothing is decided against records that are not committed yet: a batch that touches any parks first,
 //!   before anything of it is staged;
 //! - a reading goes to exactly one topic, and a sequence becomes at most one reading, one dead letter and one
@@ -199,7 +199,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Rule 3: what is neither stored, dead-lettered, lost nor a reading of this batch is lost now.
+    /// A claim: what is neither stored, dead-lettered, lost nor a reading of this batch is lost now.
     fn claim(&mut self, place: DeviceIndex, claim: &Claim) -> Result<(), Stop> {
         let ledger = self.devices.ledger_mut(place, claim.restart).ok_or(OverLimit)?;
         let ranges: Vec<_> = ledger.not_lost(claim.start.0..claim.end.0).collect();

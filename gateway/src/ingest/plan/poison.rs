@@ -1,4 +1,4 @@
-//! What cannot be stored as readings: rules 2 and 5.
+//! What cannot be stored as readings: single ones that are invalid, and batches whose body cannot be read.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! A run of readings: rule 2.
+//! A run of readings: repeats are dropped, invalid ones become dead letters, the rest is appended.
 
 use std::ops::Range;
 
