@@ -72,6 +72,9 @@ pub struct Part {
     pub log: usize,
     /// The offsets its records got, durable; or why nothing of it is in that log.
     pub result: Result<Range<u64>, CommitError>,
+    /// The base offset of the segment that the group of this commit began, if it began one: every record below it is
+    /// in segments that are closed.
+    pub rolled: Option<u64>,
     /// The batch, for reuse: [`Batch::clear`] it, or submit it again after a failure.
     pub batch: Batch,
 }

@@ -43,6 +43,19 @@ pub struct LogOptions {
     pub index_interval_bytes: u64,
     /// Whether a commit is exposed to readers at once, or only by [`Log::expose`] or [`Exposer`].
     pub expose_on_commit: bool,
+    /// How much of the log opening reads.
+    pub recovery: RecoveryMode,
+}
+
+/// How much of a log opening reads. Either way a torn tail is cut and the last segment is checked frame by frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecoveryMode {
+    /// Every frame of every segment: all damage is known once the log is open.
+    #[default]
+    Full,
+    /// The frames of the last segment only, so that opening takes the same time whatever the log holds. Damage before
+    /// it is met by the reader that comes to it, or by [`crate::verify`].
+    Tail,
 }
 
 impl Default for LogOptions {
@@ -52,6 +65,7 @@ impl Default for LogOptions {
             cap_bytes: None,
             index_interval_bytes: 64 * 1024,
             expose_on_commit: true,
+            recovery: RecoveryMode::Full,
         }
     }
 }
@@ -67,6 +81,8 @@ pub struct Log {
     /// A commit failed and cutting it off failed too: until the next segment is made, a restart would find it.
     in_doubt: bool,
     next_offset: u64,
+    /// The segment begun since [`Log::take_rolled`] was asked last.
+    rolled: Option<u64>,
     /// Frames of a group of several batches, joined for one write.
     group: Vec<u8>,
     /// Held for as long as the log is open.
@@ -102,7 +118,10 @@ impl Log {
         let next_offset = shared.exposed();
         let group = Vec::new();
         let dir = dir.to_owned();
-        Ok((Log { fs, dir, options, shared, active, in_doubt: false, next_offset, group, _lock: lock }, recovery))
+        Ok((
+            Log { fs, dir, options, shared, active, in_doubt: false, next_offset, rolled: None, group, _lock: lock },
+            recovery,
+        ))
     }
 
     /// Writes the batch and makes it durable; the offsets its records got. The batch is kept as it is.
@@ -156,6 +175,12 @@ impl Log {
     /// Lets readers see offsets below `upto` (at most what is committed).
     pub fn expose(&self, upto: u64) {
         self.exposer().expose(upto);
+    }
+
+    /// The base offset of the segment begun since the last call, if one was: every record below it is in closed
+    /// segments.
+    pub fn take_rolled(&mut self) -> Option<u64> {
+        self.rolled.take()
     }
 
     /// A handle to expose offsets with while a [`crate::Committer`] owns the log.
@@ -257,6 +282,7 @@ impl Log {
         self.shared.count_allocated();
         self.active = Some(Arc::clone(&segment));
         self.in_doubt = false;
+        self.rolled = Some(base_offset);
         Ok(segment)
     }
 

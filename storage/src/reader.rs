@@ -21,6 +21,17 @@ pub struct Reader {
     shared: Arc<Shared>,
 }
 
+/// One segment of a log, as retention and checkpoints need to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The first offset.
+    pub base_offset: u64,
+    /// The first offset behind it.
+    pub next_offset: u64,
+    /// Bytes that it takes on disk.
+    pub allocated: u64,
+}
+
 /// What one read returned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk {
@@ -63,6 +74,15 @@ impl Reader {
     /// Bytes that the segments take on disk.
     pub fn allocated(&self) -> u64 {
         self.shared.allocated()
+    }
+
+    /// The segments, oldest first; the last one may still grow.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let info = |segment: &Arc<Segment>| {
+            let (next_offset, allocated) = segment.with_extent(|extent| (extent.next_offset, extent.allocated));
+            SegmentInfo { base_offset: segment.base_offset, next_offset, allocated }
+        };
+        self.shared.with_segments(|segments| segments.iter().map(info).collect())
     }
 
     /// Reads frames from the one that holds `from` on, up to `max_bytes` but at least one whole frame. At

@@ -250,3 +250,21 @@ fn a_log_can_be_read_beside_its_writer_and_nothing_is_touched() {
     log.commit(&mut batch(&["later"])).unwrap();
     assert_eq!(values(&reader).len(), 30, "as it was when it was opened");
 }
+
+#[test]
+fn the_log_says_which_segments_it_has_and_when_it_began_one() {
+    let options = LogOptions { segment_bytes: 4096, ..LogOptions::default() };
+    let (mut log, _) = open(&FaultyFs::new(1), options);
+    let mut begun = Vec::new();
+    for number in 0..100_u64 {
+        let mut batch = Batch::new();
+        batch.push(0, None, Some(&[7; 200]), &[]).expect("fits");
+        log.commit(&mut batch).expect("commits");
+        begun.extend(log.take_rolled().inspect(|base| assert_eq!(*base, number)));
+    }
+    let segments = log.reader().segments();
+    assert_eq!(segments.iter().map(|segment| segment.base_offset).collect::<Vec<_>>(), begun);
+    assert!(segments.windows(2).all(|pair| pair[0].next_offset == pair[1].base_offset));
+    assert_eq!(segments.last().map(|last| last.next_offset), Some(100));
+    assert_eq!(segments.iter().map(|segment| segment.allocated).sum::<u64>(), log.allocated());
+}

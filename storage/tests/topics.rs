@@ -47,8 +47,13 @@ impl Gateway {
     }
 
     fn start(&mut self) {
-        let options =
-            LogOptions { segment_bytes: 3_000, cap_bytes: None, index_interval_bytes: 500, expose_on_commit: true };
+        let options = LogOptions {
+            segment_bytes: 3_000,
+            cap_bytes: None,
+            index_interval_bytes: 500,
+            expose_on_commit: true,
+            ..LogOptions::default()
+        };
         let logs = (0..LOGS).map(|log| {
             loop {
                 // A fault that was planned once may strike here: then it is started again.

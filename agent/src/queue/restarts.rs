@@ -67,6 +67,8 @@ impl Restarts {
                 self.accept((claim.device, claim.restart), from, claim.end, false);
             }
             Section::End(end) => self.accept((end.device, end.restart), end.from, end.from, true),
+            // Sent, never queued.
+            Section::Position(_) => {}
         }
     }
 

@@ -255,7 +255,7 @@ impl Spool {
     fn take_record(&mut self, offset: u64, section: &Section<'_>, encoded: &[u8]) -> bool {
         let of = match section {
             Section::Readings(run) => run.count,
-            Section::Claim(_) | Section::End(_) => 1,
+            Section::Claim(_) | Section::End(_) | Section::Position(_) => 1,
         };
         let whole = self.cursor.1 == 0 && !self.partial.contains_key(&offset) && !self.has_rejected(offset);
         if whole && of <= self.limit() - self.units {

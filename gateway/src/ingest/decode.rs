@@ -137,6 +137,8 @@ fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeE
             Section::Claim(claim) => Part::Claim(claim),
             Section::End(end) if end.from < Sequence::END => Part::End(end),
             Section::End(_) => return Err(EnvelopeError::Body("a sequence of 2^63 or more")),
+            // No agent sends one yet.
+            Section::Position(_) => continue,
         });
     }
 }

@@ -327,7 +327,7 @@ impl Service {
         let stopped = |(log, batch)| {
             let source = Arc::new(io::Error::other("the committer has stopped: restart the gateway"));
             let error = IoError { action: "commit to", path: "topics".into(), source };
-            Part { log, result: Err(CommitError::Io(error)), batch }
+            Part { log, result: Err(CommitError::Io(error)), rolled: None, batch }
         };
         self.committed(refused.parts.into_iter().map(stopped).collect());
     }

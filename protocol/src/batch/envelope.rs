@@ -182,7 +182,7 @@ impl EnvelopeBuilder {
                 end: run.end().unwrap_or(Sequence(u64::MAX)),
             },
             Section::Claim(c) => Span { device: c.device, restart: c.restart, start: c.start, end: c.end },
-            Section::End(_) => return,
+            Section::End(_) | Section::Position(_) => return,
         };
         match &mut self.last {
             Some(last) if last.device == span.device && last.restart == span.restart && last.end == span.start => {

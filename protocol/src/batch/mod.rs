@@ -10,4 +10,4 @@ pub mod envelope;
 pub mod section;
 
 pub use envelope::{Envelope, EnvelopeBuilder, EnvelopeError, MAX_BODY, MAX_PAYLOAD, MAX_READINGS, Span};
-pub use section::{Claim, LossKind, ReadingRun, RestartEnd, RunBuilder, Section};
+pub use section::{Claim, Held, LossKind, MAX_HELD, Position, ReadingRun, RestartEnd, RunBuilder, Section};

@@ -22,6 +22,9 @@ pub enum Section<'a> {
     Claim(Claim),
     /// A restart that ended without anyone knowing how far it had sampled.
     End(RestartEnd),
+    /// What the agent accepted of a restart, and what of it the agent still holds.
+    #[serde(borrow)]
+    Position(Position<'a>),
 }
 
 /// Readings with consecutive sequences `first, first + 1, ...`.
@@ -182,6 +185,8 @@ pub enum LossKind {
     Damage,
     /// The gateway refused the reading alone, and it can never be stored.
     Rejected,
+    /// Taken out of an agent's queue into a file; not lost if that file is imported, which heals it.
+    Exported,
 }
 
 impl LossKind {
@@ -194,6 +199,7 @@ impl LossKind {
             Self::Unaccounted => "unaccounted",
             Self::Damage => "damage",
             Self::Rejected => "rejected",
+            Self::Exported => "exported",
         }
     }
 }
@@ -214,4 +220,35 @@ pub struct RestartEnd {
     pub restart: Restart,
     /// The first sequence that was never accepted.
     pub from: Sequence,
+}
+
+/// How far an agent has come with a restart. Every sequence of `[from, upto)` was durable at the agent once, as a
+/// reading or as a claim; those that are neither in `held` nor known to the gateway are gone, and the gateway counts
+/// them as [`LossKind::Unaccounted`]. Names no identity in the manifest: a position that cannot be read is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Position<'a> {
+    /// The device.
+    pub device: DeviceId,
+    /// Its restart.
+    pub restart: Restart,
+    /// The first sequence that this life of the agent's queue accepted.
+    pub from: Sequence,
+    /// The first sequence that the agent has not accepted.
+    pub upto: Sequence,
+    /// Covers everything that the agent still holds or has in flight: ascending, disjoint, at most [`MAX_HELD`].
+    #[serde(borrow)]
+    pub held: Items<'a, Held>,
+}
+
+/// The most ranges that a position names; an agent that holds more names covering ranges, which only delays the
+/// accounting.
+pub const MAX_HELD: usize = 256;
+
+/// Sequences `[start, end)` that an agent still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Held {
+    /// The first sequence.
+    pub start: Sequence,
+    /// The first sequence after those.
+    pub end: Sequence,
 }

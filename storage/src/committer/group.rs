@@ -52,7 +52,17 @@ struct Share<'a> {
     batches: Vec<(&'a mut Batch, &'a mut Option<Outcome>)>,
 }
 
-type Outcome = Result<Range<u64>, CommitError>;
+/// How a part ended, and the segment that its group began.
+struct Outcome {
+    result: Result<Range<u64>, CommitError>,
+    rolled: Option<u64>,
+}
+
+impl Outcome {
+    fn failed(error: CommitError) -> Outcome {
+        Outcome { result: Err(error), rolled: None }
+    }
+}
 
 /// One part of a submission, and its outcome once there is one.
 struct Slot {
@@ -71,7 +81,7 @@ fn commit(works: Vec<Work>, logs: &mut [Log], max_parallel_syncs: usize) {
     }
     if let Err(error) = logs.iter_mut().try_for_each(Log::settle) {
         // A submission may rest on the failure of an earlier one in another log, so none goes on.
-        slots.iter_mut().for_each(|slot| slot.outcome = Some(Err(error.clone())));
+        slots.iter_mut().for_each(|slot| slot.outcome = Some(Outcome::failed(error.clone())));
     } else {
         let mut shares = share_out(&mut slots, logs);
         commit_shares(&mut shares, max_parallel_syncs);
@@ -80,10 +90,9 @@ fn commit(works: Vec<Work>, logs: &mut [Log], max_parallel_syncs: usize) {
     let mut slots = slots.into_iter();
     for (count, done) in dones {
         // Every slot has its outcome: its log index was checked when it was submitted.
-        let parts = slots
-            .by_ref()
-            .take(count)
-            .filter_map(|Slot { log, batch, outcome }| outcome.map(|result| Part { log, result, batch }));
+        let parts = slots.by_ref().take(count).filter_map(|Slot { log, batch, outcome }| {
+            outcome.map(|Outcome { result, rolled }| Part { log, result, rolled, batch })
+        });
         done(Completion { parts: parts.collect() });
     }
 }
@@ -125,14 +134,15 @@ impl Share<'_> {
         let (fit, refused) = self.batches.split_at_mut(fitting);
         let mut batches: Vec<&mut Batch> = fit.iter_mut().map(|(batch, _)| &mut **batch).collect();
         let committed = self.log.commit_group(&mut batches);
+        let rolled = self.log.take_rolled();
         let mut next_offset = committed.as_ref().map_or(0, |offsets| offsets.start);
         for (batch, result) in fit {
             let start = next_offset;
             next_offset += batch.record_count();
-            **result = Some(committed.clone().map(|_| start..next_offset));
+            **result = Some(Outcome { result: committed.clone().map(|_| start..next_offset), rolled });
         }
         for (batch, result) in refused {
-            **result = Some(Err(self.log.refusal(batch.byte_len() as u64)));
+            **result = Some(Outcome::failed(self.log.refusal(batch.byte_len() as u64)));
         }
     }
 

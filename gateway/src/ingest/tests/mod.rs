@@ -149,7 +149,7 @@ impl Gateway {
         let settled = self.logs.iter_mut().try_for_each(Log::settle);
         let commit = |(log, mut batch): (usize, weir_storage::Batch)| {
             let result = settled.clone().and_then(|()| self.logs[log].commit(&mut batch));
-            Part { log, result, batch }
+            Part { log, result, rolled: None, batch }
         };
         let parts = parts.into_iter().map(commit).collect();
         self.engine.committed(parts);
