@@ -19,7 +19,13 @@ use weir_storage::{FaultyFs, Loaded, Log, LogOptions, StateFile, verify};
 const FAULTS: [Fault; 5] = [Fault::Write, Fault::Sync, Fault::SetLen, Fault::SyncDir, Fault::Name];
 
 fn options() -> LogOptions {
-    LogOptions { segment_bytes: 2_000, cap_bytes: Some(256 * 1024), index_interval_bytes: 300, expose_on_commit: true }
+    LogOptions {
+        segment_bytes: 2_000,
+        cap_bytes: Some(256 * 1024),
+        index_interval_bytes: 300,
+        expose_on_commit: true,
+        ..LogOptions::default()
+    }
 }
 
 /// What the outside world knows.
