@@ -25,6 +25,9 @@ pub enum Command {
     /// Run one board: the firmware on this machine
     #[command(hide = true)]
     Board(crate::board::Board),
+    /// Serve the minimal MQTT loop that the gateway is measured against
+    #[command(hide = true)]
+    CodecLoop(crate::bench::codec_loop::CodecLoop),
     /// Run one process that dies with the lab
     #[command(hide = true)]
     Guard {

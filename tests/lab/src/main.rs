@@ -22,6 +22,7 @@ fn run(command: Command) -> Result<bool> {
     match command {
         Command::Board(options) => board::run(&options).map(|()| true),
         Command::Guard { parent, command } => process::guard(parent, &command).map(|()| true),
+        Command::CodecLoop(options) => runtime()?.block_on(bench::codec_loop::run(&options)).map(|()| true),
         Command::Bench(options) => runtime()?.block_on(bench::run(&options)),
         Command::Soak(options) => runtime()?.block_on(soak::run(&options)),
         Command::Up(options) => runtime()?.block_on(up::run(&options)),

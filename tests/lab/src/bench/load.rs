@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// CONNACK of MQTT 3.1.1: accepted, no session.
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 /// The first bytes of a PUBACK, and its length.
-const PUBACK: [u8; 2] = [0x40, 2];
-const PUBACK_LENGTH: usize = 4;
+pub(super) const PUBACK: [u8; 2] = [0x40, 2];
+pub(super) const PUBACK_LENGTH: usize = 4;
 
 /// What came of a run.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +44,9 @@ impl Outcome {
     }
 }
 
-/// Publishes `each` batches from every publisher to `broker`. `restart` must be new to the broker.
-pub(super) fn run(broker: SocketAddr, each: usize, restart: u64) -> Result<Outcome> {
-    let prepared = (0..PUBLISHERS).map(|number| packets(number, each, restart)).collect::<Result<Vec<_>>>()?;
+/// Publishes `each` batches of up to `size` bytes from every publisher to `broker`. `restart` must be new to the broker.
+pub(super) fn run(broker: SocketAddr, each: usize, size: usize, restart: u64) -> Result<Outcome> {
+    let prepared = (0..PUBLISHERS).map(|number| packets(number, each, size, restart)).collect::<Result<Vec<_>>>()?;
     let outcome = (prepared[0].readings * (each * PUBLISHERS) as u64, prepared[0].payload);
     let start = Arc::new(Barrier::new(PUBLISHERS + 1));
     let threads: Vec<_> = prepared
@@ -69,8 +69,14 @@ pub(super) fn run(broker: SocketAddr, each: usize, restart: u64) -> Result<Outco
     Ok(Outcome { publishes: (each * PUBLISHERS) as u64, readings: outcome.0, payload: outcome.1, took })
 }
 
+/// A restart that no earlier turn or run has used, so that no reading is a repeat.
+pub(super) fn new_restart() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_micros() as u64
+}
+
 /// Connects, describes the device and waits for both answers.
-fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream> {
+pub(super) fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(broker).with_context(|| format!("cannot connect to {broker}"))?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;

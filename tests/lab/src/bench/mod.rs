@@ -4,12 +4,18 @@
 //! mean little; the median of the ratios is what counts.
 
 mod append;
+pub mod codec_loop;
+mod latency;
 mod load;
 mod machine;
 mod memory;
 mod mosquitto;
+mod partitions;
 mod payload;
+mod peers;
 mod publish;
+mod readings;
+mod side;
 mod table;
 
 use anyhow::Result;
@@ -18,10 +24,10 @@ use clap::Args;
 use crate::binaries::Binaries;
 use table::{Measure, Table};
 
-/// Measures durable append, QoS 1 publishes against mosquitto, and the agent's memory; prints Markdown.
+/// Measures speed, latency and memory, each beside its reference; prints Markdown.
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
-    /// Only the measures whose name holds this text
+    /// Only the measures whose name holds this text: append, partitions, publish, readings, latency, memory
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
@@ -42,8 +48,17 @@ pub async fn run(options: &Bench) -> Result<bool> {
     if wanted("append") {
         table.extend(append::run(options.quick)?);
     }
+    if wanted("partitions") {
+        table.extend(partitions::run(options.quick)?);
+    }
     if wanted("publish") {
         table.extend(publish::run(&binaries, options.quick).await?);
+    }
+    if wanted("readings") {
+        table.extend(readings::run(&binaries, options.quick).await?);
+    }
+    if wanted("latency") {
+        table.extend(latency::run(&binaries, options.quick).await?);
     }
     if wanted("memory") {
         table.extend(memory::run(&binaries, options.quick).await?);

@@ -1,4 +1,4 @@
-//! Valid batches of 200 B, each with readings that were never sent before, and their MQTT 3.1.1 packets.
+//! Valid batches of a given size, each with readings that were never sent before, and their MQTT 3.1.1 packets.
 
 use anyhow::{Context, Result};
 use bytes::BytesMut;
@@ -9,9 +9,6 @@ use weir_protocol::items::{self, Items};
 use weir_protocol::{
     Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value, ValueKind,
 };
-
-/// Bytes of a payload; each is filled with as many readings as go in.
-pub(super) const PAYLOAD: usize = 200;
 
 /// What one publisher sends, ready for the socket.
 pub(super) struct Packets {
@@ -30,8 +27,9 @@ pub(super) struct Packets {
 /// Packet ids are used up to here, so that none is used twice in a window.
 const IDS: usize = 10_000;
 
-/// Packets of publisher `number`, `count` of them. `restart` must be new.
-pub(super) fn packets(number: usize, count: usize, restart: u64) -> Result<Packets> {
+/// Packets of publisher `number`, `count` of them, each filled with as many readings as go into `size` bytes.
+/// `restart` must be new.
+pub(super) fn packets(number: usize, count: usize, size: usize, restart: u64) -> Result<Packets> {
     let agent = format!("bench-{number}");
     let device = DeviceId::new(&agent).context("the name of a publisher")?;
     let channel = Channel { id: ChannelId(1), name: "load", unit: "1", kind: ValueKind::Float, resolution: 0.0 };
@@ -58,8 +56,8 @@ pub(super) fn packets(number: usize, count: usize, restart: u64) -> Result<Packe
         builder.finish(false)
     };
     // Measured with the longest numbers that will occur.
-    let far = count as u64 * 20;
-    let readings = (1..PAYLOAD as u64).take_while(|n| batch(far, *n).len() <= PAYLOAD).last().unwrap_or(1);
+    let far = count as u64 * size as u64 / 10;
+    let readings = most(size as u64, |readings| batch(far, readings).len() <= size);
     let (mut bytes, mut ends, mut payload) = (BytesMut::new(), Vec::with_capacity(count), 0);
     for index in 0..count {
         let envelope = batch(index as u64 * readings, readings);
@@ -68,6 +66,16 @@ pub(super) fn packets(number: usize, count: usize, restart: u64) -> Result<Packe
         ends.push(bytes.len());
     }
     Ok(Packets { opening: opening.to_vec(), bytes: bytes.to_vec(), ends, readings, payload })
+}
+
+/// The largest number up to `limit` that fits, at least 1.
+fn most(limit: u64, mut fits: impl FnMut(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (1, limit.max(1));
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
 }
 
 fn publish(topic: &str, id: u16, payload: Vec<u8>, out: &mut BytesMut) -> Result<()> {

@@ -49,6 +49,22 @@ pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// The middle and the ends of some numbers: `0.91 (0.88 to 0.95)`.
+pub(super) fn spread(numbers: &[f64]) -> String {
+    let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match numbers.len() {
+        0 => "nothing".to_owned(),
+        1 => short(low),
+        _ => format!("{} ({} to {})", short(median(numbers.to_vec())), short(low), short(high)),
+    }
+}
+
+/// What each turn of `ours` is of the turn of `theirs` beside it.
+pub(super) fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs.max(f64::MIN_POSITIVE)).collect()
+}
+
 /// A number a person can read: `1.23 M`, `45.6 k`, `789`.
 pub(super) fn short(number: f64) -> String {
     match number {

@@ -1,0 +1,85 @@
+//! Throughput of the commit path when the same records go to 64 partitions instead of one.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use weir_storage::{Batch, Committer, CommitterOptions, Log, LogOptions, RealFs, Submission};
+
+use super::Measure;
+use super::table::{ratios, spread};
+use crate::deployment::Scratch;
+
+/// Partitions that share the records.
+const PARTITIONS: usize = 64;
+/// Records of a submission, and their bytes.
+const RECORDS: usize = 32;
+const RECORD: usize = 200;
+/// Submissions that wait for their commit: as many connections with a batch each.
+const WAITING: usize = 256;
+/// Submissions of a turn.
+const SUBMISSIONS: usize = 20_000;
+const TURNS: usize = 5;
+
+pub(super) fn run(quick: bool) -> Result<Vec<Measure>> {
+    eprintln!("partitions ...");
+    let scratch = Scratch::new()?;
+    let submissions = if quick { SUBMISSIONS / 10 } else { SUBMISSIONS };
+    let one = start(&scratch.join("one"), 1)?;
+    let many = start(&scratch.join("many"), PARTITIONS)?;
+    let (mut of_one, mut of_many) = (Vec::new(), Vec::new());
+    for turn in 0..=TURNS {
+        let (alone, spread) = (rate(&one, 1, submissions)?, rate(&many, PARTITIONS, submissions)?);
+        // The first turn warms both sides.
+        if turn > 0 {
+            of_one.push(alone);
+            of_many.push(spread);
+        }
+    }
+    drop((one.shutdown(), many.shutdown()));
+    scratch.remove()?;
+    Ok(vec![Measure {
+        what: format!("commits of {RECORDS} x {RECORD} B over {PARTITIONS} partitions, {WAITING} waiting"),
+        got: Some(format!("{} of one partition; {} records/s", spread(&ratios(&of_many, &of_one)), spread(&of_many))),
+        reference: format!("the same to one partition: {} records/s", spread(&of_one)),
+        goal: "0.7".to_owned(),
+    }])
+}
+
+fn start(dir: &Path, partitions: usize) -> Result<Committer> {
+    let logs = (0..partitions).map(|number| {
+        let opened = Log::open(Arc::new(RealFs), &dir.join(number.to_string()), LogOptions::default());
+        opened.map(|(log, _)| log).context("cannot open a log")
+    });
+    Committer::spawn(logs.collect::<Result<_>>()?, CommitterOptions::default()).context("cannot start a committer")
+}
+
+/// Records a second, with [`WAITING`] submissions always on their way.
+fn rate(committer: &Committer, partitions: usize, submissions: usize) -> Result<f64> {
+    let payload = [0x5a; RECORD];
+    let (done, free) = mpsc::channel();
+    for _ in 0..WAITING {
+        let mut batch = Batch::new();
+        (0..RECORDS).try_for_each(|_| batch.push(0, None, Some(&payload), &[])).context("a record")?;
+        done.send(batch).context("a batch")?;
+    }
+    let begun = Instant::now();
+    for number in 0..submissions {
+        let batch = free.recv().context("the committer is gone")?;
+        let done = done.clone();
+        let done = Box::new(move |completion: weir_storage::Completion| {
+            for part in completion.parts.into_iter().filter(|part| part.result.is_ok()) {
+                // Nobody waits any more once the turn is over.
+                let _ = done.send(part.batch);
+            }
+        });
+        let submission = Submission { parts: vec![(number % partitions, batch)], done };
+        committer.submit(submission).map_err(|error| anyhow!("{error}"))?;
+    }
+    // A batch that failed never comes back, so this ends only if all are on disk.
+    drop(done);
+    let back = free.iter().count();
+    anyhow::ensure!(back == WAITING, "{} commits failed", WAITING - back);
+    Ok((submissions * RECORDS) as f64 / begun.elapsed().as_secs_f64())
+}
