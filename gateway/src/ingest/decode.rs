@@ -4,10 +4,13 @@
 //! truthfully, because a batch whose manifest and body disagree is [`Work::Unreadable`]; every sequence is
 //! below 2^63, which is what a record can hold.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_protocol::batch::{Claim, Envelope, EnvelopeError, MAX_READINGS, RestartEnd, Section, Span, describe};
+use weir_protocol::batch::{
+    Claim, Envelope, EnvelopeError, MAX_HELD, MAX_READINGS, Position, RestartEnd, Section, Span, describe,
+};
 use weir_protocol::items::Items;
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Sequence, Timestamp};
@@ -39,7 +42,17 @@ pub(crate) enum Work {
 pub(crate) enum Part {
     Run(Run),
     Claim(Claim),
+    Missing(Missing),
     End(RestartEnd),
+}
+
+/// What a [`Position`] says that the agent accepted and no longer holds.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) device: DeviceId,
+    pub(crate) restart: Restart,
+    /// Ascending and not empty; at most [`MAX_HELD`] + 1 of them.
+    pub(crate) ranges: Vec<Range<u64>>,
 }
 
 /// A run of readings, still encoded.
@@ -137,8 +150,10 @@ fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeE
             Section::Claim(claim) => Part::Claim(claim),
             Section::End(end) if end.from < Sequence::END => Part::End(end),
             Section::End(_) => return Err(EnvelopeError::Body("a sequence of 2^63 or more")),
-            // No agent sends one yet.
-            Section::Position(_) => continue,
+            Section::Position(position) => match missing(&position)? {
+                Some(missing) => Part::Missing(missing),
+                None => continue,
+            },
         });
     }
 }
@@ -150,7 +165,7 @@ fn agrees(parts: &[Part], mut manifest: impl Iterator<Item = Span>) -> bool {
         let (device, restart, start, end) = match part {
             Part::Run(run) => (run.device, run.restart, run.first, run.end),
             Part::Claim(claim) => (claim.device, claim.restart, claim.start.0, claim.end.0),
-            Part::End(_) => continue,
+            Part::Missing(_) | Part::End(_) => continue,
         };
         let Some(span) = &mut named else { return false };
         if (span.device, span.restart, span.start.0) != (device, restart, start) || end > span.end.0 {
@@ -162,6 +177,33 @@ fn agrees(parts: &[Part], mut manifest: impl Iterator<Item = Span>) -> bool {
         }
     }
     named.is_none()
+}
+
+/// The complement of what is held; `None` if the agent holds all that it accepted.
+fn missing(position: &Position<'_>) -> Result<Option<Missing>, EnvelopeError> {
+    if position.from > position.upto || position.upto > Sequence::END {
+        return Err(EnvelopeError::Body("a position that ends before it begins, or at 2^63 or more"));
+    }
+    let mut ranges = Vec::new();
+    let mut at = position.from.0;
+    let mut last = Sequence(0);
+    for (count, held) in position.held.iter().enumerate() {
+        let held = held.map_err(|_| EnvelopeError::Body("held range encoding"))?;
+        if count == MAX_HELD || held.start >= held.end || held.start < last {
+            return Err(EnvelopeError::Body("held ranges: expected at most 256, ascending, none empty"));
+        }
+        let start = held.start.0.min(position.upto.0);
+        if at < start {
+            ranges.push(at..start);
+        }
+        at = at.max(held.end.0);
+        last = held.end;
+    }
+    if at < position.upto.0 {
+        ranges.push(at..position.upto.0);
+    }
+    let (device, restart) = (position.device, position.restart);
+    Ok((!ranges.is_empty()).then_some(Missing { device, restart, ranges }))
 }
 
 fn description(sender: &Sender, payload: &Bytes) -> Result<Described, EnvelopeError> {

@@ -120,11 +120,13 @@ pub enum Reason {
     UnreadableDescription,
     /// A description of a device that has as many schemas as a device may have. Its readings are `UnknownSchema`.
     TooManySchemas,
+    /// What the gateway knew about the sequences in front was lost with its checkpoints: it may be in the log already.
+    HistoryUnknown,
 }
 
 impl Reason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::UnreadableBody,
         Self::UnknownSchema,
         Self::UnknownChannel,
@@ -134,6 +136,7 @@ impl Reason {
         Self::UnreadableReading,
         Self::UnreadableDescription,
         Self::TooManySchemas,
+        Self::HistoryUnknown,
     ];
 
     /// The name in records, metrics and JSON.
@@ -148,6 +151,7 @@ impl Reason {
             Self::UnreadableReading => "unreadable-reading",
             Self::UnreadableDescription => "unreadable-description",
             Self::TooManySchemas => "too-many-schemas",
+            Self::HistoryUnknown => "history-unknown",
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Loss<'a> {
     pub ranges: Vec<Range<u64>>,
     /// Of an unknown tail: the first sequence that was never accepted.
     pub from: Option<Sequence>,
+    /// Of damage: the name of the topic whose records cannot be read any more.
+    pub of: Option<&'a str>,
 }
 
 impl Loss<'_> {
@@ -53,6 +55,13 @@ impl Loss<'_> {
                 put_long(out, from.0 as i64);
             }
         }
+        match self.of {
+            None => put_long(out, 0),
+            Some(topic) => {
+                put_long(out, 1);
+                put_bytes(out, topic.as_bytes());
+            }
+        }
     }
 }
 
@@ -68,6 +77,11 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<Loss<'a>, Malformed> {
             0 => None,
             1 => Some(Sequence(input.unsigned("from")?)),
             _ => return Err(Malformed::Field { field: "from" }),
+        },
+        of: match input.long("of")? {
+            0 => None,
+            1 => Some(input.string("of")?),
+            _ => return Err(Malformed::Field { field: "of" }),
         },
     })
 }

@@ -12,13 +12,14 @@ use super::reading::{ChannelFields, Head, encode};
 use super::*;
 
 /// Made once with fastavro 1.12 from the schemas in `gateway/schemas`, with the Confluent prefix in front.
-const BY_FASTAVRO: [&str; 8] = [
+const BY_FASTAVRO: [&str; 9] = [
     "00000000010e64656661756c740a6e6f7274680a70726f6265263932323333373230333638353437373538313380401674656d70657261747572650643656c808991e288d2a3060202000000000080354000",
     "00000000010e64656661756c740a6e6f7274680a70726f626502310002740231010004dfc50801",
     "00000000010e64656661756c740a6e6f7274680a70726f626502310402740231000008086f70656e00",
     "00000000010e64656661756c740a6e6f7274680a70726f6265023106027402310000060100",
-    "00000000020e64656661756c740a6e6f7274680a70726f626502371e756e6b6e6f776e2d686973746f727904000ac8018080808080400000",
-    "00000000020e64656661756c740a6e6f7274680a70726f62650237187461696c2d756e6b6e6f776e000218",
+    "00000000020e64656661756c740a6e6f7274680a70726f626502371e756e6b6e6f776e2d686973746f727904000ac801808080808040000000",
+    "00000000020e64656661756c740a6e6f7274680a70726f62650237187461696c2d756e6b6e6f776e00021800",
+    "00000000020e64656661756c740a6e6f7274680a70726f626502370c64616d6167650206080000021072656164696e6773",
     "00000000030e64656661756c740a6e6f727468020a70726f62650237020401001e756e6b6e6f776e2d6368616e6e656c0242020600ff10",
     "00000000040e64656661756c740a6e6f7274680a70726f626510303063306666656504d8041674656d70657261747572650643656c000000803e080a73746174650231080000000000",
 ];
@@ -32,7 +33,7 @@ fn names() -> (Tenant, AgentId, DeviceId) {
     (Tenant::DEFAULT, AgentId::new("north").unwrap(), DeviceId::new("probe").unwrap())
 }
 
-/// The same eight values by the encoders here.
+/// The same nine values by the encoders here.
 fn by_us() -> Vec<Vec<u8>> {
     let (tenant, agent, device) = names();
     let reading = |restart, sequence, (channel, unit), stamp, value, heals| {
@@ -46,7 +47,8 @@ fn by_us() -> Vec<Vec<u8>> {
         encode(&mut out);
         out
     };
-    let loss = |kind, ranges, from| Loss { tenant, agent, device, restart: Restart(7), kind, ranges, from };
+    let loss = |kind, ranges, from, of| Loss { tenant, agent, device, restart: Restart(7), kind, ranges, from, of };
+    let single = |range| vec![range];
     let channel = |id, name, unit, kind, resolution| Channel { id: ChannelId(id), name, unit, kind, resolution };
     let uptime = (Timestamp(0), Clock::Uptime);
     let synchronised = (Timestamp(1_767_225_600_123_456), Clock::Synchronised);
@@ -75,8 +77,9 @@ fn by_us() -> Vec<Vec<u8>> {
         reading(1, 0, ("t", "1"), (Timestamp(-1), Clock::Uptime), Measured::Integer(-70_000), true),
         reading(1, 2, ("t", "1"), uptime, Measured::Text("open"), false),
         reading(1, 3, ("t", "1"), uptime, Measured::Boolean(true), false),
-        encoded(&|out| loss("unknown-history", vec![0..5, 100..1 << 40], None).encode(out)),
-        encoded(&|out| loss("tail-unknown", Vec::new(), Some(Sequence(12))).encode(out)),
+        encoded(&|out| loss("unknown-history", vec![0..5, 100..1 << 40], None, None).encode(out)),
+        encoded(&|out| loss("tail-unknown", Vec::new(), Some(Sequence(12)), None).encode(out)),
+        encoded(&|out| loss("damage", single(3..4), None, Some("readings")).encode(out)),
         encoded(&|out| letter.encode(out)),
         encoded(&|out| description.encode(out)),
     ]
@@ -91,7 +94,7 @@ fn every_record_has_the_bytes_of_an_independent_encoder() {
 
 #[test]
 fn a_decoded_record_is_the_json_object_of_its_schema() {
-    let [reading, .., tail, letter, description] = BY_FASTAVRO.map(bytes);
+    let [reading, .., tail, damage, letter, description] = BY_FASTAVRO.map(bytes);
     let json = |value: &[u8]| serde_json::to_value(Value::decode(value).unwrap()).unwrap();
     assert_eq!(
         json(&reading),
@@ -102,6 +105,7 @@ fn a_decoded_record_is_the_json_object_of_its_schema() {
         })
     );
     assert_eq!(json(&tail)["from"], 12);
+    assert_eq!(json(&damage)["of"], "readings");
     assert_eq!(json(&letter)["original"], "AP8Q");
     assert_eq!(json(&letter)["format"], "section");
     assert_eq!(json(&description)["schema"], "00c0ffee");
@@ -126,7 +130,7 @@ fn a_float_keeps_its_own_digits_in_json() {
 #[test]
 fn every_schema_is_json_and_names_the_fields_of_its_record_in_order() {
     for (schema, example) in
-        [Schema::Reading, Schema::Loss, Schema::DeadLetter, Schema::Description].iter().zip([0, 4, 6, 7])
+        [Schema::Reading, Schema::Loss, Schema::DeadLetter, Schema::Description].iter().zip([0, 4, 7, 8])
     {
         let json: serde_json::Value = serde_json::from_str(schema.json()).unwrap();
         let value = bytes(BY_FASTAVRO[example]);
@@ -137,6 +141,13 @@ fn every_schema_is_json_and_names_the_fields_of_its_record_in_order() {
             at += text[at..].find(&name).unwrap_or_else(|| panic!("{name} behind byte {at} of {text}"));
         }
     }
+}
+
+/// A schema id means one schema for ever: consumers keep what they were given for it. A change takes a new id.
+#[test]
+fn the_schemas_of_version_1_never_change() {
+    let checksums = Schema::ALL.map(|schema| crc32c::crc32c(schema.json().as_bytes()));
+    assert_eq!(checksums, [2_698_042_129, 1_626_420_369, 1_427_882_457, 3_890_668_506]);
 }
 
 #[test]

@@ -7,14 +7,14 @@
 //!   loss; `heals` stands exactly on what has an earlier verdict;
 //! - what a batch loses to a claim is never what it carries as a reading.
 //!
-//! Order within a batch: readings, then claims, then ends, because a claim must see the batch's own readings.
+//! Order within a batch: readings, then claims and positions, then ends, because a claim must see the batch's own readings.
 
 mod poison;
 mod readings;
 
 use std::ops::Range;
 
-use weir_protocol::batch::{Claim, RestartEnd, Span};
+use weir_protocol::batch::{LossKind, RestartEnd, Span};
 use weir_protocol::{DeviceId, Restart, Timestamp};
 use weir_storage::RecordTooLarge;
 
@@ -151,9 +151,15 @@ impl Planner<'_> {
             let (device, restart, range) = match part {
                 Part::Run(run) => (run.device, run.restart, run.first..run.end),
                 Part::Claim(claim) => (claim.device, claim.restart, claim.start.0..claim.end.0),
+                Part::Missing(missing) => (missing.device, missing.restart, 0..0),
                 Part::End(end) => (end.device, end.restart, 0..0),
             };
-            let (place, pending) = self.enter(device, restart, range)?;
+            let (place, mut pending) = self.enter(device, restart, range)?;
+            if let Part::Missing(missing) = part {
+                for range in &missing.ranges {
+                    pending |= self.enter(device, restart, range.clone())?.1;
+                }
+            }
             let ending = matches!(part, Part::End(_))
                 && self.devices.ledger_mut(place, restart).is_some_and(|ledger| ledger.end == End::Pending);
             if pending || ending {
@@ -192,17 +198,30 @@ impl Planner<'_> {
         for (place, part) in places.iter().zip(parts) {
             match part {
                 Part::Run(_) => {}
-                Part::Claim(claim) => self.claim(*place, claim)?,
+                Part::Claim(claim) => {
+                    let range = claim.start.0..claim.end.0;
+                    self.lose(*place, (claim.device, claim.restart), claim.kind, &[range])?;
+                }
+                Part::Missing(missing) => {
+                    let identity = (missing.device, missing.restart);
+                    self.lose(*place, identity, LossKind::Unaccounted, &missing.ranges)?;
+                }
                 Part::End(end) => self.end(*place, end)?,
             }
         }
         Ok(())
     }
 
-    /// A claim: what is neither stored, dead-lettered, lost nor a reading of this batch is lost now.
-    fn claim(&mut self, place: DeviceIndex, claim: &Claim) -> Result<(), Stop> {
-        let ledger = self.devices.ledger_mut(place, claim.restart).ok_or(OverLimit)?;
-        let ranges: Vec<_> = ledger.not_lost(claim.start.0..claim.end.0).collect();
+    /// What of the ranges is neither stored, dead-lettered, lost nor a reading of this batch is lost now.
+    fn lose(
+        &mut self,
+        place: DeviceIndex,
+        (device, restart): (DeviceId, Restart),
+        kind: LossKind,
+        claimed: &[Range<u64>],
+    ) -> Result<(), Stop> {
+        let ledger = self.devices.ledger_mut(place, restart).ok_or(OverLimit)?;
+        let ranges: Vec<_> = claimed.iter().flat_map(|range| ledger.not_lost(range.clone())).collect();
         if ranges.is_empty() {
             return Ok(());
         }
@@ -211,18 +230,19 @@ impl Planner<'_> {
             &Loss {
                 tenant: self.sender.tenant,
                 agent: self.sender.agent,
-                device: claim.device,
-                restart: claim.restart,
-                kind: claim.kind.as_str(),
+                device,
+                restart,
+                kind: kind.as_str(),
                 ranges: ranges.clone(),
                 from: None,
+                of: None,
             },
         )?;
         for range in ranges {
-            if let Some(ledger) = self.devices.ledger_mut(place, claim.restart) {
+            if let Some(ledger) = self.devices.ledger_mut(place, restart) {
                 ledger.pending.insert(range.clone());
             }
-            self.note(log, place, Effect::Lost { restart: claim.restart, range });
+            self.note(log, place, Effect::Lost { restart, range });
         }
         Ok(())
     }
@@ -244,6 +264,7 @@ impl Planner<'_> {
                 kind: TAIL_UNKNOWN,
                 ranges: Vec::new(),
                 from: Some(end.from),
+                of: None,
             },
         )?;
         self.note(log, place, Effect::Ended { restart: end.restart });

@@ -6,6 +6,7 @@ mod model;
 mod payloads;
 #[cfg(feature = "plant")]
 mod plants;
+mod positions;
 mod property;
 mod rules;
 mod schemas;

@@ -2,7 +2,9 @@
 
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::section::RunItem;
-use weir_protocol::batch::{Claim, EnvelopeBuilder, LossKind, ReadingRun, RestartEnd, RunBuilder, Section};
+use weir_protocol::batch::{
+    Claim, EnvelopeBuilder, Held, LossKind, Position, ReadingRun, RestartEnd, RunBuilder, Section,
+};
 use weir_protocol::items::{self, Items};
 use weir_protocol::{
     Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value, ValueKind,
@@ -97,6 +99,22 @@ pub(super) fn claim(
 
 pub(super) fn end(device: DeviceId, restart: u64, from: u64) -> Section<'static> {
     Section::End(RestartEnd { device, restart: Restart(restart), from: Sequence(from) })
+}
+
+/// A batch that says how far an agent has come with a restart, and what of it the agent holds.
+pub(super) fn position(
+    device: DeviceId,
+    restart: u64,
+    accepted: std::ops::Range<u64>,
+    held: &[std::ops::Range<u64>],
+) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for range in held {
+        items::push(&mut encoded, &Held { start: Sequence(range.start), end: Sequence(range.end) });
+    }
+    let (from, upto) = (Sequence(accepted.start), Sequence(accepted.end));
+    let held = Items::new(&encoded);
+    batch_of(&[Section::Position(Position { device, restart: Restart(restart), from, upto, held })])
 }
 
 /// A reading that no description allows.
