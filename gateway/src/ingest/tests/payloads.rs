@@ -102,15 +102,10 @@ pub(super) fn end(device: DeviceId, restart: u64, from: u64) -> Section<'static>
 }
 
 /// A batch that says how far an agent has come with a restart, and what of it the agent holds.
-pub(super) fn position(
-    device: DeviceId,
-    restart: u64,
-    accepted: std::ops::Range<u64>,
-    held: &[std::ops::Range<u64>],
-) -> Vec<u8> {
+pub(super) fn position(device: DeviceId, restart: u64, accepted: std::ops::Range<u64>, held: &[(u64, u64)]) -> Vec<u8> {
     let mut encoded = Vec::new();
-    for range in held {
-        items::push(&mut encoded, &Held { start: Sequence(range.start), end: Sequence(range.end) });
+    for (start, end) in held {
+        items::push(&mut encoded, &Held { start: Sequence(*start), end: Sequence(*end) });
     }
     let (from, upto) = (Sequence(accepted.start), Sequence(accepted.end));
     let held = Items::new(&encoded);

@@ -29,7 +29,7 @@ fn a_position_loses_exactly_what_neither_the_agent_nor_the_log_has() {
     gateway.send(&mut agent, batch_of(&[run_with(probe, 1, 12..14, |s| Some(not_a_number(s))).section()]));
     gateway.settle();
     for _ in 0..2 {
-        gateway.send(&mut agent, position(probe, 1, 5..40, &[0..3, 20..30, 35..38]));
+        gateway.send(&mut agent, position(probe, 1, 5..40, &[(0, 3), (20, 30), (35, 38)]));
         gateway.settle();
     }
     assert_eq!(agent.verdicts().pop(), Some(Verdict::Stored));
@@ -64,11 +64,11 @@ fn a_position_waits_for_what_is_appended_and_not_committed() {
 fn a_position_is_counted_once_over_a_power_cut() {
     let (mut gateway, mut agent) = gateway();
     let probe = device("probe");
-    gateway.send(&mut agent, position(probe, 1, 0..4, &[1..3]));
+    gateway.send(&mut agent, position(probe, 1, 0..4, &[(1, 3)]));
     gateway.settle();
     let mut gateway = gateway.power_cut(IngestOptions::default());
     let mut agent = gateway.connect("agent");
-    gateway.send(&mut agent, position(probe, 1, 0..4, &[1..3]));
+    gateway.send(&mut agent, position(probe, 1, 0..4, &[(1, 3)]));
     gateway.settle();
     assert_eq!(agent.verdicts(), [Verdict::Stored]);
     assert_eq!(lost(&gateway), [0, 3]);
@@ -78,12 +78,12 @@ fn a_position_is_counted_once_over_a_power_cut() {
 #[test]
 fn a_position_that_contradicts_itself_is_not_believed() {
     let (mut gateway, mut agent) = gateway();
-    let many: Vec<_> = (0..257).map(|at| at * 2..at * 2 + 1).collect();
+    let many: Vec<_> = (0..257).map(|at| (at * 2, at * 2 + 1)).collect();
     let reversed = std::ops::Range { start: 9, end: 5 };
     let bad = [
         position(device("probe"), 1, reversed, &[]),
-        position(device("probe"), 1, 0..9, &[4..6, 2..3]),
-        position(device("probe"), 1, 0..9, &[4..4]),
+        position(device("probe"), 1, 0..9, &[(4, 6), (2, 3)]),
+        position(device("probe"), 1, 0..9, &[(4, 4)]),
         position(device("probe"), 1, 0..1000, &many),
         position(device("probe"), 1, 0..u64::MAX, &[]),
     ];
