@@ -1,8 +1,9 @@
 //! The sparse index of one segment, by offset and by time.
 //!
-//! It lives in memory only: it is derived from the frames, opening a log scans them anyway (that is how
-//! damage is found), a file of it would cost flash writes and could disagree with the log. It takes one
-//! entry of 32 bytes per interval: 512 KiB for a gigabyte of log at the default 64 KiB.
+//! It is derived from the frames and can always be made again from them: by the survey when a log is opened, by
+//! the commits, by a walk of one segment, or from the copy beside a closed segment ([`crate::sidecar`]). In
+//! memory it takes one entry of 24 bytes per interval, and only for segments that are open: see
+//! [`crate::segments`].
 //!
 //! Times follow Kafka's rule: each entry holds the latest timestamp before it, so the first record at or
 //! after a time is found although timestamps are not in order.
@@ -14,10 +15,10 @@ pub(crate) struct Entry {
     pub(crate) offset: u64,
     pub(crate) position: u64,
     /// Latest timestamp of all frames of the segment before this one.
-    latest_before_ms: i64,
+    pub(crate) latest_before_ms: i64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Index {
     entries: Vec<Entry>,
     interval_bytes: u64,
@@ -29,6 +30,11 @@ impl Index {
         Index { entries: Vec::new(), interval_bytes, latest_ms: i64::MIN }
     }
 
+    /// An index as it was written down.
+    pub(crate) fn of(entries: Vec<Entry>, interval_bytes: u64, latest_ms: i64) -> Index {
+        Index { entries, interval_bytes, latest_ms }
+    }
+
     /// Takes note of a frame; frames come in the order of their positions.
     pub(crate) fn note(&mut self, position: u64, offsets: &Range<u64>, max_timestamp_ms: i64) {
         let due = |last: &Entry| position - last.position >= self.interval_bytes;
@@ -37,6 +43,11 @@ impl Index {
             self.entries.push(Entry { offset: offsets.start, position, latest_before_ms });
         }
         self.latest_ms = self.latest_ms.max(max_timestamp_ms);
+    }
+
+    /// In the order of their positions.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// The latest timestamp in the segment; `i64::MIN` when it is empty.

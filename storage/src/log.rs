@@ -8,7 +8,9 @@
 //! last synced byte and never written again; the next commit opens a new segment whose base is the next
 //! offset. Whatever the cut left behind starts at or above that base and recovery discards it.
 //!
-//! Files: `lock`, one `<base offset>.log` per segment, perhaps a harmless `segment.tmp`. Open segments stay open: one descriptor each.
+//! Files: `lock`, one `<base offset>.log` per segment, beside larger closed ones an `<base offset>.index`
+//! ([`crate::sidecar`]), perhaps a harmless `segment.tmp`. Descriptors: the lock, the last segment, and a
+//! few closed ones that are being read ([`crate::segments`]).
 
 use crate::batch::Batch;
 use crate::durable;
@@ -16,13 +18,14 @@ use crate::error::{CommitError, IoError, OpenError};
 use crate::frame::{HEADER_BYTES, Header};
 use crate::fs::{File, Fs, Mode};
 use crate::reader::Reader;
-use crate::recovery::{self, Recovered, Recovery};
+use crate::recovery::{self, Recovered, Recovery, RecoveryMode};
 use crate::segment::{self, Extent, Segment};
+use crate::segments::Segments;
+use crate::sidecar;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
 
 const LOCK_NAME: &str = "lock";
 /// A segment before it has its name; harmless if a crash leaves it.
@@ -45,17 +48,6 @@ pub struct LogOptions {
     pub expose_on_commit: bool,
     /// How much of the log opening reads.
     pub recovery: RecoveryMode,
-}
-
-/// How much of a log opening reads. Either way a torn tail is cut and the last segment is checked frame by frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RecoveryMode {
-    /// Every frame of every segment: all damage is known once the log is open.
-    #[default]
-    Full,
-    /// The frames of the last segment only, so that opening takes the same time whatever the log holds. Damage before
-    /// it is met by the reader that comes to it, or by [`crate::verify`].
-    Tail,
 }
 
 impl Default for LogOptions {
@@ -91,7 +83,7 @@ pub struct Log {
 
 /// What readers see of a log.
 pub(crate) struct Shared {
-    segments: RwLock<Vec<Arc<Segment>>>,
+    pub(crate) segments: Segments,
     pub(crate) dir: PathBuf,
     exposed: AtomicU64,
     allocated: AtomicU64,
@@ -112,9 +104,12 @@ impl Log {
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, options: LogOptions) -> Result<(Log, Recovery), OpenError> {
         durable::create_dir_all(&*fs, dir)?;
         let lock = lock(&*fs, dir)?;
-        let Recovered { segments, appendable, recovery } = recovery::recover(&*fs, dir, options.index_interval_bytes)?;
+        let interval = options.index_interval_bytes;
+        let Recovered { closed, last, is_appendable, recovery } =
+            recovery::recover(&*fs, dir, options.recovery, interval)?;
+        let segments = Segments::new(Arc::clone(&fs), dir, interval, closed, last);
         let shared = Arc::new(Shared::new(dir, segments));
-        let active = shared.with_segments(|segments| segments.last().filter(|_| appendable).cloned());
+        let active = shared.segments.last().filter(|_| is_appendable);
         let next_offset = shared.exposed();
         let group = Vec::new();
         let dir = dir.to_owned();
@@ -177,6 +172,13 @@ impl Log {
         self.exposer().expose(upto);
     }
 
+    /// Writes down where the log ends, for a clean stop: what is bad below it at the next start is then known to be
+    /// damage, and not a torn tail. Best effort, and no commit depends on it.
+    pub fn mark_end(&self) {
+        let room = self.options.cap_bytes.map_or(u64::MAX, |cap| cap.saturating_sub(self.allocated()));
+        self.shared.segments.mark_end(room / BLOCK_BYTES * BLOCK_BYTES);
+    }
+
     /// The base offset of the segment begun since the last call, if one was: every record below it is in closed
     /// segments.
     pub fn take_rolled(&mut self) -> Option<u64> {
@@ -225,10 +227,14 @@ impl Log {
     /// # Errors
     /// [`IoError`]; what was removed so far is gone, the rest is still served.
     pub fn remove_before(&mut self, offset: u64) -> Result<u64, IoError> {
-        while let Some(oldest) = self.shared.removable_below(offset) {
+        while let Some(oldest) = self.shared.segments.take_below(offset) {
+            let path = segment::path(&self.dir, oldest.base_offset);
+            sidecar::remove(&*self.fs, &path);
             // Durable one by one from the front, so that a power cut never leaves a hole.
-            durable::remove(&*self.fs, &segment::path(&self.dir, oldest.base_offset))?;
-            self.shared.with_segments_mut(|segments| segments.retain(|kept| !Arc::ptr_eq(kept, &oldest)));
+            if let Err(error) = durable::remove(&*self.fs, &path) {
+                self.shared.segments.put_back(oldest);
+                return Err(error);
+            }
             self.shared.count_allocated();
         }
         Ok(self.start_offset())
@@ -244,7 +250,8 @@ impl Log {
             }
             _ => 0,
         };
-        let needed = bytes.saturating_sub(slack).next_multiple_of(BLOCK_BYTES);
+        let closing = if self.must_roll(bytes) { self.shared.segments.closing_bytes() } else { 0 };
+        let needed = bytes.saturating_sub(slack).next_multiple_of(BLOCK_BYTES) + closing.next_multiple_of(BLOCK_BYTES);
         if allocated.saturating_add(needed) > cap {
             return Err(CommitError::Full { needed, allocated, cap });
         }
@@ -275,10 +282,7 @@ impl Log {
         let file = durable::create(&*self.fs, &path, &self.dir.join(TEMPORARY_NAME))?;
         let extent = Extent::empty(base_offset, self.options.index_interval_bytes);
         let segment = Arc::new(Segment::new(base_offset, file, extent));
-        self.shared.with_segments_mut(|segments| {
-            segments.retain(|kept| kept.base_offset != base_offset);
-            segments.push(Arc::clone(&segment));
-        });
+        self.shared.segments.begin(Arc::clone(&segment));
         self.shared.count_allocated();
         self.active = Some(Arc::clone(&segment));
         self.in_doubt = false;
@@ -327,19 +331,17 @@ impl Log {
 impl Exposer {
     /// Lets readers see offsets below `upto` (at most what is committed).
     pub fn expose(&self, upto: u64) {
-        let committed = self
-            .0
-            .with_segments(|segments| segments.last().map_or(0, |last| last.with_extent(|extent| extent.next_offset)));
+        let committed = self.0.segments.last().map_or(0, |last| last.with_extent(|extent| extent.next_offset));
         self.0.exposed.fetch_max(upto.min(committed), Ordering::Release);
     }
 }
 
 impl Shared {
     /// All that is in the segments is exposed.
-    pub(crate) fn new(dir: &Path, segments: Vec<Segment>) -> Shared {
+    pub(crate) fn new(dir: &Path, segments: Segments) -> Shared {
         let next_offset = segments.last().map_or(0, |last| last.with_extent(|extent| extent.next_offset));
         let shared = Shared {
-            segments: RwLock::new(segments.into_iter().map(Arc::new).collect()),
+            segments,
             dir: dir.to_owned(),
             exposed: AtomicU64::new(next_offset),
             allocated: AtomicU64::new(0),
@@ -356,26 +358,8 @@ impl Shared {
         self.allocated.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn with_segments<T>(&self, look: impl FnOnce(&[Arc<Segment>]) -> T) -> T {
-        look(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn with_segments_mut(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
-        change(&mut self.segments.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn removable_below(&self, offset: u64) -> Option<Arc<Segment>> {
-        self.with_segments(|segments| match segments {
-            [oldest, second, ..] if second.base_offset <= offset => Some(Arc::clone(oldest)),
-            _ => None,
-        })
-    }
-
     fn count_allocated(&self) {
-        let allocated = self.with_segments(|segments| {
-            segments.iter().map(|segment| segment.with_extent(|extent| extent.allocated)).sum()
-        });
-        self.allocated.store(allocated, Ordering::Relaxed);
+        self.allocated.store(self.segments.allocated(), Ordering::Relaxed);
     }
 }
 

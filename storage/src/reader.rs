@@ -9,9 +9,11 @@ use crate::frame::{FrameError, Header};
 use crate::fs::Fs;
 use crate::log::{LogOptions, Shared};
 use crate::record::{MalformedRecord, Record, Records};
-use crate::recovery::{self, Damage, Recovery};
-use crate::scan::{DamageAt, Found, FrameAt, Scan};
+use crate::recovery::{self, Damage, Recovered, Recovery, RecoveryMode};
+use crate::scan::{DamageAt, Found, FrameAt};
 use crate::segment::{self, Segment};
+use crate::segments::{Lookup, Segments};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,19 +53,21 @@ impl Reader {
         Reader { shared }
     }
 
-    /// Opens a log for reading only, as it is at this moment: takes no lock, changes no file, and does not
-    /// follow a writer that runs in another process.
+    /// Opens a log for reading only, as it is at this moment: takes no lock and changes no file. It does not
+    /// follow a writer that runs in another process, but what that one removes leaves this reader too.
     ///
     /// # Errors
     /// [`IoError`] when the directory or a segment cannot be read.
-    pub fn open(fs: &dyn Fs, dir: &Path) -> Result<(Reader, Recovery), IoError> {
-        let (segments, recovery) = recovery::look(fs, dir, LogOptions::default().index_interval_bytes)?;
+    pub fn open(fs: &Arc<dyn Fs>, dir: &Path, mode: RecoveryMode) -> Result<(Reader, Recovery), IoError> {
+        let interval = LogOptions::default().index_interval_bytes;
+        let Recovered { closed, last, recovery, .. } = recovery::look(&**fs, dir, mode, interval)?;
+        let segments = Segments::new(Arc::clone(fs), dir, interval, closed, last);
         Ok((Reader::new(Arc::new(Shared::new(dir, segments))), recovery))
     }
 
     /// The first offset in the log.
     pub fn start_offset(&self) -> u64 {
-        self.shared.with_segments(|segments| segments.first().map_or(0, |first| first.base_offset))
+        self.shared.segments.start_offset()
     }
 
     /// The offset behind the last one that readers may see.
@@ -78,11 +82,7 @@ impl Reader {
 
     /// The segments, oldest first; the last one may still grow.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        let info = |segment: &Arc<Segment>| {
-            let (next_offset, allocated) = segment.with_extent(|extent| (extent.next_offset, extent.allocated));
-            SegmentInfo { base_offset: segment.base_offset, next_offset, allocated }
-        };
-        self.shared.with_segments(|segments| segments.iter().map(info).collect())
+        self.shared.segments.infos()
     }
 
     /// Reads frames from the one that holds `from` on, up to `max_bytes` but at least one whole frame. At
@@ -98,13 +98,20 @@ impl Reader {
         }
         let mut chunk = Chunk { from, next_offset: from, ..Chunk::default() };
         while chunk.bytes.is_empty() && chunk.next_offset < end {
-            let Some(segment) = self.segment_with(chunk.next_offset) else {
-                // Removed between the two looks.
-                let start = self.start_offset();
-                return Err(ReadError::OutOfRange { got: from, start, end });
-            };
             let before = chunk.next_offset;
-            self.read_segment(&segment, end, max_bytes, &mut chunk)?;
+            match self.shared.segments.find(before)? {
+                Lookup::Found(segment) => self.read_segment(&segment, end, max_bytes, &mut chunk)?,
+                Lookup::Lost(gap) => {
+                    let file = segment::name(gap.start);
+                    chunk.next_offset = gap.end;
+                    chunk.gaps.push(Damage { file, position: 0, bytes: 0, gap });
+                }
+                Lookup::Removed => {
+                    // Between the two looks.
+                    let start = self.start_offset();
+                    return Err(ReadError::OutOfRange { got: from, start, end });
+                }
+            }
             if chunk.next_offset == before {
                 break;
             }
@@ -119,35 +126,37 @@ impl Reader {
     /// [`IoError`] when a segment cannot be read.
     pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<u64>, IoError> {
         let end = self.end_offset();
-        let segments = self.shared.with_segments(|segments| segments.to_vec());
-        for segment in segments {
-            if segment.with_extent(|extent| extent.index.latest_ms()) < timestamp_ms {
-                continue;
+        let segments = &self.shared.segments;
+        for closed in segments.closed() {
+            if segments.latest_ms(&closed)? >= timestamp_ms
+                && let Lookup::Found(segment) = segments.open(&closed)?
+                && let Some(offset) = self.first_in_segment(&segment, timestamp_ms, end)?
+            {
+                return Ok(Some(offset));
             }
-            let mut scan = segment.scan_from_time(timestamp_ms);
-            while let Some(found) = self.next_of(&mut scan, &segment)? {
-                let Found::Frame(frame) = found else { continue };
-                if frame.offsets.end > end {
-                    return Ok(None);
-                }
-                if let Some(offset) = first_at_or_after(&frame, scan.frame(), timestamp_ms) {
-                    return Ok(Some(offset));
-                }
+        }
+        let last = segments.last().filter(|last| last.with_extent(|extent| extent.index.latest_ms()) >= timestamp_ms);
+        last.map_or(Ok(None), |last| self.first_in_segment(&last, timestamp_ms, end))
+    }
+
+    /// The first offset in a segment, below `end`, whose record has `timestamp_ms` or a later one.
+    fn first_in_segment(&self, segment: &Segment, timestamp_ms: i64, end: u64) -> Result<Option<u64>, IoError> {
+        let mut scan = segment.scan_from_time(timestamp_ms).map_err(self.reading(segment))?;
+        while let Some(found) = scan.next().map_err(self.reading(segment))? {
+            let Found::Frame(frame) = found else { continue };
+            if frame.offsets.end > end {
+                break;
+            }
+            if let Some(offset) = first_at_or_after(&frame, scan.frame(), timestamp_ms) {
+                return Ok(Some(offset));
             }
         }
         Ok(None)
     }
 
-    fn segment_with(&self, offset: u64) -> Option<Arc<Segment>> {
-        self.shared.with_segments(|segments| {
-            let after = segments.partition_point(|segment| segment.base_offset <= offset);
-            segments[..after].last().cloned()
-        })
-    }
-
     fn read_segment(&self, segment: &Segment, end: u64, max_bytes: usize, chunk: &mut Chunk) -> Result<(), IoError> {
-        let mut scan = segment.scan_from_offset(chunk.next_offset);
-        while let Some(found) = self.next_of(&mut scan, segment)? {
+        let mut scan = segment.scan_from_offset(chunk.next_offset).map_err(self.reading(segment))?;
+        while let Some(found) = scan.next().map_err(self.reading(segment))? {
             match found {
                 Found::Frame(frame) if frame.offsets.end > end => break,
                 Found::Frame(frame) if frame.offsets.end <= chunk.next_offset => {}
@@ -171,9 +180,9 @@ impl Reader {
         Ok(())
     }
 
-    fn next_of(&self, scan: &mut Scan<'_>, segment: &Segment) -> Result<Option<Found>, IoError> {
-        let path = || segment::path(&self.shared.dir, segment.base_offset);
-        scan.next().map_err(|error| IoError::on("read", &path())(error))
+    fn reading(&self, segment: &Segment) -> impl FnOnce(io::Error) -> IoError {
+        let base_offset = segment.base_offset;
+        move |error| IoError::on("read", &segment::path(&self.shared.dir, base_offset))(error)
     }
 }
 

@@ -2,28 +2,49 @@
 //!
 //! Guarantees: streams, never holds more than a window of the log in memory; truncates a torn tail and
 //! what the base rule discards; skips damage, counts it and names it; makes the last segment and the
-//! directory durable before anything is served. The tolerance is a choice: only input that cannot be read
-//! at all (an I/O error) refuses to open, damage never does.
+//! directory durable before anything is served. Only input that cannot be read at all (an I/O error) refuses to
+//! open, damage never does.
+//!
+//! How much is read is a named choice, [`RecoveryMode`]. `Tail` rests on this: a segment is closed after the sync of
+//! its last commit returned, so whatever it is, it is not torn; where its offsets end is the name of the next file;
+//! and what a failed commit left behind its end is discarded by the base rule at each read.
 
 use crate::durable;
 use crate::error::IoError;
 use crate::fs::{File, Fs, Mode};
-use crate::scan::{Bounds, DamageAt, Found, Leftover, Scan};
-use crate::segment::{self, Extent, Segment};
+use crate::scan::{DamageAt, Leftover};
+use crate::segment::{self, Segment};
+use crate::segments::Closed;
+use crate::sidecar;
+use crate::survey::{Survey, survey_closed, survey_last};
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Damages and truncations listed one by one; more are only counted.
 pub const MAX_LISTED: usize = 4096;
 
+/// How much of a log opening reads. Either way a torn tail is cut and the last segment is checked frame by frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecoveryMode {
+    /// Every frame of every segment: all damage is known once the log is open.
+    #[default]
+    Full,
+    /// The frames of the last segment only, so that opening takes the same time whatever the log holds. Damage before
+    /// it is met by the reader that comes to it, or by [`crate::verify`].
+    Tail,
+}
+
 /// What opening a log found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
+    /// How much was read.
+    pub mode: RecoveryMode,
     /// Segments in the log.
     pub segments: u64,
-    /// Records that can be read.
+    /// Records that can be read, of the segments that were read.
     pub records: u64,
     /// What was cut off: never acknowledged, so nothing is lost. The first [`MAX_LISTED`].
     pub truncations: Vec<Truncation>,
@@ -92,6 +113,18 @@ impl Recovery {
         }
     }
 
+    /// Adds what was found in one more segment.
+    pub(crate) fn absorb(&mut self, found: Recovery) {
+        self.records += found.records;
+        self.truncated_bytes += found.truncated_bytes;
+        self.damage_count += found.damage_count;
+        self.lost_offsets += found.lost_offsets;
+        self.truncations.extend(found.truncations);
+        self.truncations.truncate(MAX_LISTED);
+        self.damage.extend(found.damage);
+        self.damage.truncate(MAX_LISTED);
+    }
+
     pub(crate) fn note_leftover(&mut self, file: &str, leftover: Leftover) {
         let Leftover { position, bytes, base_rule } = leftover;
         let reason = if base_rule { TruncationReason::BaseRule } else { TruncationReason::TornTail };
@@ -104,66 +137,128 @@ impl Recovery {
 
 /// A log as it was found.
 pub(crate) struct Recovered {
-    pub(crate) segments: Vec<Segment>,
+    pub(crate) closed: Vec<Closed>,
+    pub(crate) last: Option<Segment>,
     /// Whether commits may go on in the last segment.
-    pub(crate) appendable: bool,
+    pub(crate) is_appendable: bool,
     pub(crate) recovery: Recovery,
 }
 
-/// Opens every segment in `dir`, in order, to go on writing. The directory is locked by the caller.
-pub(crate) fn recover(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Result<Recovered, IoError> {
-    let bases = list_bases(fs, dir)?;
-    let mut recovery = Recovery { segments: bases.len() as u64, ..Recovery::default() };
-    let mut segments = Vec::with_capacity(bases.len());
-    let mut appendable = false;
-    for (at, &base_offset) in bases.iter().enumerate() {
-        let end_offset = bases.get(at + 1).copied();
+/// Opens the log in `dir` to go on writing. The directory is locked by the caller.
+pub(crate) fn recover(
+    fs: &dyn Fs,
+    dir: &Path,
+    mode: RecoveryMode,
+    index_interval_bytes: u64,
+) -> Result<Recovered, IoError> {
+    let names = fs.list(dir).map_err(IoError::on("list", dir))?;
+    let bases = bases_in(&names);
+    let mut recovered = Recovered::new(mode);
+    let mut ends = bases.iter().skip(1);
+    for &base_offset in &bases {
         let path = segment::path(dir, base_offset);
         let file = fs.open(&path, Mode::ReadWrite).map_err(IoError::on("open", &path))?;
-        if end_offset.is_none() {
+        let Some(&end_offset) = ends.next() else {
             settle(&*file).map_err(IoError::on("sync", &path))?;
-        }
-        let (mut extent, end) = survey(&*file, &path, (base_offset, end_offset), index_interval_bytes, &mut recovery)?;
-        if end == End::Leftover {
-            file.set_len(extent.bytes).map_err(IoError::on("truncate", &path))?;
-        }
-        if end == End::Leftover || end_offset.is_none() {
+            let mut found = survey_last(fs, &*file, &path, base_offset, index_interval_bytes)?;
+            if found.has_leftover {
+                file.set_len(found.extent.bytes).map_err(IoError::on("truncate", &path))?;
+            }
             file.sync_data().map_err(IoError::on("sync", &path))?;
+            found.extent.allocated = file.allocated().map_err(IoError::on("measure", &path))?;
+            recovered.is_appendable = found.is_appendable;
+            recovered.take_last(base_offset, file, found);
+            break;
+        };
+        let mut closed = measure(&*file, &path, base_offset..end_offset)?;
+        if mode == RecoveryMode::Full {
+            let found = survey_closed(&*file, &path, base_offset..end_offset, index_interval_bytes)?;
+            if found.has_leftover {
+                file.set_len(found.extent.bytes).map_err(IoError::on("truncate", &path))?;
+                file.sync_data().map_err(IoError::on("sync", &path))?;
+            }
+            closed = measure(&*file, &path, base_offset..end_offset)?;
+            recovered.take_survey(&mut closed, found);
         }
-        extent.allocated = file.allocated().map_err(IoError::on("measure", &path))?;
-        appendable = end != End::Damage;
-        segments.push(Segment::new(base_offset, file, extent));
+        closed.allocated += sidecar::allocated(fs, &path);
+        recovered.closed.push(closed);
     }
+    remove_orphans(fs, dir, &names);
     durable::sync_dir(fs, dir)?;
-    Ok(Recovered { segments, appendable, recovery })
+    recovered.recovery.segments = bases.len() as u64;
+    Ok(recovered)
 }
 
-/// Opens every segment in `dir` for reading only and changes nothing; the writer may be running.
-pub(crate) fn look(fs: &dyn Fs, dir: &Path, index_interval_bytes: u64) -> Result<(Vec<Segment>, Recovery), IoError> {
+/// Opens the log in `dir` for reading only and changes nothing; the writer may be running.
+pub(crate) fn look(
+    fs: &dyn Fs,
+    dir: &Path,
+    mode: RecoveryMode,
+    index_interval_bytes: u64,
+) -> Result<Recovered, IoError> {
     let bases = list_bases(fs, dir)?;
-    let mut recovery = Recovery::default();
-    let mut segments = Vec::with_capacity(bases.len());
+    let mut recovered = Recovered::new(mode);
     for (at, &base_offset) in bases.iter().enumerate() {
-        let end_offset = bases.get(at + 1).copied();
         let path = segment::path(dir, base_offset);
         let file = match fs.open(&path, Mode::Read) {
             // Removed from the front since the listing.
-            Err(error) if error.kind() == ErrorKind::NotFound && segments.is_empty() => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound && recovered.closed.is_empty() => continue,
             opened => opened.map_err(IoError::on("open", &path))?,
         };
-        let (extent, _) = survey(&*file, &path, (base_offset, end_offset), index_interval_bytes, &mut recovery)?;
-        segments.push(Segment::new(base_offset, file, extent));
+        recovered.recovery.segments += 1;
+        let Some(&end_offset) = bases.get(at + 1) else {
+            let found = survey_last(fs, &*file, &path, base_offset, index_interval_bytes)?;
+            recovered.take_last(base_offset, file, found);
+            break;
+        };
+        let mut closed = measure(&*file, &path, base_offset..end_offset)?;
+        if mode == RecoveryMode::Full {
+            let found = survey_closed(&*file, &path, base_offset..end_offset, index_interval_bytes)?;
+            recovered.take_survey(&mut closed, found);
+        }
+        closed.allocated += sidecar::allocated(fs, &path);
+        recovered.closed.push(closed);
     }
-    recovery.segments = segments.len() as u64;
-    Ok((segments, recovery))
+    Ok(recovered)
+}
+
+impl Recovered {
+    fn new(mode: RecoveryMode) -> Recovered {
+        let recovery = Recovery { mode, ..Recovery::default() };
+        Recovered { closed: Vec::new(), last: None, is_appendable: false, recovery }
+    }
+
+    fn take_last(&mut self, base_offset: u64, file: Box<dyn File>, found: Survey) {
+        self.recovery.absorb(found.found);
+        self.last = Some(Segment::new(base_offset, file, found.extent));
+    }
+
+    fn take_survey(&mut self, closed: &mut Closed, found: Survey) {
+        self.recovery.absorb(found.found);
+        closed.latest_ms = OnceLock::from(found.extent.index.latest_ms());
+    }
 }
 
 /// Base offsets of the segments in `dir`, ascending.
 pub(crate) fn list_bases(fs: &dyn Fs, dir: &Path) -> Result<Vec<u64>, IoError> {
-    let names = fs.list(dir).map_err(IoError::on("list", dir))?;
+    Ok(bases_in(&fs.list(dir).map_err(IoError::on("list", dir))?))
+}
+
+fn bases_in(names: &[String]) -> Vec<u64> {
     let mut bases: Vec<u64> = names.iter().filter_map(|name| segment::base_offset(name)).collect();
     bases.sort_unstable();
-    Ok(bases)
+    bases
+}
+
+/// Sidecars whose segment is gone: a power cut brought their names back.
+fn remove_orphans(fs: &dyn Fs, dir: &Path, names: &[String]) {
+    for name in names {
+        if let Some(segment) = sidecar::segment_of(name).filter(|segment| segment::base_offset(segment).is_some())
+            && !names.contains(&segment)
+        {
+            sidecar::remove(fs, &dir.join(segment));
+        }
+    }
 }
 
 /// An earlier process may have left bytes in the page cache alone: written but not synced, or marked
@@ -173,50 +268,12 @@ fn settle(file: &dyn File) -> std::io::Result<()> {
     file.forget_cache()
 }
 
-/// How a segment ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Clean,
-    /// With bytes that are to be cut off.
-    Leftover,
-    /// With bytes that cannot be read; nothing is written behind them.
-    Damage,
-}
-
-/// Walks one segment: what of it is committed, and how it ends.
-fn survey(
-    file: &dyn File,
-    path: &Path,
-    (base_offset, end_offset): (u64, Option<u64>),
-    index_interval_bytes: u64,
-    recovery: &mut Recovery,
-) -> Result<(Extent, End), IoError> {
-    let name = segment::name(base_offset);
-    let end_position = file.size().map_err(IoError::on("measure", path))?;
-    let mut scan = Scan::new(file, Bounds { position: 0, offset: base_offset, end_position, end_offset });
-    let mut extent = Extent::empty(base_offset, index_interval_bytes);
-    let mut end = End::Clean;
-    while let Some(found) = scan.next().map_err(IoError::on("read", path))? {
-        end = match found {
-            Found::Frame(frame) => {
-                recovery.records += u64::from(frame.header.record_count);
-                extent.index.note(frame.position, &frame.offsets, frame.header.max_timestamp_ms);
-                if frame.repaired {
-                    recovery.note_damage(&name, frame.repair());
-                }
-                End::Clean
-            }
-            Found::Damage(damage) => {
-                recovery.note_damage(&name, damage);
-                End::Damage
-            }
-            Found::Leftover(leftover) => {
-                recovery.note_leftover(&name, leftover);
-                End::Leftover
-            }
-        };
-    }
-    (extent.bytes, extent.next_offset) = scan.place();
-    extent.allocated = file.allocated().map_err(IoError::on("measure", path))?;
-    Ok((extent, end))
+fn measure(file: &dyn File, path: &Path, offsets: Range<u64>) -> Result<Closed, IoError> {
+    Ok(Closed {
+        base_offset: offsets.start,
+        next_offset: offsets.end,
+        bytes: file.size().map_err(IoError::on("measure", path))?,
+        allocated: file.allocated().map_err(IoError::on("measure", path))?,
+        latest_ms: OnceLock::new(),
+    })
 }

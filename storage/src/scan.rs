@@ -99,6 +99,13 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Whether the frame at the start of the walk says that it has the offset expected there.
+    pub(crate) fn starts_as_expected(&mut self) -> io::Result<bool> {
+        let bytes = self.window.get(self.position, HEADER_BYTES)?;
+        let header = bytes.and_then(|bytes| Header::parse(bytes).ok());
+        Ok(header.is_some_and(|header| header.base_offset == self.expected))
+    }
+
     /// The next thing in the segment; `None` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
         if self.finished {

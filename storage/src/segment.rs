@@ -4,16 +4,17 @@
 //! Kafka names its segments, so that sorting names sorts offsets.
 
 use crate::fs::File;
-use crate::index::Index;
+use crate::index::{Entry, Index};
 use crate::scan::{Bounds, Scan};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 const SUFFIX: &str = ".log";
 const DIGITS: usize = 20;
 
-/// A segment that readers share with the writer. A reader that holds it goes on reading after it was
-/// removed.
+/// A segment whose file is open, shared by readers and writer. A reader that holds it goes on reading after it
+/// was removed.
 pub(crate) struct Segment {
     pub(crate) base_offset: u64,
     pub(crate) file: Box<dyn File>,
@@ -44,15 +45,26 @@ impl Segment {
     }
 
     /// A walk over the committed frames that starts at or before `offset`.
-    pub(crate) fn scan_from_offset(&self, offset: u64) -> Scan<'_> {
-        let bounds = self.with_extent(|extent| extent.bounds(self, extent.index.before_offset(offset)));
-        Scan::new(&*self.file, bounds)
+    pub(crate) fn scan_from_offset(&self, offset: u64) -> io::Result<Scan<'_>> {
+        self.scan_from(self.with_extent(|extent| extent.index.before_offset(offset)))
     }
 
     /// A walk that starts at or before the first record of `timestamp_ms` or later.
-    pub(crate) fn scan_from_time(&self, timestamp_ms: i64) -> Scan<'_> {
-        let bounds = self.with_extent(|extent| extent.bounds(self, extent.index.before_time(timestamp_ms)));
-        Scan::new(&*self.file, bounds)
+    pub(crate) fn scan_from_time(&self, timestamp_ms: i64) -> io::Result<Scan<'_>> {
+        self.scan_from(self.with_extent(|extent| extent.index.before_time(timestamp_ms)))
+    }
+
+    /// From an entry of the index, or from the start. An entry is believed only if the frame there has its
+    /// offset: an index that was written down for other frames would renumber these.
+    fn scan_from(&self, entry: Option<Entry>) -> io::Result<Scan<'_>> {
+        let start = Bounds { position: 0, offset: self.base_offset, ..self.with_extent(Extent::end) };
+        if let Some(Entry { position, offset, .. }) = entry {
+            let mut scan = Scan::new(&*self.file, Bounds { position, offset, ..start });
+            if scan.starts_as_expected()? {
+                return Ok(scan);
+            }
+        }
+        Ok(Scan::new(&*self.file, start))
     }
 }
 
@@ -61,10 +73,11 @@ impl Extent {
         Extent { bytes: 0, next_offset: base_offset, allocated: 0, index: Index::new(index_interval_bytes) }
     }
 
-    fn bounds(&self, segment: &Segment, entry: Option<crate::index::Entry>) -> Bounds {
+    /// An empty walk at the end.
+    fn end(&self) -> Bounds {
         Bounds {
-            position: entry.map_or(0, |entry| entry.position),
-            offset: entry.map_or(segment.base_offset, |entry| entry.offset),
+            position: self.bytes,
+            offset: self.next_offset,
             end_position: self.bytes,
             end_offset: Some(self.next_offset),
         }
@@ -74,6 +87,11 @@ impl Extent {
 /// The file name of the segment that starts at `base_offset`.
 pub(crate) fn name(base_offset: u64) -> String {
     format!("{base_offset:0DIGITS$}{SUFFIX}")
+}
+
+/// The file name in a path that [`path`] made.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 pub(crate) fn path(dir: &Path, base_offset: u64) -> PathBuf {

@@ -7,8 +7,8 @@
 use crate::error::IoError;
 use crate::fs::{Fs, Mode};
 use crate::recovery::{Damage, Recovery, list_bases};
-use crate::scan::{Bounds, Found, Scan};
 use crate::segment;
+use crate::survey::{survey_closed, survey_last};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub struct Verification {
     pub damage_count: u64,
     /// Offsets lost in all.
     pub lost_offsets: u64,
-    /// Bytes behind the last frame: a commit under way, or what the next start truncates.
+    /// Bytes behind the last frame of the last segment: a commit under way, or what the next start truncates.
     pub tail_bytes: u64,
 }
 
@@ -43,6 +43,8 @@ pub fn verify(fs: &dyn Fs, dir: &Path) -> Result<Verification, IoError> {
     let mut verification = Verification::default();
     let mut found = Recovery::default();
     let mut first = None;
+    // No index is wanted: one entry a segment.
+    let index_interval_bytes = u64::MAX;
     for (at, &base_offset) in bases.iter().enumerate() {
         let path = segment::path(dir, base_offset);
         let file = match fs.open(&path, Mode::Read) {
@@ -50,27 +52,17 @@ pub fn verify(fs: &dyn Fs, dir: &Path) -> Result<Verification, IoError> {
             Err(error) if error.kind() == ErrorKind::NotFound && first.is_none() => continue,
             opened => opened.map_err(IoError::on("open", &path))?,
         };
+        let survey = match bases.get(at + 1) {
+            Some(&end_offset) => survey_closed(&*file, &path, base_offset..end_offset, index_interval_bytes)?,
+            None => survey_last(fs, &*file, &path, base_offset, index_interval_bytes)?,
+        };
         verification.segments += 1;
-        verification.offsets.start = *first.get_or_insert(base_offset);
-        let end_position = file.size().map_err(IoError::on("measure", &path))?;
-        let end_offset = bases.get(at + 1).copied();
-        let mut scan = Scan::new(&*file, Bounds { position: 0, offset: base_offset, end_position, end_offset });
-        let name = segment::name(base_offset);
-        while let Some(next) = scan.next().map_err(IoError::on("read", &path))? {
-            match next {
-                Found::Frame(frame) => {
-                    verification.records += u64::from(frame.header.record_count);
-                    verification.bytes += frame.header.frame_bytes as u64;
-                    if frame.repaired {
-                        found.note_damage(&name, frame.repair());
-                    }
-                }
-                Found::Damage(damage) => found.note_damage(&name, damage),
-                Found::Leftover(leftover) => verification.tail_bytes += leftover.bytes,
-            }
-        }
-        verification.offsets.end = scan.place().1;
+        verification.offsets = *first.get_or_insert(base_offset)..survey.extent.next_offset;
+        verification.bytes += survey.frame_bytes;
+        // What a failed commit left in a closed segment is void, and no tail.
+        verification.tail_bytes = survey.found.truncated_bytes;
+        found.absorb(survey.found);
     }
-    let Recovery { damage, damage_count, lost_offsets, .. } = found;
-    Ok(Verification { damage, damage_count, lost_offsets, ..verification })
+    let Recovery { records, damage, damage_count, lost_offsets, .. } = found;
+    Ok(Verification { records, damage, damage_count, lost_offsets, ..verification })
 }

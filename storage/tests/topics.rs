@@ -13,7 +13,9 @@ use rand::{Rng, SeedableRng};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use weir_storage::fs::Fault;
-use weir_storage::{Committer, CommitterOptions, Completion, FaultyFs, Log, LogOptions, OpenError, Submission, verify};
+use weir_storage::{
+    Committer, CommitterOptions, Completion, FaultyFs, Log, LogOptions, OpenError, RecoveryMode, Submission, verify,
+};
 
 const LOGS: usize = 3;
 const FAULTS: [Fault; 5] = [Fault::Write, Fault::Sync, Fault::SetLen, Fault::SyncDir, Fault::Name];
@@ -30,6 +32,7 @@ struct Topic {
 }
 
 struct Gateway {
+    mode: RecoveryMode,
     fs: FaultyFs,
     random: SmallRng,
     topics: [Topic; LOGS],
@@ -38,10 +41,10 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn new(seed: u64) -> Gateway {
+    fn new(seed: u64, mode: RecoveryMode) -> Gateway {
         let fs = FaultyFs::new(seed);
         let random = SmallRng::seed_from_u64(seed);
-        let mut gateway = Gateway { fs, random, topics: Default::default(), next_value: 0, committer: None };
+        let mut gateway = Gateway { mode, fs, random, topics: Default::default(), next_value: 0, committer: None };
         gateway.start();
         gateway
     }
@@ -50,9 +53,9 @@ impl Gateway {
         let options = LogOptions {
             segment_bytes: 3_000,
             cap_bytes: None,
-            index_interval_bytes: 500,
+            index_interval_bytes: 200,
             expose_on_commit: true,
-            ..LogOptions::default()
+            recovery: self.mode,
         };
         let logs = (0..LOGS).map(|log| {
             loop {
@@ -150,8 +153,8 @@ impl Gateway {
     }
 }
 
-fn story(seed: u64, steps: u64) {
-    let mut gateway = Gateway::new(seed);
+fn story(seed: u64, steps: u64, mode: RecoveryMode) {
+    let mut gateway = Gateway::new(seed, mode);
     for _ in 0..steps {
         match gateway.random.random_range(0..100) {
             0..60 => gateway.round(),
@@ -188,5 +191,10 @@ fn story(seed: u64, steps: u64) {
 
 #[test]
 fn every_topic_holds_what_was_acknowledged_whatever_fails_and_whenever_the_power_goes() {
-    for_each_seed("every_topic_holds", 200, |seed| story(seed, 60));
+    for_each_seed("every_topic_holds_what_was_acknowledged_whatever", 200, |seed| story(seed, 60, RecoveryMode::Full));
+}
+
+#[test]
+fn every_topic_holds_what_was_acknowledged_when_opening_reads_only_its_tail() {
+    for_each_seed("every_topic_holds_what_was_acknowledged_when", 200, |seed| story(seed, 60, RecoveryMode::Tail));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use weir_storage::{Fs, Reader, RealFs};
+use weir_storage::{Fs, Reader, RealFs, RecoveryMode};
 
 use super::Failed;
 use super::client::Client;
@@ -101,7 +101,7 @@ fn files(config: &Config) -> Result<Topics, Failed> {
     for topic in TopicId::ALL {
         for partition in 0..partitions {
             let dir = layout::partition_dir(&config.data, topic, partition);
-            readers.push(Reader::open(&*fs, &dir).map_err(Failed::unavailable)?.0);
+            readers.push(Reader::open(&fs, &dir, RecoveryMode::Tail).map_err(Failed::unavailable)?.0);
         }
     }
     Ok(Topics::new(readers, partitions))

@@ -26,6 +26,7 @@ pub(super) fn run(mut logs: Vec<Log>, queue: &Queue, options: CommitterOptions) 
         }
     }
     drop(closing);
+    logs.iter().for_each(Log::mark_end);
     logs
 }
 
