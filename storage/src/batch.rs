@@ -89,6 +89,11 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// The frames, as far as they are sealed, with the offsets that the last commit tried gave them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

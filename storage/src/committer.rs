@@ -9,11 +9,14 @@
 
 mod group;
 mod queue;
+pub(crate) mod syncs;
 
 use crate::batch::Batch;
 use crate::error::{CommitError, IoError, RemoveError};
+use crate::journal::Journal;
 use crate::log::{Exposer, Log};
 use crate::reader::Reader;
+use group::Group;
 use queue::{Control, Queue, Work};
 use std::ops::Range;
 use std::sync::Arc;
@@ -114,11 +117,21 @@ impl Committer {
     /// # Errors
     /// When the system has no thread to give.
     pub fn spawn(logs: Vec<Log>, options: CommitterOptions) -> io::Result<Committer> {
+        Committer::spawn_with(logs, options, None)
+    }
+
+    /// As [`Committer::spawn`]; groups that touch several logs go through the journal. All logs lie below its root.
+    ///
+    /// # Errors
+    /// When the system has no thread to give, or a log lies elsewhere.
+    pub fn spawn_with(logs: Vec<Log>, options: CommitterOptions, journal: Option<Journal>) -> io::Result<Committer> {
+        let threads = options.max_parallel_syncs.min(logs.len()).saturating_sub(1);
+        let group = Group::new(logs, journal, threads)?;
         let queue = Arc::new(Queue::new(options.max_waiting, options.max_waiting_bytes));
-        let readers = logs.iter().map(Log::reader).collect();
-        let exposers = logs.iter().map(Log::exposer).collect();
+        let readers = group.logs().iter().map(Log::reader).collect();
+        let exposers = group.logs().iter().map(Log::exposer).collect();
         let theirs = Arc::clone(&queue);
-        let thread = thread::Builder::new().name("commit".into()).spawn(move || group::run(logs, &theirs, options))?;
+        let thread = thread::Builder::new().name("commit".into()).spawn(move || group::run(group, &theirs, options))?;
         Ok(Committer { queue, readers, exposers, thread: Some(thread) })
     }
 

@@ -8,6 +8,7 @@ use crate::index::{Entry, Index};
 use crate::scan::{Bounds, Scan};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 const SUFFIX: &str = ".log";
@@ -19,6 +20,10 @@ pub(crate) struct Segment {
     pub(crate) base_offset: u64,
     pub(crate) file: Box<dyn File>,
     extent: RwLock<Extent>,
+    /// A sync failed: whatever was not synced before may be missing on disk, though the cache shows it.
+    suspect: AtomicBool,
+    /// The epoch of the journal that knows of bytes in it.
+    noted_in: AtomicU64,
 }
 
 /// The committed part of a segment.
@@ -33,7 +38,38 @@ pub(crate) struct Extent {
 
 impl Segment {
     pub(crate) fn new(base_offset: u64, file: Box<dyn File>, extent: Extent) -> Segment {
-        Segment { base_offset, file, extent: RwLock::new(extent) }
+        Segment {
+            base_offset,
+            file,
+            extent: RwLock::new(extent),
+            suspect: AtomicBool::new(false),
+            noted_in: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes what was written durable. A failure is remembered: a later sync that returns without an error proves
+    /// nothing about the bytes that this one lost.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let synced = self.file.sync_data();
+        if synced.is_err() {
+            self.suspect.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    /// Whether a sync failed since the segment was last [`Segment::clear`]ed.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// All that was acknowledged was written again and synced.
+    pub(crate) fn clear(&self) {
+        self.suspect.store(false, Ordering::Release);
+    }
+
+    /// Notes that the journal holds bytes of it in this epoch; whether that was noted before.
+    pub(crate) fn was_noted_in(&self, epoch: u64) -> bool {
+        self.noted_in.swap(epoch, Ordering::Relaxed) == epoch
     }
 
     pub(crate) fn with_extent<T>(&self, look: impl FnOnce(&Extent) -> T) -> T {

@@ -1,4 +1,5 @@
-//! The gateway's use: several logs under one committer, whatever fails and whenever the power goes.
+//! The gateway's use: several logs under one committer, with a journal and without, whatever fails and whenever the
+//! power goes.
 //!
 //! Submissions of a round wait together, so they are one group, and logs are synced one after the other: the
 //! whole story follows from the seed. What must hold at every restart, log by log: every acknowledged value
@@ -10,14 +11,17 @@ mod common;
 use common::{batch, for_each_seed, hold, read_all};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use weir_storage::fs::Fault;
 use weir_storage::{
-    Committer, CommitterOptions, Completion, FaultyFs, Log, LogOptions, OpenError, RecoveryMode, Submission, verify,
+    Committer, CommitterOptions, Completion, FaultyFs, Fs, Journal, JournalOptions, Log, LogOptions, OpenError,
+    RecoveryMode, Submission, journal, verify,
 };
 
 const LOGS: usize = 3;
+/// Room for some seven groups in each half, so that it is recycled all the time.
+const JOURNAL: JournalOptions = JournalOptions { bytes: journal::MIN_BYTES, salt: 7 };
 const FAULTS: [Fault; 5] = [Fault::Write, Fault::Sync, Fault::SetLen, Fault::SyncDir, Fault::Name];
 
 fn dir(log: usize) -> PathBuf {
@@ -34,6 +38,7 @@ struct Topic {
 struct Gateway {
     mode: RecoveryMode,
     fs: FaultyFs,
+    with_journal: bool,
     random: SmallRng,
     topics: [Topic; LOGS],
     next_value: u64,
@@ -41,10 +46,11 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn new(seed: u64, mode: RecoveryMode) -> Gateway {
+    fn new(seed: u64, mode: RecoveryMode, with_journal: bool) -> Gateway {
         let fs = FaultyFs::new(seed);
         let random = SmallRng::seed_from_u64(seed);
-        let mut gateway = Gateway { mode, fs, random, topics: Default::default(), next_value: 0, committer: None };
+        let mut gateway =
+            Gateway { mode, with_journal, fs, random, topics: Default::default(), next_value: 0, committer: None };
         gateway.start();
         gateway
     }
@@ -57,6 +63,16 @@ impl Gateway {
             expose_on_commit: true,
             recovery: self.mode,
         };
+        let (fs, root): (Arc<dyn Fs>, _) = (Arc::new(self.fs.clone()), Path::new("/topics"));
+        let redone = loop {
+            match journal::recover(&fs, root) {
+                Ok(redone) => break redone,
+                // Names came back with the power and took the room: somebody has to make some.
+                Err(error) if error.is_no_space() => self.fs.set_capacity(None),
+                Err(error) => assert!(error.to_string().contains("injected"), "{error}"),
+            }
+        };
+        assert_eq!((redone.damaged, redone.put_aside), (0, false), "{redone:?}");
         let logs = (0..LOGS).map(|log| {
             loop {
                 // A fault that was planned once may strike here: then it is started again.
@@ -71,7 +87,10 @@ impl Gateway {
             }
         });
         let pace = CommitterOptions { max_parallel_syncs: 1, ..CommitterOptions::default() };
-        self.committer = Some(Committer::spawn(logs.collect(), pace).unwrap());
+        let logs = logs.collect();
+        // Without room for it, commits go on without it.
+        let journal = self.with_journal.then(|| Journal::open(fs, root, JOURNAL).ok()).flatten();
+        self.committer = Some(Committer::spawn_with(logs, pace, journal).unwrap());
         self.check();
     }
 
@@ -153,8 +172,8 @@ impl Gateway {
     }
 }
 
-fn story(seed: u64, steps: u64, mode: RecoveryMode) {
-    let mut gateway = Gateway::new(seed, mode);
+fn story(seed: u64, steps: u64, mode: RecoveryMode, with_journal: bool) {
+    let mut gateway = Gateway::new(seed, mode, with_journal);
     for _ in 0..steps {
         match gateway.random.random_range(0..100) {
             0..60 => gateway.round(),
@@ -191,10 +210,18 @@ fn story(seed: u64, steps: u64, mode: RecoveryMode) {
 
 #[test]
 fn every_topic_holds_what_was_acknowledged_whatever_fails_and_whenever_the_power_goes() {
-    for_each_seed("every_topic_holds_what_was_acknowledged_whatever", 200, |seed| story(seed, 60, RecoveryMode::Full));
+    let story = |seed| story(seed, 60, RecoveryMode::Full, false);
+    for_each_seed("every_topic_holds_what_was_acknowledged_whatever", 200, story);
 }
 
 #[test]
 fn every_topic_holds_what_was_acknowledged_when_opening_reads_only_its_tail() {
-    for_each_seed("every_topic_holds_what_was_acknowledged_when", 200, |seed| story(seed, 60, RecoveryMode::Tail));
+    let story = |seed| story(seed, 60, RecoveryMode::Tail, false);
+    for_each_seed("every_topic_holds_what_was_acknowledged_when", 200, story);
+}
+
+#[test]
+fn every_topic_holds_what_was_acknowledged_with_a_journal() {
+    let story = |seed| story(seed, 60, [RecoveryMode::Full, RecoveryMode::Tail][seed as usize % 2], true);
+    for_each_seed("every_topic_holds_what_was_acknowledged_with", 200, story);
 }
