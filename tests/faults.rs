@@ -21,3 +21,28 @@ async fn a_full_disk_of_the_gateway_only_delays() {
 async fn a_black_hole_between_agent_and_gateway_only_delays() {
     soak_slice("black-hole").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_of_the_disks_of_agent_and_gateway_loses_nothing_acknowledged() {
+    soak_slice("blackouts").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_of_disks_without_a_journal_loses_nothing_acknowledged() {
+    soak_slice("blackouts-plain").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_fail_for_a_while_only_delay() {
+    soak_slice("read-only").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_turned_read_only_ends_no_process_and_loses_nothing() {
+    soak_slice("read-only-disk").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_years_loses_nothing() {
+    soak_slice("clock").await;
+}

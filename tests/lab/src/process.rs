@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 
 /// Lines of a child's stdout that may wait to be read; the child blocks when they are full.
 const LINES: usize = 1024;
+
+/// How long a stopped process may take until the last of its threads comes out of the kernel.
+const FREEZE: Duration = Duration::from_secs(30);
 
 /// What to start, again and again.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// Variables that it gets besides those of the lab.
+    pub environment: Vec<(String, PathBuf)>,
     /// Where its stderr goes, appended.
     pub log: PathBuf,
 }
@@ -51,6 +56,7 @@ impl Program {
         let log = append(&self.log)?;
         let mut command = Command::new(&self.guard);
         command.arg("guard").arg(std::process::id().to_string()).arg("--").arg(&self.path).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         // A Ctrl-C on the terminal is for the lab; it stops its children in order.
         command.process_group(0);
@@ -106,6 +112,33 @@ impl Process {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot signal {} (process {})", self.name, self.pid())),
         }
+    }
+
+    /// Stops it with SIGSTOP, and waits until none of its threads runs any more, not even inside the kernel.
+    pub async fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let begun = Instant::now();
+        while !self.is_frozen()? {
+            if begun.elapsed() > FREEZE {
+                bail!("{} (process {}) does not stop within {FREEZE:?}", self.name, self.pid());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).context("it is gone")?;
+        for thread in threads {
+            let path = thread.context("a thread")?.path().join("stat");
+            // The state stands behind the name, which is in parentheses (proc(5)). A thread that just ended is no more.
+            let stat = std::fs::read_to_string(path).unwrap_or_default();
+            let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+            if !matches!(state, Some('T' | 't' | 'Z' | 'X') | None) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// How it ended, if it has.

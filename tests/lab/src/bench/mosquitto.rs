@@ -51,6 +51,7 @@ impl Mosquitto {
             guard: binaries.lab.clone(),
             path,
             arguments: vec!["-c".into(), settings.into()],
+            environment: Vec::new(),
             log: scratch.join("mosquitto.log"),
         };
         let process = program.start()?;

@@ -28,6 +28,7 @@ impl Minimal {
             guard: binaries.lab.clone(),
             path: binaries.lab.clone(),
             arguments: vec!["codec-loop".into(), file.into()],
+            environment: Vec::new(),
             log: scratch.join("codec-loop.log"),
         };
         let mut process = program.start()?;

@@ -159,7 +159,7 @@ fn program(
     scratch: &Scratch,
 ) -> Program {
     let log = scratch.join(&format!("{name}.log"));
-    Program { name, guard: binaries.lab.clone(), path: path.to_owned(), arguments, log }
+    Program { name, guard: binaries.lab.clone(), path: path.to_owned(), arguments, environment: Vec::new(), log }
 }
 
 /// Takes the JSON lines of a board until it ends.

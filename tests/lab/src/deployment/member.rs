@@ -71,6 +71,14 @@ impl Member {
         self.process.take()
     }
 
+    /// Kills it with -9 and waits until it is gone.
+    pub async fn end(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
     /// If it was killed by a signal since the last look: which process, and by which signal. If it ended by
     /// itself, that is an error that shows the end of its log.
     pub fn died(&mut self) -> Result<Option<(i32, i32)>> {

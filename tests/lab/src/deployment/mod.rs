@@ -116,7 +116,8 @@ impl Deployment {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
         };
         let gateway_settings = write("gateway.toml", settings::gateway(&data, mqtt, http))?;
-        let agent_settings = settings::agent(&scratch.join("agent"), network.address, &serial, &plan);
+        let agent_data = plan.agent_data.clone().unwrap_or_else(|| scratch.join("agent"));
+        let agent_settings = settings::agent(&agent_data, network.address, &serial, &plan);
         let agent_settings = write("agent.toml", agent_settings)?;
         let member = |name: &str, path: &Path, settings: PathBuf, plant: Option<Plant>| {
             let mut arguments = vec!["run".into(), "--config".into(), settings.into()];
@@ -125,7 +126,8 @@ impl Deployment {
             }
             let log = scratch.join(&format!("{name}.log"));
             let (guard, path) = (binaries.lab.clone(), path.to_owned());
-            Member::new(Program { name: name.to_owned(), guard, path, arguments, log })
+            let environment = Vec::new();
+            Member::new(Program { name: name.to_owned(), guard, path, arguments, environment, log })
         };
         let gateway = member("gateway", &binaries.gateway, gateway_settings, plan.plant);
         // Only the gateway keeps ranges that it could forget.
@@ -151,13 +153,19 @@ impl Deployment {
     /// Prepares and starts everything, and waits until the gateway is ready.
     pub async fn start(plan: Plan, binaries: &Binaries) -> Result<Self> {
         let mut deployment = Self::prepare(plan, binaries).await?;
-        deployment.gateway.start()?;
-        deployment.wait_for_gateway().await?;
-        deployment.agent.start()?;
-        for board in &mut deployment.boards {
+        deployment.launch().await?;
+        Ok(deployment)
+    }
+
+    /// Starts what was prepared, and waits until the gateway is ready.
+    pub async fn launch(&mut self) -> Result<()> {
+        self.gateway.start()?;
+        self.wait_for_gateway().await?;
+        self.agent.start()?;
+        for board in &mut self.boards {
             board.start()?;
         }
-        Ok(deployment)
+        Ok(())
     }
 
     /// Waits until the gateway says that it is ready.
@@ -202,39 +210,32 @@ impl Deployment {
             self.take_aim(target, aim).await;
         }
         let index = pick % self.boards.len().max(1);
-        let member = match target {
-            Target::Gateway => &mut self.gateway,
-            Target::Agent => &mut self.agent,
-            Target::Board => match self.boards.get_mut(index) {
-                Some(board) => &mut board.member,
-                None => bail!("there is no board to kill; give --boards 1 or more"),
-            },
-        };
-        let name = member.program.name.clone();
-        let died = member.pid();
-        if let Some(mut process) = member.take() {
-            process.kill().await?;
+        if target == Target::Board && self.boards.is_empty() {
+            bail!("there is no board to kill; give --boards 1 or more");
         }
+        let member = self.member(target, index);
+        let (name, died) = (member.program.name.clone(), member.pid());
+        member.end().await?;
         self.network.clear();
-        let now = match target {
-            Target::Board => {
-                self.boards[index].start()?;
-                self.boards[index].member.pid()
-            }
-            Target::Agent => {
-                self.agent.start()?;
-                self.agent.pid()
-            }
-            Target::Gateway => {
-                self.gateway.start()?;
-                self.gateway.pid()
-            }
-        };
+        match target {
+            Target::Board => self.boards[index].start()?,
+            Target::Agent | Target::Gateway => self.member(target, index).start().map(drop)?,
+        }
+        let now = self.member(target, index).pid();
         Ok(Revived { name, died, signal: rustix::process::Signal::KILL.as_raw(), now })
     }
 
+    /// A process of the deployment; `index` chooses among the boards, and there is such a board.
+    pub fn member(&mut self, target: Target, index: usize) -> &mut Member {
+        match target {
+            Target::Board => &mut self.boards[index].member,
+            Target::Agent => &mut self.agent,
+            Target::Gateway => &mut self.gateway,
+        }
+    }
+
     /// Waits for the target's next acknowledgement, if one comes soon.
-    async fn take_aim(&self, target: Target, aim: Aim) {
+    pub async fn take_aim(&self, target: Target, aim: Aim) {
         let mut promises = match target {
             Target::Board => return,
             Target::Agent => self.ledger.agent_promises(),

@@ -19,6 +19,8 @@ pub struct Plan {
     pub system: bool,
     /// The cap of the agent's queue.
     pub queue: String,
+    /// Where the agent keeps its data instead of the run's own directory.
+    pub agent_data: Option<PathBuf>,
     /// Where the gateway keeps its data instead of the run's own directory.
     pub gateway_data: Option<PathBuf>,
     /// Faults planted in agent and gateway.
@@ -39,6 +41,7 @@ impl Plan {
             emulator: None,
             system: true,
             queue: "64 MiB".to_owned(),
+            agent_data: None,
             gateway_data: None,
             plant: None,
             seed,

@@ -1,10 +1,15 @@
 //! `cargo lab soak`: every fault at full count, each followed by the reconciliation.
 
+mod blackouts;
+mod clock;
 mod disk;
+mod image;
 mod kills;
 mod network;
 mod plants;
 mod power;
+mod readonly;
+mod strace;
 mod sync;
 
 use std::fmt;
@@ -24,7 +29,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// Breaks a running deployment in every way it must survive, and proves each time that nothing acknowledged is missing.
 #[derive(Args, Clone, Debug)]
 pub struct Soak {
-    /// Only the scenarios whose name holds this text: kills, unplug, disk-full, sync-error, black-hole, power-cuts, plant
+    /// Only the scenarios whose name holds this text; a wrong name lists them
     pub filter: Option<String>,
     /// A slice of each scenario
     #[arg(long)]
@@ -84,12 +89,17 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 13] = [
     "kills",
     "unplug",
     "disk-full",
     "sync-error",
+    "read-only",
+    "read-only-disk",
+    "clock",
     "black-hole",
+    "blackouts",
+    "blackouts-plain",
     "power-cuts",
     "plant-ack-before-sync",
     "plant-forget-range",
@@ -126,7 +136,12 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "unplug" => network::unplug(bench).await,
         "disk-full" => disk::run(bench).await,
         "sync-error" => sync::run(bench).await,
+        "read-only" => readonly::for_a_while(bench).await,
+        "read-only-disk" => readonly::remounted(bench).await,
+        "clock" => clock::run(bench).await,
         "black-hole" => network::black_hole(bench).await,
+        "blackouts" => blackouts::journaled(bench).await,
+        "blackouts-plain" => blackouts::plain(bench).await,
         "power-cuts" => power::run(bench),
         "plant-ack-before-sync" => plants::run(bench, Plant::AckBeforeSync).await,
         "plant-forget-range" => plants::run(bench, Plant::ForgetRange).await,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{Bench, Verdict};
 
 /// Seeds of each seeded test.
-const SEEDS: u32 = 200;
+const SEEDS: u32 = 2000;
 const SLICE: u32 = 20;
 /// The packages with seeded tests.
 const PACKAGES: [&str; 4] = ["weir-storage", "weir-firmware", "weir-agent", "weir-gateway"];

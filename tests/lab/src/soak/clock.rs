@@ -1,0 +1,112 @@
+//! The wall clock of agent and gateway jumps, back a year and forward ten.
+//!
+//! Setting the machine's clock would hit everybody on it, and a time namespace moves the monotonic clocks alone. So
+//! `wall_clock.c` is put in front of the C library of the unmodified programs, and adds what a file says.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use weir_protocol::time::{SystemClock, WallClock as _};
+
+use super::{Bench, Verdict, conclude, progress};
+use crate::deployment::{Aim, Deployment, Scratch, Target};
+
+const SHIM: &str = include_str!("wall_clock.c");
+/// Seconds of a year.
+const YEAR: i64 = 365 * 24 * 3600;
+/// Where the clock stands, one after the other; in seconds from the right time.
+const JUMPS: [(&str, i64); 4] =
+    [("back a year", -YEAR), ("right again", 0), ("forward ten years", 10 * YEAR), ("right again", 0)];
+/// Readings between two jumps.
+const ENOUGH: u64 = 500;
+const ENOUGH_SLICE: u64 = 200;
+
+/// A clock that can be set.
+struct WallClock {
+    offset: PathBuf,
+    library: PathBuf,
+}
+
+impl WallClock {
+    fn new(scratch: &Scratch) -> Result<Self> {
+        let (source, library, offset) =
+            (scratch.join("wall_clock.c"), scratch.join("wall_clock.so"), scratch.join("clock"));
+        fs::write(&source, SHIM).context("cannot write the shim")?;
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&library).arg(&source);
+        if !cc.status().context("cannot start cc")?.success() {
+            bail!("cc cannot build the shim; its messages are above");
+        }
+        let clock = Self { offset, library };
+        clock.set(0)?;
+        Ok(clock)
+    }
+
+    /// Lets the clock be `seconds` ahead of the right time.
+    fn set(&self, seconds: i64) -> Result<()> {
+        use std::os::unix::fs::FileExt;
+        // In place: the programs have mapped this file.
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&self.offset);
+        file.and_then(|file| file.write_all_at(&seconds.to_ne_bytes(), 0)).context("cannot set the clock")
+    }
+
+    fn environment(&self) -> Vec<(String, PathBuf)> {
+        vec![("LD_PRELOAD".to_owned(), self.library.clone()), ("WEIR_LAB_CLOCK".to_owned(), self.offset.clone())]
+    }
+}
+
+pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
+    if !Command::new("cc").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return Ok(Verdict::Skipped("a C compiler is needed; type: apt-get install gcc".into()));
+    }
+    let scratch = Scratch::new()?;
+    let clock = WallClock::new(&scratch)?;
+    let mut deployment = Deployment::prepare(bench.plan(), bench.binaries).await?;
+    for target in [Target::Gateway, Target::Agent] {
+        deployment.member(target, 0).program.environment = clock.environment();
+    }
+    deployment.launch().await?;
+    let enough = bench.count(ENOUGH, ENOUGH_SLICE);
+    progress(&mut deployment, enough).await?;
+    for (number, (_, offset)) in JUMPS.into_iter().enumerate() {
+        clock.set(offset)?;
+        progress(&mut deployment, enough).await?;
+        // A process that starts in the wrong year, and one that remembers another.
+        let target = if number.is_multiple_of(2) { Target::Gateway } else { Target::Agent };
+        deployment.kill(target, Aim::BehindPromise, 0).await?;
+        progress(&mut deployment, enough).await?;
+    }
+    jumped(&deployment).await?;
+    let jumps: Vec<_> = JUMPS.iter().map(|(name, _)| *name).collect();
+    let verdict = conclude(deployment, format!("the clock of agent and gateway jumped: {}", jumps.join(", "))).await?;
+    scratch.remove()?;
+    Ok(verdict)
+}
+
+/// Expects records of the wrong years, or the shim was not there and nothing was shown.
+async fn jumped(deployment: &Deployment) -> Result<()> {
+    let now = SystemClock.now().as_millis();
+    let years = |offset: i64| offset * 1000 * 9 / 10;
+    let (mut past, mut future) = (0, 0);
+    for (topic, partition) in deployment.log.partitions().await?.into_iter().filter(|(topic, _)| topic == "readings") {
+        let mut next = 0;
+        loop {
+            let page = deployment.log.page(&topic, partition, next).await?;
+            for record in &page.records {
+                let stamp = record["timestamp_ms"].as_i64().context("a record without `timestamp_ms`")?;
+                past += u64::from(stamp < now + years(-YEAR));
+                future += u64::from(stamp > now + years(10 * YEAR));
+            }
+            if page.next <= next {
+                break;
+            }
+            next = page.next;
+        }
+    }
+    if past == 0 || future == 0 {
+        bail!("{past} records of the year before and {future} of ten years ahead: the clock did not jump");
+    }
+    Ok(())
+}
