@@ -1,6 +1,8 @@
 //! What the storage tests share: seeds, and logs on a faulty disk.
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
+pub mod counting;
+
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use weir_storage::{Batch, Committer, FaultyFs, Fs, Log, LogOptions, Reader, Recovery, Submission};
