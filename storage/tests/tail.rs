@@ -6,7 +6,7 @@ mod common;
 use common::counting::CountingFs;
 use common::{batch, dir, open, read_all};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, Mode, ReadError, Reader, Recovery, RecoveryMode, verify};
 
@@ -66,7 +66,7 @@ fn paths(fs: &FaultyFs, ending: &str) -> Vec<PathBuf> {
     names.iter().map(|name| dir().join(name)).collect()
 }
 
-fn size(fs: &FaultyFs, path: &PathBuf) -> u64 {
+fn size(fs: &FaultyFs, path: &Path) -> u64 {
     fs.open(path, Mode::Read).unwrap().size().unwrap()
 }
 
