@@ -46,6 +46,7 @@ pub mod frame;
 pub mod fs;
 mod index;
 pub mod journal;
+pub mod keyed;
 pub mod log;
 pub mod reader;
 pub mod record;
@@ -65,6 +66,7 @@ pub use committer::{Committer, CommitterOptions, Completion, Part, Submission, S
 pub use error::{CommitError, IoError, OpenError, ReadError, RemoveError};
 pub use fs::{FaultyFs, File, Fs, Mode, RealFs};
 pub use journal::{Journal, JournalOptions, Redone};
+pub use keyed::{Changes, Keyed, KeyedError};
 pub use log::{Exposer, Log, LogOptions};
 pub use reader::{Chunk, Reader, SegmentInfo};
 pub use record::{Headers, MalformedRecord, Record};
