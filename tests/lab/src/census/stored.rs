@@ -28,7 +28,7 @@ pub struct Stored {
     /// Dead letters that say so.
     pub healing_dead: RangeSet,
     /// Sequences lost, by kind.
-    pub kinds: BTreeMap<String, u64>,
+    pub kinds: BTreeMap<String, RangeSet>,
     /// The restart ended with an unknown tail from here on.
     pub tail_unknown_from: Option<u64>,
     /// Sequences with more than one reading, dead letter or loss.
@@ -94,7 +94,7 @@ impl Stored {
         for range in value["ranges"].as_array().context("no `ranges`")? {
             let range = span(range)?;
             self.doubled.extend_overlaps(&self.lost, &range);
-            *self.kinds.entry(kind.to_owned()).or_default() += range.end - range.start;
+            self.kinds.entry(kind.to_owned()).or_default().insert(range.clone());
             self.lost.insert(range);
         }
         Ok(())

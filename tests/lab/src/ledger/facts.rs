@@ -21,6 +21,8 @@ pub struct Facts {
     pub agent_accepted: u64,
     /// The agent published these to the gateway.
     pub published: RangeSet,
+    /// Of those, the agent published these as readings; the others as claims.
+    pub sent: RangeSet,
     /// How many sequences were published again after they had been published before.
     pub published_again: u64,
     /// The gateway acknowledged these.
@@ -62,6 +64,7 @@ impl Facts {
         self.agent_acked(other.agent_accepted);
         self.published_again += other.published_again;
         self.published.union(&other.published);
+        self.sent.union(&other.sent);
         self.gateway_acked.union(&other.gateway_acked);
     }
 
@@ -71,6 +74,11 @@ impl Facts {
         let mut promised = self.gateway_acked.clone();
         promised.insert(0..self.agent_accepted);
         promised
+    }
+
+    /// What the agent took and never sent: it dropped, lost or exported it, if it has nothing left to send.
+    pub fn withheld(&self) -> RangeSet {
+        self.sent.gaps(0..self.agent_accepted).flat_map(|gap| self.evicted.gaps(gap).collect::<Vec<_>>()).collect()
     }
 
     /// The end of the sequences that are known to exist. A source inside the agent is seen only in batches.

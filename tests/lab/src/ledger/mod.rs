@@ -6,11 +6,11 @@
 
 mod facts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use weir_protocol::batch::Span;
+use weir_protocol::batch::{LossKind, Span};
 use weir_protocol::identity::{DeviceId, Restart};
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::serial::{Down, Up};
@@ -28,6 +28,7 @@ pub type RestartKey = (DeviceId, Restart);
 pub struct Ledger {
     pages: Arc<Mutex<BTreeMap<RestartKey, Facts>>>,
     promises: Arc<Promises>,
+    allowed: Arc<Mutex<BTreeSet<LossKind>>>,
 }
 
 /// Counts acknowledgements, so that a kill can be aimed right behind one.
@@ -47,7 +48,18 @@ impl Ledger {
     /// An empty ledger.
     pub fn new() -> Self {
         let promises = Promises { agent: watch::Sender::new(0), gateway: watch::Sender::new(0) };
-        Self { pages: Arc::default(), promises: Arc::new(promises) }
+        Self { pages: Arc::default(), promises: Arc::new(promises), allowed: Arc::default() }
+    }
+
+    /// What is counted lost as `kind` breaks no promise from now on: the run drops, damages or exports on purpose, and
+    /// compares how much by itself.
+    pub fn allow(&self, kind: LossKind) {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
+    }
+
+    /// The kinds of loss that break no promise in this run.
+    pub fn allowed(&self) -> BTreeSet<LossKind> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An observer for one serial cable.
@@ -65,6 +77,11 @@ impl Ledger {
         for span in spans {
             self.note((span.device, span.restart), |facts| facts.published(span.start.0..span.end.0));
         }
+    }
+
+    /// The batch that passed held these as readings.
+    pub fn sent(&self, span: Span) {
+        self.note((span.device, span.restart), |facts| facts.sent.insert(span.start.0..span.end.0));
     }
 
     /// The gateway acknowledged a batch.

@@ -10,6 +10,9 @@
 //!    with its device has an unknown tail: its `next` is what anybody ever saw of it, and is reported apart.
 //!
 //! A damaged place in the log is a fault too: the sequences it covers are those that are promised and missing.
+//!
+//! A run that drops or damages on purpose says so ([`Ledger::allow`]); then loss of that kind is right, and the run
+//! compares its extent by itself. Everything else is judged as ever.
 
 mod report;
 
@@ -17,6 +20,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use weir_protocol::RangeSet;
+use weir_protocol::batch::LossKind;
 
 use crate::census::{Census, Stored};
 use crate::ledger::{Facts, Ledger, RestartKey};
@@ -58,16 +62,17 @@ impl fmt::Display for Sequences<'_> {
 /// Compares ledger and census. Call it at rest: nothing is sampled, sent or stored meanwhile.
 pub fn reconcile(ledger: &Ledger, census: &Census) -> Report {
     let pages = ledger.pages();
+    let allowed = ledger.allowed();
     let keys: BTreeSet<RestartKey> = pages.keys().chain(census.restarts.keys()).copied().collect();
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
-    for gap in &census.gaps {
+    for gap in census.gaps.iter().filter(|_| !allowed.contains(&LossKind::Damage)) {
         let evidence = format!("{}/{} offsets {}..{}", gap.topic, gap.partition, gap.offsets.start, gap.offsets.end);
         faults.push(Fault { key: None, what: "the log is damaged", evidence });
     }
     for key in keys {
         let facts = pages.get(&key).cloned().unwrap_or_default();
         let stored = census.restarts.get(&key).cloned().unwrap_or_default();
-        let restart = Restart { key, facts: &facts, stored: &stored, covered: stored.covered() };
+        let restart = Restart { key, facts: &facts, stored: &stored, covered: stored.covered(), allowed: &allowed };
         restart.judge(&mut faults);
         rows.push(restart.row());
     }
@@ -80,6 +85,7 @@ struct Restart<'a> {
     facts: &'a Facts,
     stored: &'a Stored,
     covered: RangeSet,
+    allowed: &'a BTreeSet<LossKind>,
 }
 
 impl Restart<'_> {
@@ -93,7 +99,7 @@ impl Restart<'_> {
         fault("acknowledged and lost", &minus(&promised, &self.covered));
         if self.facts.on_cable {
             let kept = minus(&minus(&self.stored.lost, &self.stored.readings), &self.stored.dead);
-            let broken = minus(&kept, &self.facts.evicted);
+            let broken = minus(&minus(&kept, &self.facts.evicted), &self.excused());
             fault("acknowledged and counted lost although the device had not evicted it", &broken);
         }
         fault("in the log twice", &self.stored.doubled);
@@ -131,6 +137,12 @@ impl Restart<'_> {
         }
     }
 
+    /// What was lost in a way that the run allows.
+    fn excused(&self) -> RangeSet {
+        let kinds = self.allowed.iter().filter_map(|kind| self.stored.kinds.get(kind.as_str()));
+        kinds.flat_map(RangeSet::iter).collect()
+    }
+
     /// Those of `records` that stand on a `lower` verdict without saying so.
     fn unhealed(&self, records: &RangeSet, healing: &RangeSet, lower: &RangeSet) -> RangeSet {
         let over: RangeSet = lower.iter().flat_map(|r| records.overlaps(r).collect::<Vec<_>>()).collect();
@@ -164,7 +176,7 @@ impl Restart<'_> {
             healed: self.stored.heals(),
             in_flight: self.missing().len(),
             tail_unknown: self.stored.tail_unknown_from.is_some(),
-            kinds: self.stored.kinds.clone(),
+            kinds: self.stored.kinds.iter().map(|(kind, lost)| (kind.clone(), lost.len())).collect(),
         }
     }
 }

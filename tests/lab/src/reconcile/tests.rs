@@ -1,7 +1,7 @@
 //! Each rule of the reconciliation, broken once: the report must name it, and nothing else.
 
 use serde_json::json;
-use weir_protocol::batch::Span;
+use weir_protocol::batch::{LossKind, Span};
 use weir_protocol::items::{self, Items};
 use weir_protocol::serial::device_to_agent::{Hello, Ring};
 use weir_protocol::serial::{Held, Up};
@@ -9,7 +9,7 @@ use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence};
 
 use super::reconcile;
 use crate::census::{Census, Stored};
-use crate::ledger::{Ledger, RestartKey};
+use crate::ledger::{Facts, Ledger, RestartKey};
 use crate::truth::Truths;
 
 const DEVICE: DeviceId = match DeviceId::new("board-1") {
@@ -88,6 +88,29 @@ fn a_claim_is_no_way_out_of_a_promise() {
     // The same claim is right if the ring had to let go of them.
     evict_below_5(&ledger);
     assert_eq!(faults(&ledger, claimed()), [""; 0]);
+}
+
+#[test]
+fn loss_of_a_kind_that_the_run_allows_breaks_no_promise_and_any_other_does() {
+    let lost_as = |kind: &str| {
+        let mut stored = readings([0, 1, 2, 5, 6, 7, 8, 9]);
+        stored.loss(&json!({"kind": kind, "ranges": [{"start": 3, "end": 5}]})).unwrap();
+        stored
+    };
+    let ledger = ten_acknowledged();
+    ledger.allow(LossKind::Queue);
+    assert_eq!(faults(&ledger, lost_as("queue")), [""; 0]);
+    assert_eq!(faults(&ledger, lost_as("unaccounted")).len(), 1);
+}
+
+#[test]
+fn what_the_agent_took_and_neither_sent_nor_the_ring_evicted_is_withheld() {
+    let mut facts = Facts::default();
+    facts.held(0, 10);
+    facts.held(2, 10);
+    facts.agent_acked(10);
+    facts.sent.insert(4..6);
+    assert!(facts.withheld().iter().eq([2..4, 6..10]), "{:?}", facts.withheld());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5::{self, PubAckReason};
-use weir_protocol::batch::{Envelope, Span};
+use weir_protocol::batch::{Envelope, Section, Span};
 use weir_protocol::mqtt::{Purpose, Topic};
 
 use crate::ledger::Ledger;
@@ -100,8 +100,7 @@ impl Watch {
     fn note(&mut self, seen: Seen) {
         match seen {
             Seen::Batch(id, payload) => {
-                let spans = Envelope::open(&payload).map(|e| e.manifest().collect::<Vec<_>>()).unwrap_or_default();
-                self.ledger.published(&spans);
+                let spans = self.batch(&payload);
                 self.unanswered.insert(id, spans);
             }
             Seen::Answer(id, promises) => {
@@ -112,6 +111,24 @@ impl Watch {
             }
             Seen::Other => {}
         }
+    }
+}
+
+impl Watch {
+    /// Writes down a batch; what it names, if that can be read.
+    fn batch(&self, payload: &[u8]) -> Vec<Span> {
+        let Ok(envelope) = Envelope::open(payload) else { return Vec::new() };
+        let spans: Vec<_> = envelope.manifest().collect();
+        self.ledger.published(&spans);
+        let mut buffer = Vec::new();
+        for section in envelope.sections(&mut buffer).into_iter().flat_map(|sections| sections.iter()) {
+            if let Ok(Section::Readings(run)) = section
+                && let Some(end) = run.end()
+            {
+                self.ledger.sent(Span { device: run.device, restart: run.restart, start: run.first, end });
+            }
+        }
+        spans
     }
 }
 
