@@ -1,11 +1,13 @@
-//! Throughput of the commit path when the same records go to 64 partitions instead of one.
+//! Throughput of the commit path when the same records go to 64 partitions instead of one, with the journal and without.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use weir_storage::{Batch, Committer, CommitterOptions, Log, LogOptions, RealFs, Submission};
+use weir_storage::{
+    Batch, Committer, CommitterOptions, Fs, Journal, JournalOptions, Log, LogOptions, RealFs, Submission,
+};
 
 use super::Measure;
 use super::table::{ratios, spread};
@@ -18,6 +20,8 @@ const RECORDS: usize = 32;
 const RECORD: usize = 200;
 /// Submissions that wait for their commit: as many connections with a batch each.
 const WAITING: usize = 256;
+/// As the gateway keeps it.
+const JOURNAL: JournalOptions = JournalOptions { bytes: 64 << 20, salt: 1 };
 /// Submissions of a turn.
 const SUBMISSIONS: usize = 20_000;
 const TURNS: usize = 5;
@@ -26,33 +30,44 @@ pub(super) fn run(quick: bool) -> Result<Vec<Measure>> {
     eprintln!("partitions ...");
     let scratch = Scratch::new()?;
     let submissions = if quick { SUBMISSIONS / 10 } else { SUBMISSIONS };
-    let one = start(&scratch.join("one"), 1)?;
-    let many = start(&scratch.join("many"), PARTITIONS)?;
-    let (mut of_one, mut of_many) = (Vec::new(), Vec::new());
+    let sides = [("one", 1, None), ("many", PARTITIONS, Some(JOURNAL)), ("direct", PARTITIONS, None)];
+    let committers = sides.map(|(name, partitions, journal)| start(&scratch.join(name), partitions, journal));
+    let mut rates = [const { Vec::new() }; 3];
     for turn in 0..=TURNS {
-        let (alone, spread) = (rate(&one, 1, submissions)?, rate(&many, PARTITIONS, submissions)?);
-        // The first turn warms both sides.
-        if turn > 0 {
-            of_one.push(alone);
-            of_many.push(spread);
+        for (index, committer) in committers.iter().enumerate() {
+            let committer = committer.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+            let rate = rate(committer, sides[index].1, submissions)?;
+            // The first turn warms all sides.
+            if turn > 0 {
+                rates[index].push(rate);
+            }
         }
     }
-    drop((one.shutdown(), many.shutdown()));
+    drop(committers);
+    let [of_one, of_many, direct] = rates;
     scratch.remove()?;
     Ok(vec![Measure {
         what: format!("commits of {RECORDS} x {RECORD} B over {PARTITIONS} partitions, {WAITING} waiting"),
         got: Some(format!("{} of one partition; {} records/s", spread(&ratios(&of_many, &of_one)), spread(&of_many))),
-        reference: format!("the same to one partition: {} records/s", spread(&of_one)),
+        reference: format!(
+            "the same to one partition: {} records/s; over {PARTITIONS} without the journal: {} of one",
+            spread(&of_one),
+            spread(&ratios(&direct, &of_one))
+        ),
         goal: "0.7".to_owned(),
     }])
 }
 
-fn start(dir: &Path, partitions: usize) -> Result<Committer> {
+fn start(root: &Path, partitions: usize, journal: Option<JournalOptions>) -> Result<Committer> {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let logs = (0..partitions).map(|number| {
-        let opened = Log::open(Arc::new(RealFs), &dir.join(number.to_string()), LogOptions::default());
+        let opened = Log::open(fs.clone(), &root.join(number.to_string()), LogOptions::default());
         opened.map(|(log, _)| log).context("cannot open a log")
     });
-    Committer::spawn(logs.collect::<Result<_>>()?, CommitterOptions::default()).context("cannot start a committer")
+    let logs = logs.collect::<Result<_>>()?;
+    let journal =
+        journal.map(|options| Journal::open(fs, root, options)).transpose().context("cannot make a journal")?;
+    Committer::spawn_with(logs, CommitterOptions::default(), journal).context("cannot start a committer")
 }
 
 /// Records a second, with [`WAITING`] submissions always on their way.
