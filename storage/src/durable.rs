@@ -40,14 +40,20 @@ pub(crate) fn create(fs: &dyn Fs, path: &Path, temporary: &Path) -> Result<Box<d
 }
 
 /// Removes a file; the name stays away.
-pub(crate) fn remove(fs: &dyn Fs, path: &Path) -> Result<(), IoError> {
+///
+/// # Errors
+/// [`IoError`] naming what could not be removed or synced.
+pub fn remove(fs: &dyn Fs, path: &Path) -> Result<(), IoError> {
     fs.remove(path).map_err(IoError::on("remove", path))?;
     sync_parent(fs, path)
 }
 
 /// Replaces the whole content of `path`: after a power cut it has the old content or the new one.
 /// Leaves `temporary` behind when it fails; the next replace overwrites it.
-pub(crate) fn replace(fs: &dyn Fs, path: &Path, temporary: &Path, content: &[u8]) -> Result<(), IoError> {
+///
+/// # Errors
+/// [`IoError`] naming what could not be written, synced or renamed.
+pub fn replace(fs: &dyn Fs, path: &Path, temporary: &Path, content: &[u8]) -> Result<(), IoError> {
     let file = fs.open(temporary, Mode::Create).map_err(IoError::on("create", temporary))?;
     file.set_len(0).map_err(IoError::on("cut", temporary))?;
     file.write_at(content, 0).map_err(IoError::on("write", temporary))?;

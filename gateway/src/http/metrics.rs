@@ -84,6 +84,12 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     out.counter("readings_lost", "Sequences counted lost.", now.lost);
     let dead = Reason::ALL.iter().zip(now.dead_lettered).map(|(why, count)| (reason(why.as_str()), count));
     out.counters("readings_dead_lettered", "Sequences dead-lettered.", dead);
+    out.counter("sequences_damaged", "Sequences whose records cannot be read any more.", now.damaged);
+    out.counter("checkpoints", "Checkpoints written.", now.checkpoints);
+    out.counter("checkpoints_failed", "Checkpoints that could not be written.", now.checkpoint_failures);
+    out.counter("segments_removed", "Segments removed by retention.", now.removed_segments);
+    out.gauge("retention_waiting", "Partitions in which retention waits for a checkpoint.", now.retention_waiting);
+    out.counter("scrubbed_bytes", "Bytes that the search for damage has read.", now.scrubbed_bytes);
     out.counter("tails_unknown", "Restarts that ended with an unknown tail.", now.tails_unknown);
     out.counter("descriptions_stored", "Descriptions stored.", now.descriptions);
     out.counter("descriptions_asked", "Descriptions asked for.", now.asked);

@@ -74,6 +74,9 @@ pub fn read(partition: &Partition, number: usize, from: u64, limit: usize) -> Re
         }
         bytes += chunk.bytes.len();
         page.next = chunk.next_offset;
+        if !chunk.gaps.is_empty() {
+            partition.suspect();
+        }
         page.gaps.extend(chunk.gaps.iter().filter(|damage| !damage.gap.is_empty()).cloned());
         // A record that a good checksum covers and that does not parse ends its frame; the offsets say so.
         for record in chunk.records().filter_map(Result::ok) {

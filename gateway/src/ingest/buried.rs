@@ -1,5 +1,5 @@
 //! Which descriptions are dead letters already: agents repeat what they know on every connection, and a
-//! description names no sequence by which its repeat could be told.
+//! description names no sequence by which its repeat could be told. Kept for each dead-letter log.
 //!
 //! Bounded by [`MAX_BURIED`]; what came first is forgotten first, and then a repeat is one more dead letter.
 
@@ -15,6 +15,11 @@ const MAX_BURIED: usize = 4096;
 pub(crate) struct Remains(u64);
 
 impl Remains {
+    /// As a checkpoint holds it.
+    pub(crate) const fn from_hash(hash: u64) -> Self {
+        Self(hash)
+    }
+
     pub(crate) fn of(tenant: Tenant, agent: AgentId, payload: &[u8]) -> Self {
         let parts = [tenant.as_str().as_bytes(), agent.as_str().as_bytes(), payload];
         Self(parts.into_iter().fold(FNV_OFFSET, |hash, part| fnv(fnv(hash, part), &[0])))
@@ -37,6 +42,16 @@ pub(crate) struct Buried {
 }
 
 impl Buried {
+    /// How many are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Their hashes, those that came first in front.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.order.iter().map(|remains| remains.0)
+    }
+
     pub(crate) fn contains(&self, remains: Remains) -> bool {
         self.known.contains(&remains)
     }

@@ -16,6 +16,7 @@ pub(crate) struct Channels {
 struct KnownChannel {
     id: ChannelId,
     kind: ValueKind,
+    resolution: f32,
     fields: ChannelFields,
 }
 
@@ -24,11 +25,25 @@ impl Channels {
         let known = |channel: &Channel<'_>| KnownChannel {
             id: channel.id,
             kind: channel.kind,
+            resolution: channel.resolution,
             fields: ChannelFields::new(channel.name, channel.unit),
         };
         let mut channels: Vec<_> = channels.iter().map(known).collect();
         channels.sort_unstable_by_key(|channel| channel.id);
         Self { channels }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// The channels as they were described, ascending by id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Channel<'_>> {
+        self.channels.iter().map(|KnownChannel { id, kind, resolution, fields }| {
+            let (name, unit) = fields.names();
+            Channel { id: *id, name, unit, kind: *kind, resolution: *resolution }
+        })
     }
 
     /// Validates a value of a channel; the fields of its record that the description knows.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use weir_protocol::{DeviceId, Restart, SchemaHash, Tenant};
 
-use super::buried::Buried;
 use super::channels::Channels;
-use super::ledger::Ledger;
+use super::ledger::{End, Ledger};
+use super::log_state::LogState;
 use super::options::Limits;
-use crate::topics::murmur2;
+use crate::topics::{TopicId, murmur2};
 
 /// The place of a device in [`Devices`]; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DeviceIndex(u32);
+pub(crate) struct DeviceIndex(pub(crate) u32);
 
 /// A bound of [`Limits`] is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +25,29 @@ pub(crate) struct Devices {
     limits: Limits,
     places: HashMap<(Tenant, DeviceId), DeviceIndex>,
     devices: Vec<Device>,
-    /// Descriptions that belong to no device.
-    pub(crate) buried: Buried,
+    /// What each dead-letter log says: a letter may name devices whose own letters are in another log.
+    pub(crate) graves: Vec<LogState>,
 }
 
 /// One device.
 #[derive(Debug)]
 pub(crate) struct Device {
+    pub(crate) tenant: Tenant,
     pub(crate) id: DeviceId,
     /// What the partition of its records follows from.
     pub(crate) key_hash: u32,
     pub(crate) restarts: BTreeMap<Restart, Ledger>,
     pub(crate) schemas: BTreeMap<SchemaHash, SchemaState>,
+}
+
+impl Device {
+    /// The schemas whose description is committed.
+    pub(crate) fn known_schemas(&self) -> impl Iterator<Item = (SchemaHash, &Channels)> {
+        self.schemas.iter().filter_map(|(hash, state)| match state {
+            SchemaState::Known(channels) => Some((*hash, &**channels)),
+            SchemaState::Pending => None,
+        })
+    }
 }
 
 /// A schema that was described.
@@ -48,8 +59,9 @@ pub(crate) enum SchemaState {
 }
 
 impl Devices {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, places: HashMap::new(), devices: Vec::new(), buried: Buried::default() }
+    pub(crate) fn new(limits: Limits, partitions: u32) -> Self {
+        let graves = (0..partitions).map(|_| LogState::default()).collect();
+        Self { limits, places: HashMap::new(), devices: Vec::new(), graves }
     }
 
     /// How many devices there are.
@@ -80,15 +92,39 @@ impl Devices {
         &mut self.devices[place.0 as usize]
     }
 
-    /// The ledger, for recovery.
-    pub(crate) fn restore_ledger(&mut self, tenant: Tenant, id: DeviceId, restart: Restart) -> &mut Ledger {
-        self.restore(tenant, id).restarts.entry(restart).or_default()
+    /// Takes in what one log says, for recovery.
+    pub(crate) fn absorb(&mut self, topic: TopicId, partition: usize, state: LogState) {
+        for ((tenant, id), records) in &state.devices {
+            let device = self.restore(*tenant, *id);
+            for (hash, channels) in &records.schemas {
+                device.schemas.insert(*hash, SchemaState::Known(Arc::clone(channels)));
+            }
+            for (restart, sequences) in &records.restarts {
+                let ledger = device.restarts.entry(*restart).or_default();
+                let set = match topic {
+                    TopicId::Readings => &mut ledger.stored,
+                    TopicId::Loss => &mut ledger.lost,
+                    TopicId::DeadLetter => &mut ledger.dead,
+                    TopicId::Describe => continue,
+                };
+                set.union(&sequences.ranges);
+                ledger.floor = ledger.floor.max(sequences.floor);
+                if sequences.ended {
+                    ledger.end = End::Recorded;
+                }
+            }
+        }
+        if topic == TopicId::DeadLetter
+            && let Some(grave) = self.graves.get_mut(partition)
+        {
+            *grave = state;
+        }
     }
 
     fn add(&mut self, tenant: Tenant, id: DeviceId) -> DeviceIndex {
         let place = DeviceIndex(self.devices.len() as u32);
         let key_hash = murmur2::hash(id.as_str().as_bytes());
-        self.devices.push(Device { id, key_hash, restarts: BTreeMap::new(), schemas: BTreeMap::new() });
+        self.devices.push(Device { tenant, id, key_hash, restarts: BTreeMap::new(), schemas: BTreeMap::new() });
         self.places.insert((tenant, id), place);
         place
     }
@@ -113,6 +149,49 @@ impl Devices {
         Ok(ledger)
     }
 
+    /// Notes what a letter in that log accounts for.
+    pub(crate) fn bury(&mut self, log: usize, place: DeviceIndex, restart: Restart, range: std::ops::Range<u64>) {
+        let Some(device) = self.get(place).map(|device| (device.tenant, device.id)) else { return };
+        if let Some(grave) = self.grave(log) {
+            grave.insert(device, restart, range);
+        }
+    }
+
+    /// Takes sequences out whose records in that log cannot be read any more.
+    pub(crate) fn unearth(
+        &mut self,
+        (topic, log): (TopicId, usize),
+        place: DeviceIndex,
+        restart: Restart,
+        range: &std::ops::Range<u64>,
+    ) {
+        let Some(device) = self.get(place).map(|device| (device.tenant, device.id)) else { return };
+        if topic == TopicId::DeadLetter
+            && let Some(grave) = self.grave(log)
+        {
+            grave.remove(device, restart, range.clone());
+        }
+        let Some(ledger) = self.ledger_mut(place, restart) else { return };
+        match topic {
+            TopicId::Readings => ledger.stored.remove(range.clone()),
+            TopicId::DeadLetter => ledger.dead.remove(range.clone()),
+            // What is lost stays lost: it is said once more.
+            TopicId::Loss | TopicId::Describe => {}
+        }
+    }
+
+    /// The place of a device, if it is known.
+    pub(crate) fn place(&self, device: (Tenant, DeviceId)) -> Option<DeviceIndex> {
+        self.places.get(&device).copied()
+    }
+
+    /// What the dead-letter log with this number says.
+    pub(crate) fn grave(&mut self, log: usize) -> Option<&mut LogState> {
+        // The logs of each topic are numbered one behind the other.
+        let partition = log % self.graves.len().max(1);
+        self.graves.get_mut(partition)
+    }
+
     /// Whether one more schema of the device has room.
     pub(crate) fn has_room_for_schema(&self, place: DeviceIndex) -> bool {
         self.get(place).is_some_and(|device| device.schemas.len() < self.limits.schemas_per_device)
@@ -129,6 +208,11 @@ impl Devices {
     /// The ledger of a restart that was entered before.
     pub(crate) fn ledger_mut(&mut self, place: DeviceIndex, restart: Restart) -> Option<&mut Ledger> {
         self.get_mut(place)?.restarts.get_mut(&restart)
+    }
+
+    /// Every device, in the order of their places.
+    pub(crate) fn all(&self) -> &[Device] {
+        &self.devices
     }
 
     /// Every device.

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use weir_storage::{Batch, Part as CommittedPart};
 
 use super::connection::{Connection, Entry, State, Wait};
+use super::damage::Job;
 use super::decode::{Part, Work};
 use super::devices::{Devices, SchemaState};
 use super::exposure::Exposure;
@@ -22,9 +23,11 @@ use super::group::{Group, LogSet};
 use super::moves::Move;
 use super::options::IngestOptions;
 use super::plan::{Plan, Planner, Scratch};
+use super::snapshots::{Snapshot, Snapshots};
 use super::stats::Counters;
 use super::waited::Waited;
 use super::{Failure, Reason, Verdict};
+use crate::topics::TopicId;
 use crate::topics::layout::Routes;
 
 /// A group takes no more messages once it has this many bytes: what bounds staged memory, beside the one
@@ -54,6 +57,11 @@ pub(crate) struct Engine {
     now: Duration,
     stopping: bool,
     scratch: Scratch,
+    /// The offset behind the last committed record of each log.
+    ends: Vec<u64>,
+    snapshots: Snapshots,
+    /// Damage to count; the keeper hands in one at a time.
+    damage: VecDeque<Job>,
 }
 
 impl Engine {
@@ -63,6 +71,7 @@ impl Engine {
         counters: Arc<Counters>,
         exposure: Exposure,
         devices: Devices,
+        ends: Vec<u64>,
     ) -> Self {
         counters.devices.set(devices.len() as u64);
         Self {
@@ -82,6 +91,9 @@ impl Engine {
             now: Duration::ZERO,
             stopping: false,
             scratch: Scratch::default(),
+            ends,
+            snapshots: Snapshots::default(),
+            damage: VecDeque::new(),
             routes,
         }
     }
@@ -132,6 +144,7 @@ impl Engine {
 
     /// Decides what can be decided, until the group is full.
     pub(crate) fn advance(&mut self) {
+        self.advance_damage();
         while self.staging.bytes() < GROUP_BYTES
             && let Some(id) = self.ready.pop_front()
         {
@@ -143,6 +156,27 @@ impl Engine {
             self.connections.insert(id, connection);
         }
         self.counters.devices.set(self.devices.len() as u64);
+    }
+
+    /// Stages what was found damaged; it waits for its turn like a batch.
+    fn advance_damage(&mut self) {
+        let Self { damage, devices, staging, snapshots, counters, routes, .. } = self;
+        for job in damage.iter_mut() {
+            let take = |devices: &mut Devices, change: Move| {
+                snapshots.before_change(change.log, change.device, devices, *routes);
+                change.apply(devices, counters);
+            };
+            if !job.stage(devices, staging, (*routes, GROUP_BYTES), take) {
+                break;
+            }
+        }
+        let resolved = self.resolved;
+        self.damage.retain(|job| !job.is_over(resolved));
+    }
+
+    /// Counts what was found damaged.
+    pub(crate) fn lose(&mut self, job: Job) {
+        self.damage.push_back(job);
     }
 
     /// Descriptions do not wait for their turn: batches in front of them may wait for them.
@@ -288,19 +322,29 @@ impl Engine {
     pub(crate) fn committed(&mut self, parts: Vec<CommittedPart>) {
         let Some(mut group) = self.in_flight.take() else { return };
         let failed = failed_logs(&parts);
+        // A log that rolled has everything before this group in closed segments, and the state is still that of then.
+        for (log, offset) in parts.iter().filter_map(|part| Some((part.log, part.rolled?))) {
+            self.begin_snapshot(log, offset, None);
+        }
         let described = group.moves.iter().any(Move::is_description);
         for change in group.moves.drain(..) {
             if failed.contains(change.log) {
                 change.undo(&mut self.devices);
             } else {
+                for log in change.changes() {
+                    self.snapshots.before_change(log, change.device, &self.devices, self.routes);
+                }
                 change.apply(&mut self.devices, &self.counters);
             }
         }
-        for (_, remains) in group.buried.drain(..).filter(|(log, _)| !failed.contains(*log)) {
-            self.devices.buried.insert(remains);
+        for (log, remains) in group.buried.drain(..).filter(|(log, _)| !failed.contains(*log)) {
+            if let Some(grave) = self.devices.grave(log) {
+                grave.buried.insert(remains);
+            }
         }
         for part in &parts {
             if let Ok(offsets) = &part.result {
+                self.ends[part.log] = offsets.end;
                 self.exposure.expose(part.log, offsets.end);
                 self.counters.committed_bytes.add(part.batch.byte_len() as u64);
             }
@@ -323,6 +367,43 @@ impl Engine {
         }
     }
 
+    /// Begins a snapshot of what is committed in a log now; `asked` comes back with it.
+    pub(crate) fn ask_snapshot(&mut self, log: usize, asked: u64) {
+        self.begin_snapshot(log, self.ends[log], Some(asked));
+    }
+
+    fn begin_snapshot(&mut self, log: usize, offset: u64, asked: Option<u64>) {
+        if offset == 0 && asked.is_none() {
+            // The first segment of a log: nothing is before it.
+            return;
+        }
+        let (topic, partition) = self.routes.place(log);
+        let loss_offset = match topic {
+            TopicId::Readings => self.ends[self.routes.at(TopicId::Loss, partition)],
+            _ => 0,
+        };
+        let snapshot = Snapshot { log, offset, loss_offset, asked, body: Vec::new() };
+        self.snapshots.begin(snapshot, &self.devices, self.routes);
+    }
+
+    /// Begins a snapshot of every log that has records, as if each had rolled; none is under way.
+    pub(crate) fn snapshot_all(&mut self) {
+        for log in 0..self.ends.len() {
+            self.begin_snapshot(log, self.ends[log], None);
+        }
+    }
+
+    /// Goes on with the snapshots under way; those that are finished.
+    pub(crate) fn step_snapshots(&mut self) -> Vec<Snapshot> {
+        self.snapshots.step(&self.devices, self.routes);
+        self.snapshots.take_done()
+    }
+
+    /// Whether [`Engine::step_snapshots`] has something to do.
+    pub(crate) fn is_taking_snapshots(&self) -> bool {
+        self.snapshots.is_running()
+    }
+
     /// Fails who touched a failed log, and everything staged behind.
     fn fail(&mut self, group: &Group, failed: &LogSet) {
         for id in &group.connections {
@@ -331,6 +412,7 @@ impl Engine {
             }
         }
         let number = self.staging.number;
+        self.damage.iter_mut().for_each(|job| job.forget(number));
         let moves = mem::take(&mut self.staging.moves);
         for change in moves {
             change.undo(&mut self.devices);
@@ -356,6 +438,7 @@ impl Engine {
     /// Refuses everything that is not staged yet; what is staged will still be committed and answered.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
+        self.damage.clear();
         for connection in self.connections.values_mut() {
             connection.refuse_waiting(Failure::Stopping);
             connection.answer(self.resolved, &self.counters);

@@ -19,6 +19,8 @@ pub(crate) struct Ledger {
     pub(crate) lost: RangeSet,
     pub(crate) pending: RangeSet,
     pub(crate) end: End,
+    /// Below this nobody knows what was stored; 0 unless checkpoints were lost.
+    pub(crate) floor: u64,
     /// The fields that every reading of this restart starts with, when `head_agent` ships it.
     pub(crate) head: Head,
     head_agent: Option<AgentId>,

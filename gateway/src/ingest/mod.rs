@@ -21,13 +21,17 @@
 mod budget;
 mod buried;
 mod channels;
+mod checkpoint;
 mod connection;
+mod damage;
 pub mod decode;
 mod devices;
 mod engine;
 mod exposure;
 mod group;
+mod keeper;
 mod ledger;
+mod log_state;
 mod moves;
 pub mod options;
 mod plan;
@@ -35,6 +39,7 @@ mod plan;
 pub mod plant;
 mod recovery;
 pub mod service;
+mod snapshots;
 pub mod stats;
 mod waited;
 
@@ -43,8 +48,9 @@ use weir_protocol::batch::command::AgentCommand;
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::{AgentId, Tenant};
 
+pub use keeper::Retention;
 pub use options::{IngestOptions, Limits};
-pub use recovery::RecoveryReport;
+pub use recovery::{PartitionReport, RecoveryReport};
 pub use service::{Connection, Ingest, StartError};
 pub use stats::Stats;
 

@@ -10,6 +10,7 @@ use super::channels::Channels;
 use super::devices::{DeviceIndex, Devices, SchemaState};
 use super::ledger::End;
 use super::stats::Counters;
+use crate::topics::TopicId;
 
 /// What the commit of some records in one log changes.
 #[derive(Debug)]
@@ -21,14 +22,47 @@ pub(crate) struct Move {
 
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Stored { restart: Restart, range: Range<u64>, heals: u64 },
-    Dead { restart: Restart, range: Range<u64>, heals: bool, reason: Reason },
-    Lost { restart: Restart, range: Range<u64> },
-    Ended { restart: Restart },
-    Described { schema: SchemaHash, channels: Arc<Channels> },
+    Stored {
+        restart: Restart,
+        range: Range<u64>,
+        heals: u64,
+    },
+    Dead {
+        restart: Restart,
+        range: Range<u64>,
+        heals: bool,
+        reason: Reason,
+    },
+    Lost {
+        restart: Restart,
+        range: Range<u64>,
+    },
+    /// Records in the log `of` cannot be read any more; `is_lost` if no earlier verdict is left.
+    Damaged {
+        restart: Restart,
+        of: (TopicId, usize),
+        range: Range<u64>,
+        is_lost: bool,
+    },
+    Ended {
+        restart: Restart,
+    },
+    Described {
+        schema: SchemaHash,
+        channels: Arc<Channels>,
+    },
 }
 
 impl Move {
+    /// The logs whose state it changes.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = usize> + use<> {
+        let other = match self.effect {
+            Effect::Damaged { of: (_, log), .. } if log != self.log => Some(log),
+            _ => None,
+        };
+        [self.log].into_iter().chain(other)
+    }
+
     /// Whether it makes a schema known.
     pub(crate) fn is_description(&self) -> bool {
         matches!(self.effect, Effect::Described { .. })
@@ -51,12 +85,23 @@ impl Move {
                 counters.healed.add(if heals { count } else { 0 });
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range.clone());
-                    ledger.dead.insert(range);
+                    ledger.dead.insert(range.clone());
                 }
+                devices.bury(self.log, self.device, restart, range);
             }
             Effect::Lost { restart, range } => {
                 counters.lost.add(range.end - range.start);
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.pending.remove(range.clone());
+                    ledger.lost.insert(range);
+                }
+            }
+            Effect::Damaged { restart, of, range, is_lost } => {
+                counters.damaged.add(range.end - range.start);
+                devices.unearth(of, self.device, restart, &range);
+                if let Some(ledger) = devices.ledger_mut(self.device, restart)
+                    && is_lost
+                {
                     ledger.pending.remove(range.clone());
                     ledger.lost.insert(range);
                 }
@@ -81,6 +126,7 @@ impl Move {
         match self.effect {
             Effect::Stored { restart, range, .. }
             | Effect::Dead { restart, range, .. }
+            | Effect::Damaged { restart, range, .. }
             | Effect::Lost { restart, range } => {
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use weir_storage::LogOptions;
+use weir_storage::{LogOptions, RecoveryMode};
+
+use super::keeper::Retention;
 
 /// How ingest is run.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct IngestOptions {
     pub full_retry: Duration,
     /// Bounds of the state that is held for devices.
     pub limits: Limits,
+    /// What each partition of `readings`, `weir.loss` and `weir.deadletter` may keep.
+    pub retention: Retention,
     /// A fault to plant, for tests of those who should catch it.
     #[cfg(feature = "plant")]
     pub plant: Option<super::plant::Plant>,
@@ -50,12 +54,13 @@ impl Default for IngestOptions {
     fn default() -> Self {
         Self {
             partitions: 4,
-            log: LogOptions { segment_bytes: 256 << 20, ..LogOptions::default() },
+            log: LogOptions { segment_bytes: 256 << 20, recovery: RecoveryMode::Tail, ..LogOptions::default() },
             total_budget: 64 << 20,
             connection_budget: 4 << 20,
             describe_wait: weir_protocol::batch::describe::WAIT,
             full_retry: Duration::from_millis(500),
             limits: Limits::default(),
+            retention: Retention::default(),
             #[cfg(feature = "plant")]
             plant: None,
         }

@@ -4,14 +4,14 @@
 //! is tried again until there is room, and meanwhile nothing is acknowledged and [`Connection::submit`] waits;
 //! [`Ingest::stop`] commits and answers what was staged, then ends both threads; if either dies, the process ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender as Inbox, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender as Inbox, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,15 +19,18 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 use weir_protocol::time::WallClock;
 use weir_storage::{
-    Batch, CommitError, Committer, CommitterOptions, Fs, IoError, LogOptions, Part, ReadError, Submission, SubmitError,
+    Batch, CommitError, Committer, CommitterOptions, Fs, IoError, Log, LogOptions, Part, Submission, SubmitError,
 };
 
 use super::budget::Budget;
 use super::connection::{self, Entry, State};
+use super::damage::Job;
 use super::decode;
 use super::engine::Engine;
 use super::exposure::Exposure;
-use super::recovery::{self, PartitionReport, RecoveryReport};
+use super::keeper::{self, Door, Finding, Keeper, Keeping, Now};
+use super::recovery::{self, RecoverError, Recovered, RecoveryReport, Source};
+use super::snapshots::Snapshot;
 use super::stats::{Counters, Stats};
 use super::{Event, Events, Failure, IngestOptions, Message, Outcome, Sender, Verdict};
 use crate::topics::Topics;
@@ -42,9 +45,9 @@ pub enum StartError {
     /// The topics could not be opened.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// A log could not be read.
+    /// The state could not be rebuilt.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Recover(#[from] RecoverError),
     /// The system has no thread to give.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -78,6 +81,10 @@ enum Input {
     Messages(u64, Vec<Entry>),
     Committed(Vec<Part>),
     CommitterDied,
+    /// The keeper wants what a log says now.
+    Snapshot(usize, Inbox<Snapshot>),
+    /// The keeper found damage.
+    Lose(Finding, Inbox<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -95,12 +102,11 @@ impl Ingest {
         let log_options = LogOptions { expose_on_commit: false, ..options.log };
         let opened = layout::open(&fs, data, options.partitions, log_options)?;
         let topics = Topics::new(opened.logs.iter().map(|log| log.reader()), options.partitions);
-        let found = opened.recoveries.into_iter().enumerate().map(|(log, recovery)| {
-            let (topic, partition) = opened.routes.place(log);
-            PartitionReport { topic, partition: partition as u32, recovery }
-        });
+        let source = Source { fs: &*fs, data, topics: &topics };
+        let recovered = recovery::recover(&source, options.limits, opened.recoveries)?;
+        let report = recovered.report.clone();
         #[cfg_attr(not(feature = "plant"), expect(unused_mut, reason = "a plant changes them"))]
-        let (mut devices, report) = recovery::recover(&topics, options.limits, found.collect())?;
+        let Recovered { mut devices, bases, .. } = recovered;
         #[cfg(feature = "plant")]
         if let Some(plant) = options.plant {
             plant.after_recovery(&mut devices);
@@ -110,7 +116,7 @@ impl Ingest {
         let counters = Arc::new(Counters::default());
         let ingest = Self {
             inbox: Arc::new(StopOnDrop(inbox.clone())),
-            clock,
+            clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
             room: Arc::new(Semaphore::new(options.total_budget)),
             total_budget: options.total_budget,
@@ -118,13 +124,32 @@ impl Ingest {
             next_connection: Arc::new(AtomicU64::new(1)),
         };
         let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
-        let full_retry = options.full_retry;
-        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices);
-        let committer = Committer::spawn(opened.logs, CommitterOptions::default())?;
-        let service = Service { engine, committer, inbox, counters, full_retry, settled: Vec::new(), retry: None };
+        let (full_retry, retention) = (options.full_retry, options.retention);
+        let ends = opened.logs.iter().map(Log::next_offset).collect();
+        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices, ends);
+        let committer = Arc::new(Committer::spawn(opened.logs, CommitterOptions::default())?);
+
+        let now = Now { elapsed: Duration::ZERO, wall_ms: clock.now().as_millis() };
+        let damaged = report.damaged_logs();
+        let place = (fs, data);
+        let keeper = Keeper::new(place, (&topics, opened.routes), retention, (now, &bases), Arc::clone(&counters));
+        let door = door(&inbox, &committer);
+        let keeping = keeper::start(keeper, topics.clone(), door, Arc::clone(&clock), damaged)?;
+        let service = Service {
+            engine,
+            committer,
+            inbox,
+            clock,
+            counters,
+            full_retry,
+            settled: Vec::new(),
+            retry: None,
+            asked: HashMap::new(),
+            asks: 0,
+        };
         thread::Builder::new().name("ingest".into()).spawn(move || {
             let _guard = AbortOnPanic;
-            service.run(&inputs);
+            service.run(inputs, keeping);
         })?;
         Ok((ingest, topics, report))
     }
@@ -243,25 +268,49 @@ impl Drop for Answer {
     }
 }
 
+/// What the keeper asks, through the inbox of the engine's thread and the committer.
+fn door(inbox: &Inbox<Input>, committer: &Arc<Committer>) -> Door {
+    let (asking, losing, committer) = (inbox.clone(), inbox.clone(), Arc::clone(committer));
+    Door {
+        snapshot: Box::new(move |log| {
+            let (answer, answered) = channel();
+            asking.send(Input::Snapshot(log, answer)).ok()?;
+            answered.recv().ok()
+        }),
+        lose: Box::new(move |finding| {
+            let (done, over) = channel();
+            if losing.send(Input::Lose(finding, done)).is_ok() {
+                // Whoever counts drops the other end when it is over.
+                let _ = over.recv();
+            }
+        }),
+        remove: Box::new(move |log, offset| committer.remove_before(log, offset)),
+    }
+}
+
 /// The thread's own part.
 struct Service {
     engine: Engine,
-    committer: Committer,
+    committer: Arc<Committer>,
     inbox: Inbox<Input>,
+    clock: Arc<dyn WallClock>,
     counters: Arc<Counters>,
     full_retry: Duration,
     /// Parts of the group in flight that ended while others wait for room.
     settled: Vec<Part>,
     /// Parts of the group in flight that found no room, and when they are tried again.
     retry: Option<(Instant, Vec<Part>)>,
+    /// Who waits for a snapshot: the keeper, which asks for one at a time.
+    asked: HashMap<u64, Inbox<Snapshot>>,
+    asks: u64,
 }
 
 impl Service {
-    fn run(mut self, inputs: &Receiver<Input>) {
+    fn run(mut self, inputs: Receiver<Input>, keeping: Keeping) {
         let start = Instant::now();
         let mut stopping = Vec::new();
         loop {
-            match self.wait(inputs, start) {
+            match self.wait(&inputs, start) {
                 Ok(input) => self.take(input, &mut stopping),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -272,6 +321,7 @@ impl Service {
             self.engine.tick(start.elapsed());
             self.engine.advance();
             self.retry_if_due(!stopping.is_empty());
+            self.take_snapshots(&keeping);
             if let Some(parts) = self.engine.take_group() {
                 self.commit(parts);
             }
@@ -279,14 +329,48 @@ impl Service {
                 break;
             }
         }
-        self.committer.shutdown();
+        // The keeper may be waiting for an answer that will not come.
+        drop(inputs);
+        self.asked.clear();
+        self.finish_snapshots(&keeping);
+        self.engine.snapshot_all();
+        self.finish_snapshots(&keeping);
+        keeping.stop();
+        // It commits nothing any more; dropped, it gives the logs back.
+        drop(self.committer);
         for stopped in stopping {
             let _ = stopped.send(());
         }
     }
 
+    fn finish_snapshots(&mut self, keeping: &Keeping) {
+        while self.engine.is_taking_snapshots() {
+            self.take_snapshots(keeping);
+        }
+        self.take_snapshots(keeping);
+    }
+
+    /// Goes on with snapshots, and gives those that are finished to who wants them.
+    fn take_snapshots(&mut self, keeping: &Keeping) {
+        for snapshot in self.engine.step_snapshots() {
+            match snapshot.asked {
+                None => keeping.write(snapshot),
+                Some(asked) => {
+                    // Who asked may have gone.
+                    let _ = self.asked.remove(&asked).map(|answer| answer.send(snapshot));
+                }
+            }
+        }
+    }
+
     /// The next input, or a timeout when there is something to do without one.
     fn wait(&self, inputs: &Receiver<Input>, start: Instant) -> Result<Input, RecvTimeoutError> {
+        if self.engine.is_taking_snapshots() {
+            return inputs.try_recv().map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            });
+        }
         let deadline = self.engine.deadline().map(|deadline| start + deadline);
         let retry = self.retry.as_ref().map(|(at, _)| *at);
         match deadline.into_iter().chain(retry).min() {
@@ -306,6 +390,12 @@ impl Service {
                 tracing::error!("the commit thread died; start the gateway again and report this with its log");
                 process::abort();
             }
+            Input::Snapshot(log, answer) => {
+                self.asks += 1;
+                self.asked.insert(self.asks, answer);
+                self.engine.ask_snapshot(log, self.asks);
+            }
+            Input::Lose(finding, done) => self.engine.lose(Job::new(finding, self.clock.now(), done)),
             Input::Stop(stopped) => {
                 self.engine.stop();
                 stopping.push(stopped);

@@ -20,6 +20,18 @@ pub struct Stats {
     pub dead_lettered: [u64; Reason::ALL.len()],
     /// Sequences counted lost.
     pub lost: u64,
+    /// Sequences whose records cannot be read any more.
+    pub damaged: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Checkpoints that could not be written.
+    pub checkpoint_failures: u64,
+    /// Segments removed by retention.
+    pub removed_segments: u64,
+    /// Logs in which retention waits for a checkpoint.
+    pub retention_waiting: u64,
+    /// Bytes that the scrub has read.
+    pub scrubbed_bytes: u64,
     /// Restarts that ended with an unknown tail.
     pub tails_unknown: u64,
     /// Descriptions stored.
@@ -52,6 +64,12 @@ pub(crate) struct Counters {
     pub(crate) repeats: Counter,
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
     pub(crate) lost: Counter,
+    pub(crate) damaged: Counter,
+    pub(crate) checkpoints: Counter,
+    pub(crate) checkpoint_failures: Counter,
+    pub(crate) removed_segments: Counter,
+    pub(crate) retention_waiting: Counter,
+    pub(crate) scrubbed_bytes: Counter,
     pub(crate) tails_unknown: Counter,
     pub(crate) descriptions: Counter,
     pub(crate) asked: Counter,
@@ -93,6 +111,12 @@ impl Counters {
             repeats: self.repeats.get(),
             dead_lettered: self.dead_lettered.each_ref().map(Counter::get),
             lost: self.lost.get(),
+            damaged: self.damaged.get(),
+            checkpoints: self.checkpoints.get(),
+            checkpoint_failures: self.checkpoint_failures.get(),
+            removed_segments: self.removed_segments.get(),
+            retention_waiting: self.retention_waiting.get(),
+            scrubbed_bytes: self.scrubbed_bytes.get(),
             tails_unknown: self.tails_unknown.get(),
             descriptions: self.descriptions.get(),
             asked: self.asked.get(),

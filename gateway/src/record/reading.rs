@@ -38,6 +38,14 @@ impl ChannelFields {
         put_bytes(&mut out, unit.as_bytes());
         Self(out.into_boxed_slice())
     }
+
+    /// Channel and unit.
+    pub fn names(&self) -> (&str, &str) {
+        let mut input = Input::new(&self.0);
+        // Both were encoded above.
+        let mut next = |field| input.string(field).unwrap_or_default();
+        (next("channel"), next("unit"))
+    }
 }
 
 /// Replaces `out` by the value of one record. `sequence` is below 2^63.

@@ -62,9 +62,19 @@ impl Routes {
         Self { partitions }
     }
 
+    /// The partition of keys with this hash.
+    pub(crate) fn partition(self, key_hash: u32) -> usize {
+        murmur2::partition(key_hash, self.partitions) as usize
+    }
+
     /// The log of a topic for keys with this hash.
     pub(crate) fn log(self, topic: TopicId, key_hash: u32) -> usize {
-        (topic as u32 * self.partitions + murmur2::partition(key_hash, self.partitions)) as usize
+        self.at(topic, self.partition(key_hash))
+    }
+
+    /// The log of a partition.
+    pub(crate) fn at(self, topic: TopicId, partition: usize) -> usize {
+        topic as usize * self.partitions as usize + partition
     }
 
     /// Topic and partition of a log.

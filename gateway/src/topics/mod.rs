@@ -10,6 +10,7 @@ pub mod layout;
 pub mod murmur2;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use weir_storage::Reader;
@@ -70,13 +71,18 @@ pub struct Topic {
 pub struct Partition {
     reader: Reader,
     exposed: watch::Sender<u64>,
+    /// A reader met damage since the keeper looked.
+    suspect: AtomicBool,
 }
 
 impl Topics {
     /// From the readers of all logs: those of the first topic, then those of the second.
     pub(crate) fn new(readers: impl IntoIterator<Item = Reader>, partitions: u32) -> Self {
         let mut readers = readers.into_iter();
-        let partition = |reader: Reader| Partition { exposed: watch::Sender::new(reader.end_offset()), reader };
+        let partition = |reader: Reader| {
+            let exposed = watch::Sender::new(reader.end_offset());
+            Partition { exposed, reader, suspect: AtomicBool::new(false) }
+        };
         let mut topic =
             |id| Topic { id, partitions: readers.by_ref().take(partitions as usize).map(partition).collect() };
         Self { topics: TopicId::ALL.map(&mut topic).into() }
@@ -130,6 +136,16 @@ impl Partition {
     /// The offset behind the last committed record, and a wake-up whenever it grows.
     pub fn exposed(&self) -> watch::Receiver<u64> {
         self.exposed.subscribe()
+    }
+
+    /// Says that a reader met damage: its identities are to be counted.
+    pub fn suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a reader met damage since this was asked.
+    pub(crate) fn take_suspicion(&self) -> bool {
+        self.suspect.swap(false, Ordering::Relaxed)
     }
 
     /// Tells those who wait that offsets below `upto` can be read.

@@ -115,11 +115,11 @@ impl Planner<'_> {
     pub(crate) fn bury_description(mut self, reason: Reason, payload: &[u8]) -> Plan {
         self.poison = Some(reason);
         let remains = Remains::of(self.sender.tenant, self.sender.agent, payload);
-        if self.devices.buried.contains(remains) {
-            return self.finish(Ok(()));
-        }
         let key_hash = murmur2::hash(self.sender.agent.as_str().as_bytes());
         let log = self.routes.log(TopicId::DeadLetter, key_hash);
+        if self.devices.grave(log).is_some_and(|grave| grave.buried.contains(remains)) {
+            return self.finish(Ok(()));
+        }
         let staged = self.append_letter(log, None, Vec::new(), reason, None, Format::Description, payload);
         self.group.buried.push((log, remains));
         self.finish(staged)

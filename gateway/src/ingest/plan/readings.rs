@@ -64,6 +64,10 @@ impl Planner<'_> {
                     continue;
                 }
             };
+            if sequence < ledger.floor {
+                poison.add(Reason::HistoryUnknown, position, sequence..sequence + 1);
+                continue;
+            }
             let heals = !fresh && ledger.heals(sequence);
             let stamp = (time, item.clock);
             let value = &mut self.scratch.value;

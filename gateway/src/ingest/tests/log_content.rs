@@ -106,6 +106,13 @@ impl LogContent {
         assert_eq!(violations, Vec::<String>::new());
     }
 
+    /// Readings + dead letters + losses - heals of one sequence: one, whatever happened to it.
+    pub(super) fn count(&self, identity: &Identity) -> i32 {
+        let reading = self.readings.get(identity).map_or(0, |(_, heals)| 1 - i32::from(*heals));
+        let dead = self.dead.get(identity).map_or(0, |(_, heals)| 1 - i32::from(*heals));
+        reading + dead + i32::from(self.lost.contains_key(identity))
+    }
+
     /// The sequences of one restart among `all`.
     pub(super) fn sequences<T>(all: &BTreeMap<Identity, T>, device: DeviceId, restart: u64) -> Vec<u64> {
         let own = |(identity, _): (&Identity, &T)| {

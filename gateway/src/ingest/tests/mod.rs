@@ -1,6 +1,9 @@
 //! Tests that drive the engine step by step, on a filesystem that fails as they like.
 
+mod checkpoints;
+mod damage;
 mod faults;
+mod keeping;
 mod log_content;
 mod model;
 mod payloads;
@@ -28,7 +31,8 @@ use super::connection::{self, Entry, State};
 use super::decode::decode;
 use super::engine::Engine;
 use super::exposure::Exposure;
-use super::recovery::{self, RecoveryReport};
+use super::keeper::{Keeper, Now};
+use super::recovery::{self, Recovered, RecoveryReport, Source};
 use super::stats::Counters;
 use super::{Event, IngestOptions, Outcome, Sender, Verdict};
 use crate::topics::{Topics, layout};
@@ -43,10 +47,12 @@ struct Gateway {
     engine: Engine,
     logs: Vec<Log>,
     topics: Topics,
+    keeper: Keeper,
     counters: Arc<Counters>,
     report: RecoveryReport,
     room: Arc<Semaphore>,
     now: Duration,
+    wall_ms: i64,
     next_connection: u64,
 }
 
@@ -69,27 +75,36 @@ impl Gateway {
     }
 
     fn on(fs: FaultyFs, options: IngestOptions) -> Self {
-        Self::try_on(fs, options).expect("opens")
+        Self::started(fs, options, ARRIVAL.as_millis()).expect("opens")
     }
 
-    fn try_on(fs: FaultyFs, options: IngestOptions) -> Result<Self, layout::LayoutError> {
+    /// Starts when the wall clock shows `wall_ms`.
+    fn started(fs: FaultyFs, options: IngestOptions, wall_ms: i64) -> Result<Self, layout::LayoutError> {
         let shared: Arc<dyn Fs> = Arc::new(fs.clone());
         let log = LogOptions { expose_on_commit: false, ..options.log };
         let opened = layout::open(&shared, Path::new("/data"), options.partitions, log)?;
         let topics = Topics::new(opened.logs.iter().map(Log::reader), options.partitions);
-        let (devices, report) = recovery::recover(&topics, options.limits, Vec::new()).expect("reads");
+        let source = Source { fs: &fs, data: Path::new("/data"), topics: &topics };
+        let recovered = recovery::recover(&source, options.limits, opened.recoveries).expect("reads");
+        let Recovered { devices, report, bases } = recovered;
         let counters = Arc::new(Counters::default());
         let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
-        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices);
+        let ends = opened.logs.iter().map(Log::next_offset).collect();
+        let retention = options.retention;
+        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices, ends);
+        let (place, now) = ((shared, Path::new("/data")), Now { elapsed: Duration::ZERO, wall_ms });
+        let keeper = Keeper::new(place, (&topics, opened.routes), retention, (now, &bases), Arc::clone(&counters));
         Ok(Self {
             fs,
             engine,
             logs: opened.logs,
             topics,
+            keeper,
             counters,
             report,
             room: Arc::new(Semaphore::new(1 << 30)),
             now: Duration::ZERO,
+            wall_ms,
             next_connection: 1,
         })
     }
@@ -150,7 +165,7 @@ impl Gateway {
         let settled = self.logs.iter_mut().try_for_each(Log::settle);
         let commit = |(log, mut batch): (usize, weir_storage::Batch)| {
             let result = settled.clone().and_then(|()| self.logs[log].commit(&mut batch));
-            Part { log, result, rolled: None, batch }
+            Part { log, result, rolled: self.logs[log].take_rolled(), batch }
         };
         let parts = parts.into_iter().map(commit).collect();
         self.engine.committed(parts);

@@ -165,7 +165,7 @@ fn the_partition_count_of_a_topic_is_fixed() {
     let fs = FaultyFs::new(1);
     let options = |partitions| IngestOptions { partitions, ..IngestOptions::default() };
     drop(super::Gateway::on(fs.clone(), options(2)));
-    let refused = super::Gateway::try_on(fs.clone(), options(3)).err().expect("refused").to_string();
+    let refused = super::Gateway::started(fs.clone(), options(3), 0).err().expect("refused").to_string();
     assert_eq!(refused, "topic readings has 2 partitions, and the count is fixed: set topics.partitions = 2, got 3");
     drop(super::Gateway::on(fs, options(2)));
 }

@@ -1,0 +1,145 @@
+//! The entries of a checkpoint, as they are written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_protocol::{RangeSet, Restart, SchemaHash};
+
+use super::super::buried::Buried;
+use super::super::channels::Channels;
+use super::super::log_state::{Device, LogState};
+
+pub(super) const SEGMENT: u8 = 1;
+pub(super) const SEQUENCES: u8 = 2;
+pub(super) const SCHEMAS: u8 = 3;
+pub(super) const BURIED: u8 = 4;
+pub(super) const ENDED: u8 = 1;
+pub(super) const HAS_FLOOR: u8 = 2;
+
+/// Entries, back to back.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    /// The restarts of the device that is being written.
+    restarts: Vec<u8>,
+    count: u64,
+}
+
+impl Body {
+    /// All that a state says.
+    pub(crate) fn of(state: &LogState) -> Self {
+        let mut body = Self::default();
+        // In one order, so that the same state is the same bytes.
+        let mut devices: Vec<_> = state.devices.iter().collect();
+        devices.sort_unstable_by_key(|(device, _)| **device);
+        for (device, records) in devices {
+            for (restart, sequences) in &records.restarts {
+                body.restart(*restart, &sequences.ranges, sequences.ended, sequences.floor);
+            }
+            body.end_device(*device);
+            body.schemas(*device, &records.schemas);
+        }
+        body.buried(&state.buried);
+        body
+    }
+
+    pub(super) fn segment(&mut self, base: u64, closed_ms: i64) {
+        self.bytes.push(SEGMENT);
+        put_varint(&mut self.bytes, base);
+        put_varint(&mut self.bytes, u64::try_from(closed_ms).unwrap_or(0));
+    }
+
+    /// One restart of the device that [`Body::end_device`] will name; nothing if there is nothing to say.
+    pub(crate) fn restart(&mut self, restart: Restart, ranges: &RangeSet, ended: bool, floor: u64) {
+        if ranges.is_empty() && !ended && floor == 0 {
+            return;
+        }
+        let out = &mut self.restarts;
+        self.count += 1;
+        out.extend_from_slice(&restart.0.to_be_bytes());
+        out.push(if ended { ENDED } else { 0 } | if floor > 0 { HAS_FLOOR } else { 0 });
+        if floor > 0 {
+            put_varint(out, floor);
+        }
+        put_varint(out, ranges.range_count() as u64);
+        let mut at = 0;
+        for range in ranges.iter() {
+            put_varint(out, range.start - at);
+            put_varint(out, range.end - range.start);
+            at = range.end;
+        }
+    }
+
+    /// Ends the device whose restarts were written.
+    pub(crate) fn end_device(&mut self, device: Device) {
+        if self.count == 0 {
+            return;
+        }
+        self.bytes.push(SEQUENCES);
+        put_device(&mut self.bytes, device);
+        put_varint(&mut self.bytes, self.count);
+        self.bytes.append(&mut self.restarts);
+        self.count = 0;
+    }
+
+    /// The schemas of a device; nothing if it has none.
+    pub(crate) fn schemas(&mut self, device: Device, schemas: &BTreeMap<SchemaHash, Arc<Channels>>) {
+        let known = schemas.iter().map(|(hash, channels)| (*hash, &**channels));
+        self.schemas_of(device, known.collect());
+    }
+
+    /// As [`Body::schemas`].
+    pub(crate) fn schemas_of(&mut self, device: Device, schemas: Vec<(SchemaHash, &Channels)>) {
+        if schemas.is_empty() {
+            return;
+        }
+        let out = &mut self.bytes;
+        out.push(SCHEMAS);
+        put_device(out, device);
+        put_varint(out, schemas.len() as u64);
+        for (hash, channels) in schemas {
+            out.extend_from_slice(&hash.0.to_be_bytes());
+            put_varint(out, channels.len() as u64);
+            for channel in channels.iter() {
+                out.extend_from_slice(&channel.id.0.to_be_bytes());
+                out.push(channel.kind as u8);
+                out.extend_from_slice(&channel.resolution.to_be_bytes());
+                put_text(out, channel.name);
+                put_text(out, channel.unit);
+            }
+        }
+    }
+
+    /// The descriptions that are dead letters.
+    pub(crate) fn buried(&mut self, buried: &Buried) {
+        if buried.len() == 0 {
+            return;
+        }
+        self.bytes.push(BURIED);
+        put_varint(&mut self.bytes, buried.len() as u64);
+        buried.iter().for_each(|hash| self.bytes.extend_from_slice(&hash.to_be_bytes()));
+    }
+
+    /// The entries.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+fn put_device(out: &mut Vec<u8>, (tenant, device): Device) {
+    put_text(out, tenant.as_str());
+    put_text(out, device.as_str());
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}

@@ -1,0 +1,1 @@
+//! The bytes of version 1, and files that are not to be believed.

@@ -1,0 +1,57 @@
+//! Writing checkpoints.
+
+use weir_storage::IoError;
+
+use super::super::checkpoint::{self, Head};
+use super::super::snapshots::Snapshot;
+use super::{Ages, Keeper, Now};
+
+impl Keeper {
+    /// Notes which segments were closed since the last look.
+    pub(crate) fn look(&mut self, now: Now) {
+        for log in &mut self.logs {
+            let segments = log.reader.segments();
+            let Some((_, closed)) = segments.split_last() else { continue };
+            let start = closed.first().map_or(u64::MAX, |first| first.base_offset);
+            log.closed.retain(|base, _| *base >= start);
+            for segment in closed {
+                log.closed.entry(segment.base_offset).or_insert(Ages::at(now));
+            }
+        }
+    }
+
+    /// Makes a snapshot the newest checkpoint of its log.
+    ///
+    /// # Errors
+    /// [`IoError`]; the checkpoints that were there are as they were.
+    pub(crate) fn write(&mut self, snapshot: &Snapshot, now: Now) -> Result<(), IoError> {
+        self.look(now);
+        let file = self.encode(snapshot.log, (snapshot.offset, snapshot.loss_offset), &snapshot.body, now);
+        let log = &mut self.logs[snapshot.log];
+        // An older one may come behind a newer one that somebody asked for.
+        if log.written.is_some_and(|written| written > snapshot.offset) {
+            return Ok(());
+        }
+        checkpoint::store(&*self.fs, &log.dir, snapshot.offset, &file)?;
+        log.written = Some(snapshot.offset);
+        self.counters.checkpoints.add(1);
+        checkpoint::prune(&*self.fs, &log.dir, log.reader.start_offset())
+    }
+
+    /// Logs that have grown since their last checkpoint.
+    pub(crate) fn grown(&self) -> Vec<usize> {
+        let has_grown = |log: &super::Kept| {
+            let end = log.reader.end_offset();
+            end > log.written.unwrap_or(0)
+        };
+        (0..self.logs.len()).filter(|log| has_grown(&self.logs[*log])).collect()
+    }
+
+    pub(super) fn encode(&self, log: usize, (offset, loss_offset): (u64, u64), body: &[u8], now: Now) -> Vec<u8> {
+        let kept = &self.logs[log];
+        let (topic, partition) = (kept.topic, kept.partition);
+        let written_ms = self.ages.wall_ms(Ages::at(now));
+        let closed = kept.closed.iter().map(|(base, at)| (*base, self.ages.wall_ms(*at)));
+        checkpoint::encode(&Head { topic, partition, offset, loss_offset, written_ms }, closed, body)
+    }
+}

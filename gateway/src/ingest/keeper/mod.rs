@@ -1,0 +1,98 @@
+//! The keeper: writes checkpoints, removes what retention lets go, and looks for damage in old segments.
+//!
+//! Guarantees:
+//! - a segment is removed only when it is closed, and when the older of the two kept checkpoints, read back and
+//!   verified, covers it; so whatever becomes of one file, nothing that was stored is forgotten;
+//! - nothing here delays a commit: it works on a thread of its own, from snapshots, and asks the committer only to
+//!   unlink files;
+//! - a checkpoint that cannot be written (no room, EIO) is tried again; meanwhile retention waits;
+//! - it decides nothing by the wall clock: ages pass by the monotonic clock ([`ages`]).
+//!
+//! All of it is driven by values of [`Now`], so that tests own time.
+
+mod ages;
+mod checkpoints;
+mod retention;
+mod scrub;
+mod thread;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_storage::{Fs, Reader};
+
+use ages::Ages;
+pub(crate) use retention::{Removal, Waits};
+pub(crate) use scrub::{Finding, Scrub};
+pub(crate) use thread::{Door, Keeping, start};
+
+use super::recovery::Base;
+use super::stats::Counters;
+use crate::topics::layout::{self, Routes};
+use crate::topics::{TopicId, Topics};
+
+/// What topics may keep; see [`super::IngestOptions`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// Bytes on disk of one partition.
+    pub bytes: Option<u64>,
+    /// Age of a segment since it was closed.
+    pub age: Option<Duration>,
+}
+
+/// The time by two clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Monotonic, since the gateway started.
+    pub(crate) elapsed: Duration,
+    /// Milliseconds since 1970 by the wall clock; only written down, never decided by.
+    pub(crate) wall_ms: i64,
+}
+
+/// One log, as the keeper knows it.
+pub(crate) struct Kept {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: u32,
+    pub(crate) dir: PathBuf,
+    pub(crate) reader: Reader,
+    /// For each closed segment by base offset, when it was closed, on the axis of [`Ages`].
+    closed: BTreeMap<u64, i64>,
+    /// The offset of the newest checkpoint.
+    written: Option<u64>,
+}
+
+pub(crate) struct Keeper {
+    fs: Arc<dyn Fs>,
+    routes: Routes,
+    retention: Retention,
+    ages: Ages,
+    counters: Arc<Counters>,
+    pub(crate) logs: Vec<Kept>,
+}
+
+impl Keeper {
+    /// `bases` says, log by log, which checkpoint is the newest.
+    pub(crate) fn new(
+        (fs, data): (Arc<dyn Fs>, &Path),
+        (topics, routes): (&Topics, Routes),
+        retention: Retention,
+        (now, bases): (Now, &[Base]),
+        counters: Arc<Counters>,
+    ) -> Self {
+        let ages = Ages::new(now);
+        let mut bases = bases.iter();
+        let mut logs = Vec::new();
+        for topic in topics.all() {
+            for (partition, found) in topic.partitions().iter().enumerate() {
+                let dir = layout::partition_dir(data, topic.id(), partition as u32);
+                let (topic, partition, reader) = (topic.id(), partition as u32, found.reader().clone());
+                let base = bases.next().cloned().unwrap_or_default();
+                let closed = ages.restore(base.written_ms, base.closed);
+                logs.push(Kept { topic, partition, dir, reader, closed, written: base.offset });
+            }
+        }
+        Self { fs, routes, retention, ages, counters, logs }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the records of one log say, whichever of them are still there: what a checkpoint holds.
+//!
+//! A readings log says S, a loss log L and which restarts ended, a dead-letter log D and which descriptions it holds,
+//! a describe log the schemas. The state of the gateway is the union over all logs.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use weir_protocol::{DeviceId, RangeSet, Restart, SchemaHash, Tenant};
+use weir_storage::Chunk;
+
+use super::buried::{Buried, Remains};
+use super::channels::Channels;
+use crate::record::Value;
+use crate::record::dead_letter::Format;
+use crate::record::loss::TAIL_UNKNOWN;
+
+/// A device, scoped by its tenant.
+pub(crate) type Device = (Tenant, DeviceId);
+
+/// What the records of one log say.
+#[derive(Debug, Default)]
+pub(crate) struct LogState {
+    pub(crate) devices: HashMap<Device, DeviceRecords>,
+    pub(crate) buried: Buried,
+}
+
+/// What they say about one device.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceRecords {
+    pub(crate) restarts: BTreeMap<Restart, Sequences>,
+    pub(crate) schemas: BTreeMap<SchemaHash, Arc<Channels>>,
+}
+
+/// What they say about one restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sequences {
+    /// Stored, lost or dead-lettered, as the log is.
+    pub(crate) ranges: RangeSet,
+    /// Whether the restart ended with an unknown tail.
+    pub(crate) ended: bool,
+    /// Below this nobody knows what was stored: both checkpoints were lost, and the records were removed.
+    pub(crate) floor: u64,
+}
+
+/// Sequences by device and restart.
+pub(crate) type Identities = BTreeMap<(Device, Restart), RangeSet>;
+
+impl LogState {
+    /// What is said about one restart, to add to.
+    pub(crate) fn sequences(&mut self, device: Device, restart: Restart) -> &mut Sequences {
+        self.devices.entry(device).or_default().restarts.entry(restart).or_default()
+    }
+
+    /// Adds the sequences of one restart.
+    pub(crate) fn insert(&mut self, device: Device, restart: Restart, range: Range<u64>) {
+        self.sequences(device, restart).ranges.insert(range);
+    }
+
+    /// Takes sequences out, such as those of damaged records.
+    pub(crate) fn remove(&mut self, device: Device, restart: Restart, range: Range<u64>) {
+        let known = self.devices.get_mut(&device).and_then(|records| records.restarts.get_mut(&restart));
+        if let Some(sequences) = known {
+            sequences.ranges.remove(range);
+        }
+    }
+
+    /// Adds the records of a chunk below `upto` that are ours.
+    pub(crate) fn note_below(&mut self, chunk: &Chunk, upto: u64) {
+        for record in chunk.records().filter_map(Result::ok).filter(|record| record.offset < upto) {
+            if let Ok(value) = Value::decode(record.value.unwrap_or_default()) {
+                self.add(&value);
+            }
+        }
+    }
+
+    /// Adds one record.
+    pub(crate) fn add(&mut self, value: &Value<'_>) {
+        match value {
+            Value::Reading(reading) => {
+                let range = reading.sequence.0..reading.sequence.0.saturating_add(1);
+                self.insert((reading.tenant, reading.device), reading.restart, range);
+            }
+            Value::Loss(loss) => {
+                let sequences = self.sequences((loss.tenant, loss.device), loss.restart);
+                sequences.ended |= loss.kind == TAIL_UNKNOWN;
+                loss.ranges.iter().for_each(|range| sequences.ranges.insert(range.clone()));
+            }
+            Value::DeadLetter(letter) => {
+                if letter.format == Format::Description {
+                    self.buried.insert(Remains::of(letter.tenant, letter.agent, letter.original));
+                }
+                for span in &letter.spans {
+                    self.insert((letter.tenant, span.device), span.restart, span.start.0..span.end.0);
+                }
+            }
+            Value::Description(description) => {
+                let channels = Channels::new(&description.channels).into();
+                let records = self.devices.entry((description.tenant, description.device)).or_default();
+                records.schemas.insert(description.schema, channels);
+            }
+        }
+    }
+
+    /// The sequences that are here and neither in `gone` nor in `readable`.
+    pub(crate) fn without(&self, gone: &Self, readable: &Self) -> Identities {
+        let mut left = Identities::new();
+        for (device, records) in &self.devices {
+            for (restart, sequences) in &records.restarts {
+                let known = [gone, readable].map(|other| other.ranges(*device, *restart));
+                let [gone, readable] = known.map(|known| known.unwrap_or(const { &RangeSet::new() }));
+                let rest: RangeSet = sequences
+                    .ranges
+                    .iter()
+                    .flat_map(|range| gone.gaps(range))
+                    .flat_map(|range| readable.gaps(range))
+                    .collect();
+                if !rest.is_empty() {
+                    left.insert((*device, *restart), rest);
+                }
+            }
+        }
+        left
+    }
+
+    fn ranges(&self, device: Device, restart: Restart) -> Option<&RangeSet> {
+        Some(&self.devices.get(&device)?.restarts.get(&restart)?.ranges)
+    }
+}
