@@ -103,7 +103,7 @@ async fn the_reading_commands_answer_the_same_beside_a_gateway_and_without_one()
             commands.map(|command| {
                 let output = weir(command, &path);
                 assert_eq!(output.status.code(), Some(0), "{command:?}: {}", stderr(&output));
-                stdout(&output)
+                without_sizes(&stdout(&output))
             })
         })
     };
@@ -152,4 +152,16 @@ async fn the_reading_commands_answer_the_same_beside_a_gateway_and_without_one()
     assert!(rest.starts_with("damage: offsets 0 to 5"), "{rest}");
     assert_eq!(rest.lines().count(), 5, "{rest}");
     drop(data);
+}
+
+/// A log that was closed has its index beside it, so it takes other room than beside its gateway.
+fn without_sizes(text: &str) -> String {
+    let words = text.split_inclusive([' ', ',']);
+    let mut words = words.peekable();
+    let mut out = String::new();
+    while let Some(word) = words.next() {
+        let is_size = word.contains("\"bytes\":") || words.peek().is_some_and(|next| next.starts_with("bytes"));
+        out.push_str(if is_size { "_ " } else { word });
+    }
+    out
 }
