@@ -232,6 +232,6 @@ fn database(dir: &Path) -> PathBuf {
     dir.join("sled")
 }
 
-fn number(payload: &[u8]) -> Option<u64> {
+pub(crate) fn number(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_be_bytes)
 }

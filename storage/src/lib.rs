@@ -44,6 +44,8 @@ pub mod durable;
 pub mod error;
 pub mod frame;
 pub mod fs;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 pub mod journal;
 pub mod keyed;

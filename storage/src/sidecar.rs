@@ -136,7 +136,7 @@ fn read_exact(file: &dyn File, length: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn encode(sidecar: &Sidecar) -> Vec<u8> {
+pub(crate) fn encode(sidecar: &Sidecar) -> Vec<u8> {
     let entries: Vec<u8> = sidecar.index.entries().iter().flat_map(entry_bytes).collect();
     let mut bytes = Vec::with_capacity(HEADER_BYTES + entries.len());
     bytes.extend_from_slice(&MAGIC);

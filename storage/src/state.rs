@@ -145,7 +145,7 @@ impl StateFile {
     }
 }
 
-fn payload(bytes: &[u8]) -> Result<&[u8], String> {
+pub(crate) fn payload(bytes: &[u8]) -> Result<&[u8], String> {
     let Some((header, payload)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Err(format!("got {} bytes, expected at least {HEADER_BYTES}", bytes.len()));
     };

@@ -14,6 +14,9 @@ use weir_storage::{
     Verification, durable, verify,
 };
 
+/// Name and bytes.
+type Files = BTreeMap<String, Vec<u8>>;
+
 const MODES: [RecoveryMode; 2] = [RecoveryMode::Full, RecoveryMode::Tail];
 
 fn options(recovery: RecoveryMode) -> LogOptions {
@@ -63,7 +66,7 @@ fn load(name: &str) -> FaultyFs {
 }
 
 /// Name and bytes of every file that a fixture keeps.
-fn files(fs: &FaultyFs) -> BTreeMap<String, Vec<u8>> {
+fn files(fs: &FaultyFs) -> Files {
     let mut names = fs.list(dir()).unwrap();
     names.retain(|name| !name.ends_with("lock") && !name.ends_with("reserve"));
     let bytes = |name: &String| {
@@ -169,7 +172,7 @@ fn the_log_of_an_older_build_opens_for_ever() {
 #[test]
 #[ignore = "writes the fixtures: cargo test -p weir-storage --test fixtures -- --ignored"]
 fn write_the_fixtures() {
-    let write = |name: &str, change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    let write = |name: &str, change: &dyn Fn(&mut Files)| {
         let fs = FaultyFs::new(1);
         write_good(&fs);
         let mut files = files(&fs);
