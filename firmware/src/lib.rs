@@ -34,5 +34,5 @@ pub mod uptime;
 pub use device::{Config, Device, FRAME, Request, Turn, schema_of};
 pub use event::{Counters, Event};
 pub use ring::{AnyRing, FlashRing, RamRing, Ring};
-pub use sensor::{Sensor, Sht4x};
+pub use sensor::{Lm75, Sensor, Sht4x};
 pub use uptime::Uptime;

@@ -1,6 +1,6 @@
-//! A ring in RAM, for boards without flash or entropy: what it holds is lost with the power.
+//! A ring in RAM, for boards without flash for data: what it holds is lost with the power.
 //!
-//! One restart, which starts [`Restart::UNBOUND`]. `N` bytes hold encoded readings back to back, each behind
+//! One restart, which starts [`Restart::UNBOUND`] unless the board can number it. `N` bytes hold encoded readings back to back, each behind
 //! one byte of length, wrapping around at the end; a full ring evicts one reading at a time.
 
 use weir_protocol::serial::Held;
@@ -24,7 +24,12 @@ pub struct RamRing<const N: usize> {
 impl<const N: usize> RamRing<N> {
     /// An empty ring of a restart that the agent will number.
     pub const fn new(schema: SchemaHash) -> Self {
-        let held = Held { restart: Restart::UNBOUND, schema, base: Sequence(0), next: Sequence(0) };
+        Self::numbered(Restart::UNBOUND, schema)
+    }
+
+    /// An empty ring of a restart that the board has numbered.
+    pub const fn numbered(restart: Restart, schema: SchemaHash) -> Self {
+        let held = Held { restart, schema, base: Sequence(0), next: Sequence(0) };
         Self { held, bytes: [0; N], start: 0, used: 0 }
     }
 

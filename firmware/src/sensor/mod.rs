@@ -1,7 +1,9 @@
 //! Sensors: what is measured, as channels, and one measurement of all of them at a time.
 
+mod lm75;
 mod sht4x;
 
+pub use lm75::{CHANNELS as LM75_CHANNELS, Lm75};
 pub use sht4x::{CHANNELS as SHT4X_CHANNELS, Sht4x, celsius, relative_humidity};
 
 use heapless::Vec;

@@ -23,11 +23,12 @@ pub type Board = Device<AnyRing<Flash, 600>, Counting>;
 /// Microseconds of one step of the simulation.
 pub const STEP: u64 = 5_000;
 
-/// The seeds to run: `WEIR_SEED` alone if it is set, else `count` of them.
+/// The seeds to run: `WEIR_SEED` alone if it is set, else `WEIR_SEEDS` of them, or `count`.
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("WEIR_SEED") {
-        Ok(seed) => vec![seed.parse().expect("WEIR_SEED is a number")],
-        Err(_) => (0..count).collect(),
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number in WEIR_SEED(S)"));
+    match number("WEIR_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("WEIR_SEEDS").unwrap_or(count)).collect(),
     }
 }
 

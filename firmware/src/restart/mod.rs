@@ -1,12 +1,18 @@
 //! Numbering restarts: what makes two runs of a device, or of two clones of it, different.
 //!
 //! A restart is a persisted boot counter beside a nonce ([`weir_protocol::Restart::from_boot`]). The counter
-//! alone would repeat when a flash image is cloned or restored; the nonce alone would collide by chance. Who
-//! has no entropy must not invent it: such a board uses a [`crate::RamRing`], and the agent numbers its runs.
+//! alone would repeat when a memory is wiped or a flash image is cloned; the nonce alone would collide by
+//! chance. Where they come from:
+//! - flash and entropy: [`crate::FlashRing`] keeps the counter, each boot has a [`nonce`] of its own;
+//! - an EEPROM and no entropy: [`eeprom`] keeps the counter beside a seed that an agent has given once;
+//! - neither: who has no entropy must not invent it. The ring is a [`crate::RamRing`] and the agent numbers
+//!   each run.
+
+pub mod eeprom;
 
 use weir_protocol::checksum::crc32;
 
-/// Hashes 32 bits of `entropy`, fresh at each boot, with the id of the chip.
+/// Hashes 32 bits of `entropy` with the id of the chip.
 ///
 /// For one chip, different entropy always gives a different nonce; for the same entropy (a bad source at
 /// power-on), different chips still differ.
