@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use weir_lab::deployment::{Deployment, EMULATED_DEVICE, Emulator, Plan};
+use weir_lab::deployment::{Deployment, Emulator, Plan};
 use weir_lab::emulator::{self, Kind};
 use weir_tests::{PATIENCE, binaries, expect_to_hold, plan, skip};
 
@@ -70,7 +70,7 @@ async fn the_value_that_the_sensor_is_set_to_is_in_the_log_with_all_that_belongs
     }
     let reading = found.expect("exactly the value that was set");
     assert_eq!(reading["unit"], "Cel");
-    assert_eq!(reading["device"], EMULATED_DEVICE);
+    assert_eq!(reading["device"], Kind::Rp2040js.device());
     assert!(reading["restart"].as_str().is_some_and(|restart| restart.parse::<u64>().is_ok()), "{reading}");
     assert!(reading["sequence"].as_u64().is_some() && reading["time"].as_i64().is_some(), "{reading}");
     expect_to_hold(deployment).await;

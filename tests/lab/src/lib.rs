@@ -24,6 +24,7 @@ pub mod emulator;
 pub mod ledger;
 pub mod ports;
 pub mod process;
+pub mod qemu;
 pub mod reconcile;
 pub mod relay;
 pub mod soak;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use weir_lab::cli::{Cli, Command};
-use weir_lab::{bench, board, process, soak, up};
+use weir_lab::{bench, board, process, qemu, soak, up};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -25,6 +25,7 @@ fn run(command: Command) -> Result<bool> {
         Command::CodecLoop(options) => runtime()?.block_on(bench::codec_loop::run(&options)).map(|()| true),
         Command::Bench(options) => runtime()?.block_on(bench::run(&options)),
         Command::Soak(options) => runtime()?.block_on(soak::run(&options)),
+        Command::Lm3s6965(options) => runtime()?.block_on(qemu::run(&options)).map(|()| true),
         Command::Up(options) => runtime()?.block_on(up::run(&options)),
     }
 }

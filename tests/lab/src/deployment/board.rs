@@ -17,10 +17,7 @@ use crate::binaries::Binaries;
 use crate::ledger::Ledger;
 use crate::process::{Process, Program};
 use crate::relay::serial::SerialRelay;
-use crate::truth::{Ticks, Truths};
-
-/// What the firmware image calls itself unless it is told otherwise.
-pub const EMULATED_DEVICE: &str = "pico-e6614c311b7e5a2f";
+use crate::truth::{HandedOut, Truths};
 
 /// A board: its process, its cable and what its sensor hands out.
 pub struct Board {
@@ -34,9 +31,9 @@ pub struct Board {
 
 enum Kind {
     Host(DeviceId),
-    /// With `ticks`, every measurement gets ticks of its own.
+    /// With `handed_out`, the sensor's values change all the time.
     Emulated {
-        ticks: Option<Ticks>,
+        handed_out: Option<HandedOut>,
         ready: Arc<Notify>,
         control: Option<ChildStdin>,
     },
@@ -75,44 +72,41 @@ impl Board {
         Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind: Kind::Host(device) })
     }
 
-    /// An RP2040 in the emulator, not started.
+    /// A board in its emulator, not started.
     pub(super) fn emulated(
         emulator: &Emulator,
         scratch: &Scratch,
         binaries: &Binaries,
         (ledger, truths): (&Ledger, &mut Truths),
     ) -> Result<Self> {
-        let device = DeviceId::new(EMULATED_DEVICE).context("the name of a board")?;
-        let cable = cable(EMULATED_DEVICE, scratch, ledger)?;
-        let arguments = vec![
-            emulator.main.clone().into(),
-            "--image".into(),
-            emulator.image.clone().into(),
-            "--flash".into(),
-            scratch.join("rp2040.flash").into(),
-            "--serial".into(),
-            cable.board.clone().into(),
-        ];
-        let ticks = emulator.unique.then(|| truths.emulator(device));
-        let program = program(EMULATED_DEVICE.to_owned(), binaries, Path::new("node"), arguments, scratch);
-        let kind = Kind::Emulated { ticks, ready: Arc::default(), control: None };
+        let name = emulator.kind.device();
+        let device = DeviceId::new(name).context("the name of a board")?;
+        let cable = cable(name, scratch, ledger)?;
+        let (path, first) = emulator.command.split_first().context("an emulator without a program")?;
+        let mut arguments = first.to_vec();
+        arguments.extend(["--image".into(), emulator.image.clone().into()]);
+        arguments.extend([emulator.kind.memory_option().into(), scratch.join(&format!("{name}.memory")).into()]);
+        arguments.extend(["--serial".into(), cable.board.clone().into()]);
+        let handed_out = emulator.unique.then(|| truths.emulator(device, emulator.kind));
+        let program = program(name.to_owned(), binaries, Path::new(path), arguments, scratch);
+        let kind = Kind::Emulated { handed_out, ready: Arc::default(), control: None };
         Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind })
     }
 
     /// Starts it, unless it runs.
     pub fn start(&mut self) -> Result<()> {
-        if let Kind::Emulated { ticks: Some(ticks), .. } = &self.kind {
-            // A new life goes on where the last one ended, or ticks would repeat.
+        if let Kind::Emulated { handed_out: Some(handed_out), .. } = &self.kind {
+            // A new life goes on where the last one ended, or values would repeat.
             self.member.program.arguments.retain(|argument| !argument.to_string_lossy().starts_with("--unique"));
-            self.member.program.arguments.push(format!("--unique={}", ticks.count()).into());
+            self.member.program.arguments.push(format!("--unique={}", handed_out.count()).into());
         }
         if let Some(process) = self.member.start()? {
             let lines = process.lines();
             match &mut self.kind {
                 Kind::Host(device) => listen(lines, host_board(self.ledger.clone(), *device)),
-                Kind::Emulated { ticks, ready, control } => {
+                Kind::Emulated { handed_out, ready, control } => {
                     *control = process.stdin();
-                    listen(lines, emulated_board(ticks.clone(), ready.clone()));
+                    listen(lines, emulated_board(handed_out.clone(), ready.clone()));
                 }
             }
         }
@@ -185,18 +179,13 @@ fn host_board(ledger: Ledger, device: DeviceId) -> impl FnMut(&Json) + Send + 's
     }
 }
 
-/// `{"event":"sample","temperature_ticks":1234,"humidity_ticks":99,"count":1}`
-fn emulated_board(ticks: Option<Ticks>, ready: Arc<Notify>) -> impl FnMut(&Json) + Send + 'static {
-    move |event| match event["event"].as_str() {
-        Some("ready") => ready.notify_one(),
-        Some("sample") => {
-            let tick = |name: &str| event[name].as_u64().and_then(|t| u16::try_from(t).ok());
-            if let (Some(ticks), Some(temperature), Some(humidity)) =
-                (&ticks, tick("temperature_ticks"), tick("humidity_ticks"))
-            {
-                ticks.handed_out(temperature, humidity);
-            }
+fn emulated_board(handed_out: Option<HandedOut>, ready: Arc<Notify>) -> impl FnMut(&Json) + Send + 'static {
+    move |event| {
+        if event["event"] == "ready" {
+            ready.notify_one();
         }
-        _ => {}
+        if let Some(handed_out) = &handed_out {
+            handed_out.take(event);
+        }
     }
 }

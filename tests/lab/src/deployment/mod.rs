@@ -26,7 +26,7 @@ use crate::reconcile::{Report, reconcile};
 use crate::relay::tcp::TcpRelay;
 use crate::truth::Truths;
 
-pub use board::{Board, EMULATED_DEVICE};
+pub use board::Board;
 pub use member::{Member, Revived};
 pub use plan::{Emulator, Plan};
 pub use scratch::Scratch;
@@ -278,7 +278,8 @@ impl Deployment {
         if board.is_emulated() {
             // Firmware has no end: without a sensor it samples nothing, and its ring drains.
             board.tell(r#"{"sensor":"absent"}"#).await?;
-            self.wait_for_ring(EMULATED_DEVICE).await?;
+            let device = board.member.program.name.clone();
+            self.wait_for_ring(&device).await?;
             if let Some(mut process) = self.boards[index].member.take() {
                 process.kill().await?;
             }

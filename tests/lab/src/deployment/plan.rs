@@ -1,8 +1,10 @@
 //! What a deployment is made of.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::binaries::Plant;
+use crate::emulator::Kind;
 
 /// Everything that can be chosen before the start.
 #[derive(Clone, Debug)]
@@ -13,7 +15,7 @@ pub struct Plan {
     pub rate: u32,
     /// Size of each host board's flash, in KiB.
     pub flash_kib: u32,
-    /// An RP2040 in the emulator, besides the host boards.
+    /// A board in an emulator, besides the host boards.
     pub emulator: Option<Emulator>,
     /// The agent's own source, on or off.
     pub system: bool,
@@ -53,10 +55,12 @@ impl Plan {
 /// The real image, in an emulator of the chip.
 #[derive(Clone, Debug)]
 pub struct Emulator {
+    /// Which chip.
+    pub kind: Kind,
     /// The ELF image.
     pub image: PathBuf,
-    /// The emulator's program.
-    pub main: PathBuf,
-    /// Each measurement gets ticks of its own, so that the ledger can check values.
+    /// The emulator: a program and its first arguments.
+    pub command: Vec<OsString>,
+    /// The sensor's values change all the time, and the ledger checks them.
     pub unique: bool,
 }

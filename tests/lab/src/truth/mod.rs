@@ -1,15 +1,20 @@
 //! What the sensors really handed out, known outside the system.
 //!
 //! A measurement of the SHT4x is two readings: `temperature` in Cel at an even sequence and
-//! `humidity` in % at the odd one behind it.
+//! `humidity` in % at the odd one behind it. One of the TMP105 is a `temperature` alone.
+
+mod temperatures;
+mod ticks;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
 use weir_protocol::{DeviceId, Restart};
 
+use self::temperatures::Temperatures;
+use self::ticks::Ticks;
 use crate::board;
+use crate::emulator::Kind;
 use crate::ledger::RestartKey;
 
 /// The outcome of a comparison.
@@ -28,8 +33,35 @@ pub enum Truth {
 enum Source {
     /// The host board's sensor is a pure function of its seed, the boot and the number of the measurement.
     HostBoard { seed: u64 },
-    /// The emulator prints each pair of ticks that its sensor hands out.
-    Emulator(Ticks),
+    /// The emulator prints what its sensor hands out.
+    Emulator(HandedOut),
+}
+
+/// What the sensor of an emulated board handed out, as far as it said so.
+#[derive(Clone, Debug)]
+pub enum HandedOut {
+    /// Of an SHT4x: each measurement.
+    Ticks(Ticks),
+    /// Of a TMP105: whatever it was set to, measured or not.
+    Temperatures(Temperatures),
+}
+
+impl HandedOut {
+    /// How often its values changed.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Ticks(ticks) => ticks.count(),
+            Self::Temperatures(temperatures) => temperatures.count(),
+        }
+    }
+
+    /// Takes what the emulator prints.
+    pub fn take(&self, event: &Json) {
+        match self {
+            Self::Ticks(ticks) => ticks.take(event),
+            Self::Temperatures(temperatures) => temperatures.take(event),
+        }
+    }
 }
 
 /// What is known of every device.
@@ -42,11 +74,14 @@ impl Truths {
         self.0.insert(device, Source::HostBoard { seed });
     }
 
-    /// The device is an emulated board; what comes back is filled with its ticks as they are handed out.
-    pub fn emulator(&mut self, device: DeviceId) -> Ticks {
-        let ticks = Ticks::default();
-        self.0.insert(device, Source::Emulator(ticks.clone()));
-        ticks
+    /// The device is an emulated board; what comes back is filled with its values as they are handed out.
+    pub fn emulator(&mut self, device: DeviceId, kind: Kind) -> HandedOut {
+        let handed_out = match kind {
+            Kind::Rp2040js => HandedOut::Ticks(Ticks::default()),
+            Kind::Lm3s6965 => HandedOut::Temperatures(Temperatures::default()),
+        };
+        self.0.insert(device, Source::Emulator(handed_out.clone()));
+        handed_out
     }
 
     /// Compares the reading in the record `value` with what the sensor handed out.
@@ -56,66 +91,14 @@ impl Truths {
         let expected = match self.0.get(&key.0) {
             None => return Truth::Unknown,
             Some(Source::HostBoard { seed }) => host_board(*seed, key.1, sequence),
-            Some(Source::Emulator(ticks)) => ticks.nearest(got.0, got.1),
+            Some(Source::Emulator(HandedOut::Ticks(ticks))) => ticks.nearest(got.0, got.1),
+            Some(Source::Emulator(HandedOut::Temperatures(temperatures))) => temperatures.nearest(got.1),
         };
         match expected {
             Some((channel, number)) if got == (Some(channel), Some(number)) => Truth::Agrees,
             Some((channel, number)) => Truth::Differs(format!("{channel} {number}")),
             None => Truth::Differs("nothing like it".to_owned()),
         }
-    }
-}
-
-/// Ticks that an emulated sensor handed out: 64 Ki flags, so bounded however long it runs.
-#[derive(Clone, Debug)]
-pub struct Ticks(Arc<Mutex<Flags>>);
-
-/// Ticks handed out, one flag each.
-#[derive(Debug)]
-struct Flags {
-    count: u64,
-    temperature: Vec<bool>,
-    humidity: Vec<bool>,
-}
-
-impl Default for Ticks {
-    fn default() -> Self {
-        let flags = || vec![false; 1 << 16];
-        Self(Arc::new(Mutex::new(Flags { count: 0, temperature: flags(), humidity: flags() })))
-    }
-}
-
-impl Ticks {
-    /// The sensor handed out this pair.
-    pub fn handed_out(&self, temperature: u16, humidity: u16) {
-        let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flags.count += 1;
-        flags.temperature[usize::from(temperature)] = true;
-        flags.humidity[usize::from(humidity)] = true;
-    }
-
-    /// How many pairs it handed out.
-    pub fn count(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
-    }
-
-    /// What a reading must be, if it is of ticks that were handed out.
-    fn nearest(&self, channel: Option<&str>, value: Option<f32>) -> Option<(&'static str, f32)> {
-        let flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (channel, handed_out, convert): (_, _, fn(u16) -> f32) = match channel {
-            Some("temperature") => ("temperature", &flags.temperature, temperature),
-            Some("humidity") => ("humidity", &flags.humidity, humidity),
-            _ => return None,
-        };
-        let value = value?;
-        // Both conversions grow with the ticks, so the only candidate is the first that reaches the value.
-        let (mut low, mut high) = (0_u32, 1 << 16);
-        while low < high {
-            let middle = (low + high) / 2;
-            if convert(middle as u16) < value { low = middle + 1 } else { high = middle }
-        }
-        let tick = u16::try_from(low).ok()?;
-        handed_out[usize::from(tick)].then(|| (channel, convert(tick)))
     }
 }
 
