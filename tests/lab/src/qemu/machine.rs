@@ -38,6 +38,7 @@ impl Machine {
             guard: std::env::current_exe().context("cannot find the running program")?,
             path: QEMU.into(),
             arguments: arguments(options, &debugger),
+            environment: Vec::new(),
             log: options.eeprom.with_extension("log"),
         };
         let mut process = program.start()?;
