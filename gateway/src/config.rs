@@ -42,14 +42,20 @@ pub struct Config {
 pub struct Mqtt {
     /// Where to listen.
     pub listen: Spanned<SocketAddr>,
-    /// The most connections at a time; one more is refused.
+    /// The most sessions at a time; one more is refused.
     pub connections: Spanned<u32>,
+    /// The most sockets that have not said CONNECT; one more sends the oldest of them away.
+    pub lobby: Spanned<u32>,
+    /// The most of them from one address.
+    pub lobby_per_address: Spanned<u32>,
     /// How long a new connection may take to say CONNECT.
     pub connect_timeout: Spanned<Period>,
     /// How many QoS 1 messages one connection may have unacknowledged.
     pub receive_maximum: Spanned<u16>,
     /// How many payload bytes one connection may have in flight before it is no longer read.
     pub connection_budget: Spanned<ByteSize>,
+    /// What the read buffers of all connections may take together; beyond it they wait.
+    pub buffers: Spanned<ByteSize>,
 }
 
 /// The table `http`.
@@ -94,9 +100,12 @@ impl Default for Mqtt {
         Self {
             listen: unset(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))),
             connections: unset(10_000),
+            lobby: unset(2000),
+            lobby_per_address: unset(500),
             connect_timeout: unset(Period::secs(10)),
             receive_maximum: unset(100),
             connection_budget: unset(ByteSize::mib(4)),
+            buffers: unset(ByteSize::mib(128)),
         }
     }
 }
@@ -156,6 +165,10 @@ impl Config {
         }
         let (mqtt, http, topics) = (&self.mqtt, &self.http, &self.topics);
         within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
+        within(source, "mqtt.lobby", &mqtt.lobby, 1..=100_000)?;
+        within(source, "mqtt.lobby_per_address", &mqtt.lobby_per_address, 1..=100_000)?;
+        // A packet of the largest size fits, whatever else is there.
+        within(source, "mqtt.buffers", &mqtt.buffers, ByteSize::mib(4)..=ByteSize::mib(64 * 1024))?;
         // One batch and one description: the batch may be waiting for it.
         within(source, "mqtt.receive_maximum", &mqtt.receive_maximum, 2..=u16::MAX)?;
         within(source, "mqtt.connect_timeout", &mqtt.connect_timeout, Period::millis(100)..=Period::secs(600))?;

@@ -25,7 +25,9 @@ use crate::front::session::Limits;
 use crate::front::{Front, FrontOptions, Intake, Link};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
+use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
+use crate::router::Live;
 
 /// What the gateway touches beyond the network.
 #[derive(Clone)]
@@ -117,10 +119,19 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
         () = http::serve(web.clone(), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
     };
-    let front = Arc::new(Front::new(ingest.clone(), front_options(config), world.clock.clone()));
+    let live = Live::new(topics.clone());
+    let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
+    let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
-    let parts = Parts { front: front.clone(), ingest: ingest.clone(), stopping: stopping.clone(), instance };
+    let parts = Parts {
+        front: front.clone(),
+        ingest: ingest.clone(),
+        live: live.clone(),
+        stopping: stopping.clone(),
+        instance,
+    };
     let app = App { topics, gateway: Arc::new(parts), stop: closing.clone() };
+    tokio::spawn(live.run(closing.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
     let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));
     tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, data = %config.data.display(), "ready");
@@ -204,9 +215,15 @@ fn ingest_options(
 fn front_options(config: &Config) -> FrontOptions {
     FrontOptions {
         connections: *config.mqtt.connections.get_ref() as usize,
+        lobby: lobby(&config.mqtt.lobby, &config.mqtt.lobby_per_address),
+        buffers: config.mqtt.buffers.get_ref().0 as usize,
         connect_timeout: config.mqtt.connect_timeout.get_ref().0,
         limits: Limits { receive_maximum: *config.mqtt.receive_maximum.get_ref(), budget: budget(config) },
     }
+}
+
+fn lobby(most: &Spanned<u32>, most_per_address: &Spanned<u32>) -> LobbyOptions {
+    LobbyOptions { most: *most.get_ref() as usize, most_per_address: *most_per_address.get_ref() as usize }
 }
 
 fn budget(config: &Config) -> usize {
@@ -232,6 +249,7 @@ impl Link for Connection {
 struct Parts {
     front: Arc<Front<Ingest>>,
     ingest: Ingest,
+    live: Live,
     stopping: watch::Receiver<bool>,
     instance: String,
 }
@@ -261,6 +279,8 @@ impl Gateway for Parts {
 
     fn metrics(&self, out: &mut metrics::Text) {
         metrics::front(out, self.front.counters());
+        metrics::front_bounds(out, self.front.options(), self.front.waiting_and_room());
+        metrics::live(out, &self.live.stats());
         metrics::ingest(out, &self.ingest.stats());
     }
 }

@@ -6,10 +6,20 @@
 //! | `describe` | agent to gateway | 1 | [`crate::batch::describe`]: the channels of one schema of one device |
 //! | `status` | agent to gateway | 1, retained | JSON, for people; also the will |
 //! | `command` | gateway to agent | 1 | [`crate::batch::command`] |
+//!
+//! Committed readings, live: `weir/1/{tenant}/live/{device}/{channel}` ([`LiveTopic`]), gateway to anybody of the
+//! tenant who subscribes, QoS 0 or 1. The payload is one JSON object, the record as `GET /topics/readings/...`
+//! serves it:
+//!
+//! ```json
+//! {"partition": 0, "offset": 16, "timestamp_ms": 1795230000000, "key": "pump-1", "value": {"device": "pump-1", ...}}
+//! ```
+//!
+//! An agent may be called `live`: its topics have one part less.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
-use crate::identity::{AgentId, Tenant};
+use crate::identity::{AgentId, DeviceId, Tenant};
 
 /// The part of every topic that names the version of the topic scheme.
 pub const PREFIX: &str = "weir/1/";
@@ -70,5 +80,36 @@ impl Topic {
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}/{}/{}", self.tenant, self.agent, self.purpose.as_str())
+    }
+}
+
+/// The part behind the tenant that begins the topics of live readings.
+pub const LIVE: &str = "live";
+
+/// The topic of the committed readings of one channel.
+///
+/// A channel's name may be any text; in the topic every byte of it but `A-Z a-z 0-9 . _ - :` is written as `%` and two
+/// hexadecimal digits (RFC 3986, section 2.1), so that it is one level without wildcards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LiveTopic<'a> {
+    /// Whose reading it is.
+    pub tenant: Tenant,
+    /// The device that sampled.
+    pub device: DeviceId,
+    /// The name of the channel.
+    pub channel: &'a str,
+}
+
+impl fmt::Display for LiveTopic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}/{LIVE}/{}/", self.tenant, self.device)?;
+        for byte in self.channel.bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':') {
+                f.write_char(byte.into())?;
+            } else {
+                write!(f, "%{byte:02X}")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -8,8 +8,9 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-/// The level without `WEIR_LOG`.
-const DEFAULT: &str = "info";
+/// The level without `WEIR_LOG`. What the live router says of its own is for its own developers; its failures are told
+/// by [`crate::router`].
+const DEFAULT: &str = "info,rumqttd=off";
 
 /// Starts logging for the whole process.
 pub(super) fn start() {

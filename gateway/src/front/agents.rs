@@ -64,6 +64,11 @@ impl Agents {
         Lease { agent, generation, taken }
     }
 
+    /// Ends the session of `agent`, if it has one, in favour of another that is about to begin.
+    pub fn take_over(&self, agent: AgentId) -> bool {
+        self.lock().get_mut(&agent).and_then(|agent| agent.session.take()).is_some()
+    }
+
     /// Keeps what the agent says about itself.
     pub fn set_status(&self, lease: &Lease, status: Bytes) {
         if let Some(agent) = self.lock().get_mut(&lease.agent).filter(|agent| agent.generation == lease.generation) {

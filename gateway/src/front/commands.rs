@@ -1,19 +1,23 @@
 //! Requests of the gateway to one agent, published on its command topic.
 //!
-//! They wait until the agent has subscribed and while it has as many unacknowledged as its Receive Maximum
-//! allows. A request is lost with its connection: whatever it asked for is asked for again when it is needed
+//! They wait until the agent has subscribed and while it has as many messages unacknowledged as it takes
+//! ([`super::deliveries`]). A request is lost with its connection: whatever it asked for is asked for again when it is needed
 //! again.
 
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use weir_protocol::batch::command::{self, AgentCommand};
+use weir_protocol::mqtt::Purpose;
 
 use super::answer::Answer;
+use super::deliveries::Unacknowledged;
 
 /// The most requests that wait for one agent. It has as many schemas at a time as ingest holds batches for,
 /// and ingest holds few.
 const MAX_WAITING: usize = 64;
+/// The most that they take, in bytes.
+pub(super) const MOST: usize = MAX_WAITING * size_of::<AgentCommand>();
 
 /// The requests to one agent.
 #[derive(Debug)]
@@ -22,15 +26,12 @@ pub(super) struct Commands {
     /// The QoS granted, once subscribed.
     granted: Option<u8>,
     waiting: VecDeque<AgentCommand>,
-    last_pkid: u16,
-    unacknowledged: u16,
-    receive_maximum: u16,
 }
 
 impl Commands {
     /// Nothing asked yet; `topic` is the agent's command topic.
-    pub(super) fn new(topic: String, receive_maximum: u16) -> Self {
-        Self { topic, granted: None, waiting: VecDeque::new(), last_pkid: 0, unacknowledged: 0, receive_maximum }
+    pub(super) fn new(topic: String) -> Self {
+        Self { topic, granted: None, waiting: VecDeque::new() }
     }
 
     /// The topic that an agent may subscribe to.
@@ -38,9 +39,19 @@ impl Commands {
         &self.topic
     }
 
-    /// The agent listens, at QoS `granted`; `None`: no more.
-    pub(super) fn subscribe(&mut self, granted: Option<u8>) {
-        self.granted = granted;
+    /// What begins every topic of the agent.
+    pub(super) fn topic_prefix(&self) -> &[u8] {
+        self.topic.as_bytes().strip_suffix(Purpose::Command.as_str().as_bytes()).unwrap_or_default()
+    }
+
+    /// The agent listens, at QoS `granted`.
+    pub(super) fn subscribe(&mut self, granted: u8) {
+        self.granted = Some(granted);
+    }
+
+    /// The agent listens no more; whether it did.
+    pub(super) fn unsubscribe(&mut self) -> bool {
+        self.granted.take().is_some()
     }
 
     /// Asks the agent; false if too much waits already and the request is dropped.
@@ -55,24 +66,18 @@ impl Commands {
         room
     }
 
-    /// The agent acknowledged one; a PUBACK that nobody waits for changes nothing.
-    pub(super) fn acknowledged(&mut self) {
-        self.unacknowledged = self.unacknowledged.saturating_sub(1);
-    }
-
     /// Writes what may be sent now.
-    pub(super) fn flush(&mut self, answer: Answer, out: &mut BytesMut) {
+    pub(super) fn flush(&mut self, answer: Answer, ids: &mut Unacknowledged, out: &mut BytesMut) {
         let Some(qos) = self.granted else { return };
-        while qos == 0 || self.unacknowledged < self.receive_maximum {
+        while qos == 0 || ids.has_room() {
             let Some(command) = self.waiting.pop_front() else { return };
-            let mut pkid = 0;
-            if qos > 0 {
-                // Packet ids start over at 1; 0 is none (section 2.2.1).
-                self.last_pkid = self.last_pkid.checked_add(1).unwrap_or(1);
-                self.unacknowledged += 1;
-                pkid = self.last_pkid;
-            }
+            let pkid = if qos == 0 { 0 } else { ids.take() };
             answer.publish(out, &self.topic, pkid, &command::encode(&command));
         }
+    }
+
+    /// Bytes that wait.
+    pub(super) fn held(&self) -> usize {
+        self.waiting.capacity() * size_of::<AgentCommand>()
     }
 }

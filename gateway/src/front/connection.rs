@@ -1,67 +1,76 @@
 //! One connection: bytes between a transport and a [`Session`].
 //!
-//! What it guarantees: who does not say CONNECT in time is closed; the last answers and the DISCONNECT reach
-//! a client before its connection closes; a client that vanishes leaves its will as its status.
+//! What it guarantees: who does not say CONNECT in time is closed, and so is who waits for longest without one when
+//! others need the place ([`crate::lobby`]); who says it when there are as many sessions as there may be is answered;
+//! the last answers and the DISCONNECT reach a client before its connection closes; a client that vanishes leaves its
+//! will as its status. A socket counts as waiting or as a session for as long as it is open.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use weir_protocol::{AgentId, Tenant};
 
 use super::answer::Answer;
 use super::buffer::ReadBuffer;
 use super::exchange::{End, Signals, Wire, exchange};
+use super::memory::Held;
 use super::refusal::Refusal;
 use super::session::{Session, admit};
 use super::wire::{self, Connect, Packet, Version};
 use super::{Front, Intake};
 use crate::ingest::Sender;
+use crate::lobby::Ticket;
 
 /// How long a client that allows itself any silence may be silent: its peer may be gone without a word.
 const MAX_SILENCE: Duration = Duration::from_secs(3600);
 /// How long a closing connection may take to hand over its last answers.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// Serves one client until it is gone or refused.
-pub(super) async fn serve<S, I>(stream: S, front: &Front<I>, mut stop: watch::Receiver<bool>)
+/// Serves one client, which waits with `ticket`, until it is gone or refused.
+pub(super) async fn serve<S, I>(stream: S, mut ticket: Ticket, front: &Front<I>, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Send,
     I: Intake,
 {
     let (reader, writer) = tokio::io::split(stream);
-    let mut wire = Wire { reader, writer, input: ReadBuffer::new(), output: BytesMut::new() };
+    let input = ReadBuffer::new(front.room.clone());
+    let held = Held::new(front.counters.clone());
+    let mut wire = Wire { reader, writer, input, output: BytesMut::new(), held };
     let by = Instant::now() + front.options.connect_timeout;
     let opened = tokio::select! {
-        opened = timeout_at(by, open(&mut wire)) => opened,
+        opened = timeout_at(by, open(&mut wire)) => opened.unwrap_or(Opened::Refused(Version::V4, Refusal::ConnectTimeout)),
+        () = ticket.sent_away() => {
+            // Whoever floods us is not waited for.
+            front.refused(Refusal::Crowded);
+            return;
+        }
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let refused = |version, refusal| Some((Answer { version, reasons: true }, refusal));
     let refused = match opened {
-        Err(_) => refused(Version::V4, Refusal::ConnectTimeout),
-        Ok(Opened::Gone) => return,
-        Ok(Opened::Refused(version, refusal)) => refused(version, refusal),
-        Ok(Opened::Connect(version, connect)) => match admit(&connect) {
-            Err(refusal) => refused(version, refusal),
-            Ok((agent, will)) => {
-                session(&mut wire, front, stop, version, &connect, agent, will).await;
-                None
+        Opened::Gone => return,
+        Opened::Refused(version, refusal) => (version, refusal),
+        Opened::Connect(version, connect) => match enter(front, &connect).await {
+            Ok(entered) => {
+                drop(ticket);
+                let seat = session(&mut wire, front, stop, (version, connect), entered).await;
+                close(wire).await;
+                drop(seat);
+                return;
             }
+            Err(refusal) => (version, refusal),
         },
     };
-    if let Some((answer, refusal)) = refused {
-        front.counters.refused(refusal);
-        if let Some(left_out) = front.log.pass(Instant::now().into_std()) {
-            tracing::info!(reason = refusal.as_str(), left_out, "connection refused: {}", refusal.text());
-        }
-        // Silence and garbage get no answer: whoever sent them does not wait for a CONNACK.
-        if !matches!(refusal, Refusal::ConnectTimeout | Refusal::Malformed | Refusal::Protocol) {
-            answer.refused(&mut wire.output, refusal);
-        }
+    let (version, refusal) = refused;
+    front.refused(refusal);
+    // Silence and garbage get no answer: whoever sent them does not wait for a CONNACK.
+    if !matches!(refusal, Refusal::ConnectTimeout | Refusal::Malformed | Refusal::Protocol) {
+        Answer { version, reasons: true }.refused(&mut wire.output, refusal);
     }
     close(wire).await;
+    drop(ticket);
 }
 
 /// How a connection began.
@@ -87,16 +96,36 @@ async fn open<S: AsyncRead + AsyncWrite>(wire: &mut Wire<S>) -> Opened {
     }
 }
 
-/// The life of a session from CONNACK to its end.
-async fn session<S, I>(
+/// A client that may have a session.
+struct Entered<'f> {
+    agent: AgentId,
+    will: Option<Bytes>,
+    seat: SemaphorePermit<'f>,
+}
+
+/// Checks a CONNECT and finds it a place among the sessions.
+async fn enter<'f, I>(front: &'f Front<I>, connect: &Connect) -> Result<Entered<'f>, Refusal> {
+    let (agent, will) = admit(connect)?;
+    let seat = match front.seats.try_acquire() {
+        Ok(seat) => Some(seat),
+        // The place of its own old session, which may be dead and not know it, is its own.
+        Err(_) if front.agents.take_over(agent) => {
+            timeout(2 * CLOSE, front.seats.acquire()).await.ok().and_then(Result::ok)
+        }
+        Err(_) => None,
+    };
+    seat.map(|seat| Entered { agent, will, seat }).ok_or(Refusal::Busy)
+}
+
+/// The life of a session from CONNACK to its end; its place is free when the connection is closed.
+async fn session<'f, S, I>(
     wire: &mut Wire<S>,
     front: &Front<I>,
     stop: watch::Receiver<bool>,
-    version: Version,
-    connect: &Connect,
-    agent: AgentId,
-    will: Option<Bytes>,
-) where
+    (version, connect): (Version, Box<Connect>),
+    Entered { agent, will, seat }: Entered<'f>,
+) -> SemaphorePermit<'f>
+where
     S: AsyncRead + AsyncWrite + Send,
     I: Intake,
 {
@@ -109,13 +138,14 @@ async fn session<S, I>(
     let taken = std::mem::replace(&mut lease.taken, oneshot::channel().1);
     let mut signals = Signals::new(events, taken, stop);
     let mut link = front.intake.connect(Sender { tenant: Tenant::DEFAULT, agent }, told);
-    let mut session = Session::new(answer, agent, connect, limits, front.counters.clone());
+    let mut session = Session::new(answer, agent, &connect, limits, front.live.clone(), front.counters.clone());
     front.counters.opened();
     let silence = match connect.keep_alive {
         0 => MAX_SILENCE,
         // MQTT section 3.1.2.10.
         seconds => Duration::from_millis(1500 * u64::from(seconds)),
     };
+    drop(connect);
     let set_status = |status| front.agents.set_status(&lease, status);
     let end = exchange(wire, &mut session, &mut link, &mut signals, silence, set_status).await;
     drop(link);
@@ -131,6 +161,7 @@ async fn session<S, I>(
         }
         answer.disconnect(&mut wire.output, refusal);
     }
+    seat
 }
 
 /// Hands over the last answers and closes.
@@ -141,7 +172,8 @@ async fn close<S: AsyncRead + AsyncWrite>(mut wire: Wire<S>) {
     let hand_over = async {
         wire.writer.write_all_buf(&mut wire.output).await?;
         wire.writer.shutdown().await?;
-        let mut rest = [0; 4096];
+        // On the heap: what lives across an await is part of every connection, and most never get here.
+        let mut rest = vec![0; 4096];
         while wire.reader.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };

@@ -16,6 +16,7 @@ pub struct Counters {
     dead_lettered: AtomicU64,
     asks_dropped: AtomicU64,
     pauses: AtomicU64,
+    held: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub asks_dropped: u64,
     /// How often a connection was not read on because ingest or its window had no room.
     pub pauses: u64,
+    /// Bytes in the buffers of all connections now.
+    pub held: u64,
 }
 
 impl Counters {
@@ -61,6 +64,7 @@ impl Counters {
             dead_lettered: self.dead_lettered.load(Relaxed),
             asks_dropped: self.asks_dropped.load(Relaxed),
             pauses: self.pauses.load(Relaxed),
+            held: self.held.load(Relaxed),
         }
     }
 
@@ -92,6 +96,11 @@ impl Counters {
 
     pub(super) fn ask_dropped(&self) {
         self.asks_dropped.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn held(&self, before: usize, now: usize) {
+        // Wraps on the way down, and comes out right.
+        self.held.fetch_add((now as u64).wrapping_sub(before as u64), Relaxed);
     }
 
     pub(super) fn paused(&self) {

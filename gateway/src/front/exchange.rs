@@ -1,12 +1,13 @@
 //! The exchange between a client and its [`Session`], from CONNACK to the end.
 //!
-//! What it guarantees: a client is not read while ingest, its window or its answers have no room, and that
-//! silence is not held against it; a client that is silent otherwise, or does not read its answers, is
-//! closed; when the gateway stops, what is in flight is answered first.
+//! What it guarantees: a client is not read while ingest, its window, its answers or the read buffers have no room,
+//! and that silence is not held against it; a client that is silent otherwise, sends a packet that does not end, or
+//! does not read its answers, is closed; when the gateway stops, what is in flight is answered first.
 //!
 //! ```text
 //! read -> packets -> session -> one submit per read -> ingest
 //! write <- answers <- session <- events <-------------- ingest
+//!                        ^------ live messages <------- router
 //! ```
 
 use std::io;
@@ -20,13 +21,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Link;
 use super::buffer::ReadBuffer;
+use super::memory::Held;
 use super::refusal::Refusal;
 use super::session::{Session, Step};
+use super::watchdog::{Overdue, Watchdog};
 use super::wire::{self, MAX_PACKET};
 use crate::ingest::Event;
-
-/// How long the answers to a client may wait without one byte of them being taken.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+use crate::router;
 
 /// Why a session is over.
 #[derive(Debug)]
@@ -47,6 +48,22 @@ pub(super) struct Wire<S> {
     pub(super) writer: WriteHalf<S>,
     pub(super) input: ReadBuffer,
     pub(super) output: BytesMut,
+    pub(super) held: Held,
+}
+
+impl<S> Wire<S> {
+    /// Counts what the connection holds, `session` bytes of it in the session.
+    fn count(&mut self, session: usize) {
+        self.held.set(self.input.held() + self.output.capacity() + session);
+    }
+
+    /// Gives back what the buffers hold for traffic that there is not.
+    fn trim(&mut self) {
+        self.input.trim();
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+    }
 }
 
 /// What else a connection listens to.
@@ -87,6 +104,8 @@ where
             Ok(taken) => taken,
             Err(refusal) => return End::Refused(refusal),
         };
+        wire.count(session.held());
+        watchdog.took(taken.any, wire.input.bytes.len());
         if !taken.messages.is_empty() {
             watchdog.set_reading(false);
             let mut submitted = pin!(link.submit(taken.messages));
@@ -95,7 +114,7 @@ where
                 let happened = tokio::select! {
                     biased;
                     () = &mut submitted => break,
-                    happened = next(wire, signals, &mut watchdog) => happened,
+                    happened = next(wire, session, signals, &mut watchdog) => happened,
                 };
                 if let Err(end) = apply(happened, wire, session, signals, &mut watchdog) {
                     return end;
@@ -106,7 +125,7 @@ where
             return End::Goodbye { with_will };
         }
         watchdog.set_reading(taken.all);
-        let happened = next(wire, signals, &mut watchdog).await;
+        let happened = next(wire, session, signals, &mut watchdog).await;
         if let Err(end) = apply(happened, wire, session, signals, &mut watchdog) {
             return end;
         }
@@ -116,6 +135,8 @@ where
 /// What one pass over the read buffer brought.
 struct Taken {
     messages: Vec<crate::ingest::Message>,
+    /// Whether there was a packet at all.
+    any: bool,
     /// Whether every whole packet was taken; else there was no room for more.
     all: bool,
     /// DISCONNECT; whether with the will.
@@ -124,7 +145,7 @@ struct Taken {
 
 /// Takes the packets that are there and have room.
 fn take_packets<S>(wire: &mut Wire<S>, session: &mut Session, set_status: &impl Fn(Bytes)) -> Result<Taken, Refusal> {
-    let mut taken = Taken { messages: Vec::new(), all: false, goodbye: None };
+    let mut taken = Taken { messages: Vec::new(), any: false, all: false, goodbye: None };
     while session.has_room(wire.output.len()) {
         let before = wire.input.bytes.len();
         let Some(packet) = wire::read(&mut wire.input.bytes, session.version(), MAX_PACKET)? else {
@@ -132,6 +153,7 @@ fn take_packets<S>(wire: &mut Wire<S>, session: &mut Session, set_status: &impl 
             session.set_paused(false);
             return Ok(taken);
         };
+        taken.any = true;
         match session.handle(packet, before - wire.input.bytes.len(), &mut wire.output)? {
             Step::Nothing => (),
             Step::Submit(message) => taken.messages.push(message),
@@ -151,6 +173,7 @@ enum Happened {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
     Told(Event),
+    Live(router::Message),
     TakenOver,
     Stopping,
     Tick,
@@ -159,22 +182,24 @@ enum Happened {
 /// Waits for the next thing to happen; may be dropped at any time without losing anything.
 async fn next<S: AsyncRead + AsyncWrite>(
     wire: &mut Wire<S>,
+    session: &mut Session,
     signals: &mut Signals,
     watchdog: &mut Watchdog,
 ) -> Happened {
-    if watchdog.reading {
-        wire.input.prepare();
-    }
+    let readable = watchdog.reading && wire.input.prepare();
+    watchdog.set_starving(watchdog.reading && !readable);
+    let takes_live = session.takes_live(wire.output.len());
     let writing = !wire.output.is_empty();
     watchdog.set_writing(writing);
     let due = watchdog.due();
     tokio::select! {
         Some(event) = signals.events.recv() => Happened::Told(event),
         wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
-        read = wire.reader.read_buf(&mut wire.input.bytes), if watchdog.reading => Happened::Read(read),
+        read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
+        message = session.next_live(), if takes_live => Happened::Live(message),
         _ = &mut signals.taken => Happened::TakenOver,
         _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
-        () = sleep_until(due.unwrap_or(watchdog.heard)), if due.is_some() => Happened::Tick,
+        () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
     }
 }
 
@@ -191,9 +216,10 @@ fn apply<S>(
         Happened::Read(Ok(0) | Err(_)) | Happened::Wrote(Ok(0) | Err(_)) => return Err(End::Gone),
         Happened::Read(Ok(length)) => {
             wire.input.learn(length);
-            watchdog.heard = now;
+            watchdog.heard(now);
         }
-        Happened::Wrote(Ok(_)) => watchdog.written = now,
+        Happened::Live(message) => session.deliver(message, &mut wire.output),
+        Happened::Wrote(Ok(_)) => watchdog.wrote(now),
         Happened::Told(event) => {
             session.settle(event, &mut wire.output).map_err(End::Refused)?;
             // Everything that was told meanwhile leaves with the same write.
@@ -206,58 +232,18 @@ fn apply<S>(
             signals.stopping = true;
             session.end_with(Refusal::ShuttingDown);
         }
-        Happened::Tick if watchdog.reading && watchdog.heard + watchdog.silence <= now => {
-            return Err(End::Refused(Refusal::KeepAlive));
-        }
-        Happened::Tick if !wire.output.is_empty() && watchdog.written + WRITE_STALL <= now => {
-            return Err(End::Refused(Refusal::NotReading));
-        }
-        Happened::Tick => (),
+        Happened::Tick => match watchdog.look(now) {
+            Some(Overdue::Refused(refusal)) => return Err(End::Refused(refusal)),
+            Some(Overdue::Idle) => {
+                session.trim();
+                wire.trim();
+            }
+            None => (),
+        },
     }
     match session.ended() {
         Some(Refusal::ShuttingDown) => Err(End::Refused(Refusal::ShuttingDown)),
         Some(refusal) => Err(End::Answered(refusal)),
         None => Ok(()),
-    }
-}
-
-/// When the client was last heard and last took an answer.
-struct Watchdog {
-    silence: Duration,
-    /// Whether the client is being read; what is not read cannot be heard.
-    reading: bool,
-    heard: Instant,
-    /// Whether answers wait to be taken.
-    writing: bool,
-    written: Instant,
-}
-
-impl Watchdog {
-    fn new(silence: Duration) -> Self {
-        let now = Instant::now();
-        Self { silence, reading: true, heard: now, writing: false, written: now }
-    }
-
-    /// Notes whether the client is being read from here on; its silence counts from then.
-    fn set_reading(&mut self, reading: bool) {
-        if reading && !self.reading {
-            self.heard = Instant::now();
-        }
-        self.reading = reading;
-    }
-
-    /// Notes whether answers wait; they may wait for a while from then.
-    fn set_writing(&mut self, writing: bool) {
-        if writing && !self.writing {
-            self.written = Instant::now();
-        }
-        self.writing = writing;
-    }
-
-    /// When to look at the client next; `None` if nothing is awaited of it.
-    fn due(&self) -> Option<Instant> {
-        let heard = self.reading.then(|| self.heard + self.silence);
-        let taken = self.writing.then(|| self.written + WRITE_STALL);
-        heard.into_iter().chain(taken).min()
     }
 }

@@ -3,22 +3,30 @@
 //! What it guarantees:
 //! - PUBACK only after the verdict of [`crate::ingest`], in the order of the PUBLISHes ([`session`]);
 //! - whatever a client sends is answered with its reason code, counted by reason ([`refusal`]), and costs
-//!   bounded memory: connections, packet size, messages and bytes in flight, and waiting answers all have
-//!   limits; a client beyond them is refused, or not read until there is room;
+//!   bounded memory, summed up in one place ([`memory`]): with the defaults 6.7 MiB for one connection at the most; a
+//!   client beyond a bound is refused, or not read until there is room;
+//! - sockets that say nothing, or never finish what they say, are few ([`crate::lobby`]) and are closed in time
+//!   ([`watchdog`]), and nobody waits for them;
 //! - sessions never outlive their connection: `session_present` is always 0, and what an agent has not seen
 //!   acknowledged it sends again.
 //!
 //! | packet | MQTT 5 | MQTT 3.1.1 |
 //! |---|---|---|
 //! | CONNECT, client id = agent name | CONNACK with the limits | CONNACK |
-//! | CONNECT, anything wrong with it | CONNACK 0x84, 0x85, 0x87, 0x8c | CONNACK 1, 2, 5 |
-//! | a second session of an agent | the first gets DISCONNECT 0x8e | the first is closed |
+//! | CONNECT, anything wrong with it | CONNACK 0x84, 0x85, 0x87, 0x8c, 0x95 | CONNACK 1, 2, 5 |
+//! | CONNECT, as many sessions as there may be | CONNACK 0x97 | CONNACK 3 |
+//! | no CONNECT in time, or no CONNECT first | closed | closed |
+//! | a second session of a client | the first gets DISCONNECT 0x8e | the first is closed |
 //! | PUBLISH on `batch`, `describe`, `status` of its own | PUBACK after the verdict | the same |
-//! | PUBLISH on the topic of another agent, on none of Weir's | PUBACK 0x87, 0x90; at QoS 0 DISCONNECT | closed |
+//! | PUBLISH on the topic of another, on none of Weir's | PUBACK 0x87, 0x90; at QoS 0 DISCONNECT | closed |
+//! | PUBLISH with the packet id of one in flight | PUBACK 0x91, in its turn | closed |
 //! | PUBLISH at QoS 2, with a topic alias, beyond Receive Maximum | DISCONNECT 0x9b, 0x94, 0x93 | QoS 2: closed |
-//! | SUBSCRIBE to its own `command` | SUBACK 0 or 1 | SUBACK 0 or 1 |
-//! | SUBSCRIBE to anything else | SUBACK 0x87 | SUBACK 0x80 |
+//! | SUBSCRIBE to its own `command`, to `weir/1/{tenant}/live/...` | SUBACK 0 or 1 | SUBACK 0 or 1 |
+//! | SUBSCRIBE to no filter or a shared one, to anything else, to too much | SUBACK 0x8f, 0x87, 0x97 | SUBACK 0x80 |
+//! | UNSUBSCRIBE from what it has not | UNSUBACK 0x11 | UNSUBACK |
 //! | larger than the limit, malformed, out of place | DISCONNECT 0x95, 0x81, 0x82 | closed |
+//! | silence, a packet that does not end, answers not read | DISCONNECT 0x8d, 0x83, 0x80 | closed |
+//! | a stop, a failed commit | DISCONNECT 0x8b, 0x83 | closed |
 //!
 //! After a refused batch (0x83, 0x97) the messages behind it get 0x80 and the connection ends with a
 //! DISCONNECT: only so can no later reading overtake an earlier one.
@@ -31,24 +39,32 @@ mod buffer;
 mod commands;
 mod connection;
 pub mod counters;
+mod deliveries;
 mod exchange;
+pub mod memory;
 pub mod refusal;
 pub mod session;
+mod socket;
+mod watchdog;
 pub mod wire;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weir_protocol::time::WallClock;
 
 use crate::ingest::{Events, Message, Sender};
+use crate::lobby::{Lobby, LobbyOptions};
 use crate::log_gate::LogGate;
+use crate::router::Live;
 use agents::Agents;
+use buffer::Room;
 use counters::Counters;
 use refusal::Refusal;
 use session::Limits;
@@ -70,10 +86,14 @@ pub trait Link: Send {
 /// The limits of the front.
 #[derive(Clone, Copy, Debug)]
 pub struct FrontOptions {
-    /// The most connections at a time.
+    /// The most sessions at a time.
     pub connections: usize,
+    /// How many sockets may wait without having said CONNECT.
+    pub lobby: LobbyOptions,
     /// How long a new connection may take to say CONNECT.
     pub connect_timeout: Duration,
+    /// What the read buffers of all connections may take together, in bytes.
+    pub buffers: usize,
     /// What one session may have in flight.
     pub limits: Limits,
 }
@@ -86,13 +106,32 @@ pub struct Front<I> {
     agents: Agents,
     counters: Arc<Counters>,
     log: LogGate,
+    lobby: Lobby,
+    seats: Semaphore,
+    room: Arc<Room>,
+    live: Option<Live>,
 }
 
 impl<I: Intake> Front<I> {
     /// A front that hands messages to `intake`.
     pub fn new(intake: I, options: FrontOptions, clock: Arc<dyn WallClock>) -> Self {
-        let log = LogGate::new(Instant::now());
-        Self { intake, options, clock, agents: Agents::new(), counters: Arc::new(Counters::new()), log }
+        Self {
+            intake,
+            options,
+            clock,
+            agents: Agents::new(),
+            counters: Arc::new(Counters::new()),
+            log: LogGate::new(Instant::now()),
+            lobby: Lobby::new(options.lobby),
+            seats: Semaphore::new(options.connections),
+            room: Room::new(options.buffers),
+            live: None,
+        }
+    }
+
+    /// Serves live subscriptions too.
+    pub fn with_live(self, live: Live) -> Self {
+        Self { live: Some(live), ..self }
     }
 
     /// The agents and their statuses.
@@ -105,13 +144,28 @@ impl<I: Intake> Front<I> {
         &self.counters
     }
 
-    /// Serves one client over any transport until it is gone, refused, or `stop` turns true and its messages
-    /// are answered.
-    pub async fn serve_one<S>(&self, stream: S, stop: watch::Receiver<bool>)
+    /// The limits.
+    pub fn options(&self) -> &FrontOptions {
+        &self.options
+    }
+
+    /// Sockets that wait without having said CONNECT, and bytes that are free for read buffers.
+    pub fn waiting_and_room(&self) -> (usize, usize) {
+        (self.lobby.len(), self.room.free())
+    }
+
+    /// Serves one client at `address` over any transport until it is gone, refused, or `stop` turns true and its
+    /// messages are answered.
+    pub fn serve_one<S>(
+        &self,
+        stream: S,
+        address: IpAddr,
+        stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Send,
     {
-        connection::serve(stream, self, stop).await;
+        connection::serve(stream, self.lobby.enter(address), self, stop)
     }
 
     /// Accepts clients until `stop` turns true, then answers what is in flight. Dropping the future ends all
@@ -127,15 +181,12 @@ impl<I: Intake> Front<I> {
             // A connection that has ended gives its place to this one.
             while connections.try_join_next().is_some() {}
             match accepted {
-                Ok((stream, _)) if connections.len() >= self.options.connections => {
-                    self.counters.refused(Refusal::Busy);
-                    drop(stream);
-                }
-                Ok((stream, _)) => {
-                    // Answers are small and leave together: waiting for more of them would only delay an agent.
-                    let _ = stream.set_nodelay(true);
+                Ok((stream, peer)) => {
+                    socket::prepare(&stream);
                     let (front, stop) = (self.clone(), stop.clone());
-                    connections.spawn(async move { front.serve_one(stream, stop).await });
+                    // In the lobby from here on, so that accepting cannot outrun it.
+                    let ticket = self.lobby.enter(peer.ip());
+                    connections.spawn(async move { connection::serve(stream, ticket, &front, stop).await });
                 }
                 // Out of descriptors: the clients wait in the backlog until some connection ends.
                 Err(error) => {
@@ -145,6 +196,14 @@ impl<I: Intake> Front<I> {
             }
         }
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Counts and logs a connection that ends before it had a session.
+    fn refused(&self, refusal: Refusal) {
+        self.counters.refused(refusal);
+        if let Some(left_out) = self.log.pass(Instant::now()) {
+            tracing::info!(reason = refusal.as_str(), left_out, "connection refused: {}", refusal.text());
+        }
     }
 }
 

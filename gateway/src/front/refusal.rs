@@ -31,18 +31,28 @@ pub enum Refusal {
     QoS,
     /// A topic alias, although none is allowed.
     TopicAlias,
+    /// The packet id of a message that is still in flight.
+    PacketIdInUse,
     /// A topic that is none of Weir's.
     TopicName,
+    /// A topic filter that is none, or a longer one than is taken.
+    TopicFilter,
     /// A topic of somebody else, or one that only the gateway writes.
     NotAuthorized,
+    /// More subscriptions than there may be, of this client or of all.
+    TooManySubscriptions,
     /// Silence for longer than 1.5 times the keep alive.
     KeepAlive,
+    /// A packet that began and does not end.
+    SlowPacket,
     /// The client does not read its answers.
     NotReading,
     /// The same client id connected again.
     TakenOver,
-    /// As many connections as are allowed.
+    /// As many sessions as are allowed.
     Busy,
+    /// As many sockets that have not said CONNECT as are allowed, and this one was the oldest.
+    Crowded,
     /// A batch whose manifest cannot be read.
     Unreadable,
     /// Sent behind a message that was refused.
@@ -57,7 +67,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration: metrics exist before they count.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::Malformed,
         Self::Protocol,
         Self::Version,
@@ -69,12 +79,17 @@ impl Refusal {
         Self::ReceiveMaximum,
         Self::QoS,
         Self::TopicAlias,
+        Self::PacketIdInUse,
         Self::TopicName,
+        Self::TopicFilter,
         Self::NotAuthorized,
+        Self::TooManySubscriptions,
         Self::KeepAlive,
+        Self::SlowPacket,
         Self::NotReading,
         Self::TakenOver,
         Self::Busy,
+        Self::Crowded,
         Self::Unreadable,
         Self::AfterRefusal,
         Self::Quota,
@@ -123,12 +138,21 @@ impl Refusal {
             Self::ReceiveMaximum => (0x93, "receive-maximum", "more in flight than the receive maximum of CONNACK"),
             Self::QoS => (0x9b, "qos", "use QoS 0 or 1"),
             Self::TopicAlias => (0x94, "topic-alias", "topic aliases are not supported"),
+            Self::PacketIdInUse => (0x91, "packet-id-in-use", "a message with this packet id is still in flight"),
             Self::TopicName => (0x90, "topic-name", "publish on weir/1/{tenant}/{agent}/batch, describe or status"),
-            Self::NotAuthorized => (0x87, "not-authorized", "this topic is not of this agent"),
+            Self::TopicFilter => {
+                (0x8f, "topic-filter", "not a topic filter, or longer than 256 bytes; shared ones are not served")
+            }
+            Self::NotAuthorized => (0x87, "not-authorized", "this topic is not of this client"),
+            Self::TooManySubscriptions => {
+                (0x97, "too-many-subscriptions", "more subscriptions than one client, or all of them, may have")
+            }
             Self::KeepAlive => (0x8d, "keep-alive", "silent for longer than 1.5 times the keep alive"),
+            Self::SlowPacket => (0x83, "slow-packet", "a packet began and did not end in time"),
             Self::NotReading => (0x80, "not-reading", "the answers are not read"),
             Self::TakenOver => (0x8e, "taken-over", "this client id connected again"),
-            Self::Busy => (0x89, "busy", "as many connections as mqtt.connections allows"),
+            Self::Busy => (0x97, "busy", "as many sessions as mqtt.connections allows; try again later"),
+            Self::Crowded => (0x97, "crowded", "too many sockets wait without a CONNECT; try again later"),
             Self::Unreadable => {
                 (0x83, "unreadable", "neither body nor manifest of a batch can be read; nothing stored")
             }
@@ -144,12 +168,45 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    /// The codes that each packet may carry: MQTT 5.0, sections 3.2.2.2, 3.4.2.1, 3.9.3 and 3.14.2.1.
+    const CONNACK: &[u8] = &[
+        0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95, 0x97, 0x99, 0x9a, 0x9b,
+        0x9c, 0x9d, 0x9f,
+    ];
+    const PUBACK: &[u8] = &[0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99];
+    const SUBACK: &[u8] = &[0x80, 0x83, 0x87, 0x8f, 0x91, 0x97, 0x9e, 0xa1, 0xa2];
+    const DISCONNECT: &[u8] = &[
+        0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+        0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
+    ];
+
     #[test]
     fn every_refusal_is_counted_under_its_own_name_and_is_an_error_to_the_client() {
         for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
             assert_eq!(refusal as usize, index);
             assert!(refusal.code() >= 0x80, "{refusal:?}");
             assert!(Refusal::ALL[..index].iter().all(|other| other.as_str() != refusal.as_str()), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_given_in_packets_that_may_carry_its_code() {
+        use Refusal::*;
+        for refusal in Refusal::ALL {
+            let packets: &[&[u8]] = match refusal {
+                Malformed | Protocol => &[DISCONNECT],
+                // Never told: nobody waits for an answer.
+                ConnectTimeout | Crowded => &[],
+                Version | ClientId | AuthMethod | Will | Busy => &[CONNACK],
+                PacketTooLarge => &[CONNACK, DISCONNECT],
+                ReceiveMaximum | QoS | TopicAlias | KeepAlive | SlowPacket | NotReading | TakenOver | Commit
+                | ShuttingDown => &[DISCONNECT],
+                PacketIdInUse | AfterRefusal => &[PUBACK],
+                Unreadable | Quota | TopicName => &[PUBACK, DISCONNECT],
+                NotAuthorized => &[PUBACK, SUBACK, DISCONNECT],
+                TopicFilter | TooManySubscriptions => &[SUBACK],
+            };
+            assert!(packets.iter().all(|allowed| allowed.contains(&refusal.code())), "{refusal:?}");
         }
     }
 }

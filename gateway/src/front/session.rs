@@ -4,8 +4,11 @@
 //! - a PUBACK is written only after the verdict on its message, and PUBACKs come in the order of the PUBLISHes;
 //! - after a refused batch nothing later is acknowledged with success: the answers to what was read already
 //!   are written, then the session ends, and the agent comes back with what was refused;
-//! - an agent publishes and subscribes only under its own `weir/1/{tenant}/{agent}/`;
+//! - an agent publishes only under its own `weir/1/{tenant}/{agent}/`, and subscribes to its own `command` and to
+//!   the live readings of its tenant ([`super::deliveries`]);
 //! - what is in flight is bounded in messages and in bytes; a full session is not read on ([`Session::has_room`]).
+//!   Whatever else a client sends while a message is in flight counts with that message, because it may keep the same
+//!   block of the read buffer alive.
 //!
 //! Retained messages and wills exist for the status topic only: the last status of an agent is kept in memory
 //! ([`super::agents`]) and is not durable. Any other retain flag is ignored.
@@ -14,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use hashbrown::HashSet;
 use weir_protocol::batch::MAX_PAYLOAD;
 use weir_protocol::mqtt::{Purpose, Topic};
 use weir_protocol::{AgentId, Tenant};
@@ -21,14 +25,22 @@ use weir_protocol::{AgentId, Tenant};
 use super::answer::Answer;
 use super::commands::Commands;
 use super::counters::Counters;
+use super::deliveries::{Subscriptions, Unacknowledged};
 use super::refusal::Refusal;
-use super::wire::{Connect, Packet, Publish, Version, Will};
+use super::wire::{Connect, MAX_CONTROL, Packet, Publish, Version, Will};
 use crate::ingest::{Event, Failure, Message, Outcome, Verdict};
+use crate::router::registry::MAX_MESSAGE;
+use crate::router::{self, Live};
 
 /// The longest status, in bytes; it is for people.
 pub const MAX_STATUS: usize = 4096;
 /// Answers that wait to be written, in bytes, before a client that does not read is not read either.
 const MAX_ANSWERS: usize = 64 << 10;
+/// Live messages that wait to be written, in bytes, before the next one waits for its turn.
+const MAX_LIVE: usize = 32 << 10;
+/// The most that answers take, in bytes: those that wait, what one packet or event adds, and as much again because a
+/// growing buffer doubles.
+pub(super) const MOST_ANSWERS: usize = 2 * (MAX_ANSWERS + MAX_CONTROL + MAX_MESSAGE);
 
 /// What one connection may have in flight.
 #[derive(Clone, Copy, Debug)]
@@ -39,29 +51,31 @@ pub struct Limits {
     pub budget: usize,
 }
 
-/// The session of one connected agent.
-#[derive(Debug)]
+/// The most bytes that the places in line take: those of messages, and the events that answer them.
+pub(super) const fn most_in_line(limits: Limits) -> usize {
+    2 * limits.receive_maximum as usize * (size_of::<Pending>() + size_of::<Outcome>() + 2 * size_of::<u16>())
+}
+
+/// The session of one connected client.
 pub struct Session {
     answer: Answer,
     limits: Limits,
-    own: Own,
+    /// The largest packet that the client takes, in bytes.
+    max_packet: u32,
     pending: VecDeque<Pending>,
-    /// Bytes and QoS 1 messages of `pending`.
+    /// The packet ids of `pending`.
+    in_flight: HashSet<u16>,
+    /// Bytes of `pending`.
     pending_bytes: usize,
-    pending_qos1: usize,
     next_ticket: u64,
     commands: Commands,
+    unacknowledged: Unacknowledged,
+    /// Where live subscriptions are made, if they are served.
+    live: Option<Live>,
+    subscriptions: Option<Box<Subscriptions>>,
     ending: Option<Refusal>,
     paused: bool,
     counters: Arc<Counters>,
-}
-
-/// The topics that an agent may publish on.
-#[derive(Debug)]
-struct Own {
-    batch: String,
-    describe: String,
-    status: String,
 }
 
 /// A PUBLISH that is not answered yet.
@@ -113,20 +127,26 @@ fn topic(agent: AgentId, purpose: Purpose) -> String {
 
 impl Session {
     /// A session of `agent`, which [`admit`] let in.
-    pub fn new(answer: Answer, agent: AgentId, connect: &Connect, limits: Limits, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        answer: Answer,
+        agent: AgentId,
+        connect: &Connect,
+        limits: Limits,
+        live: Option<Live>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             answer,
             limits,
-            own: Own {
-                batch: topic(agent, Purpose::Batch),
-                describe: topic(agent, Purpose::Describe),
-                status: topic(agent, Purpose::Status),
-            },
+            max_packet: connect.max_packet,
             pending: VecDeque::new(),
+            in_flight: HashSet::new(),
             pending_bytes: 0,
-            pending_qos1: 0,
             next_ticket: 0,
-            commands: Commands::new(topic(agent, Purpose::Command), connect.receive_maximum),
+            commands: Commands::new(topic(agent, Purpose::Command)),
+            unacknowledged: Unacknowledged::new(connect.receive_maximum),
+            live,
+            subscriptions: None,
             ending: None,
             paused: false,
             counters,
@@ -145,6 +165,19 @@ impl Session {
             && self.pending.len() < most
             && self.pending_bytes < self.limits.budget
             && answers < MAX_ANSWERS
+    }
+
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        let line = self.pending.capacity() * size_of::<Pending>() + self.in_flight.capacity() * 2 * size_of::<u16>();
+        let live = self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.held());
+        self.pending_bytes + line + self.commands.held() + live
+    }
+
+    /// Gives back what it holds for traffic that there is not.
+    pub fn trim(&mut self) {
+        self.pending.shrink_to_fit();
+        self.in_flight.shrink_to_fit();
     }
 
     /// The version of MQTT that it speaks.
@@ -172,20 +205,27 @@ impl Session {
 
     /// Takes a packet of `bytes` bytes; answers go to `out`.
     pub fn handle(&mut self, packet: Packet, bytes: usize, out: &mut BytesMut) -> Result<Step, Refusal> {
+        if let Packet::Publish(publish) = packet {
+            return self.publish(publish, bytes, out);
+        }
+        if let Some(last) = self.pending.back_mut() {
+            last.bytes += bytes;
+            self.pending_bytes += bytes;
+        }
         match packet {
-            Packet::Publish(publish) => return self.publish(publish, bytes, out),
+            Packet::Publish(_) => (),
             Packet::Subscribe { pkid, filters } => {
                 let codes: Vec<u8> = filters.iter().map(|(filter, qos)| self.subscribe(filter, *qos)).collect();
                 self.answer.subscribed(out, pkid, &codes);
-                self.commands.flush(self.answer, out);
+                self.commands.flush(self.answer, &mut self.unacknowledged, out);
             }
             Packet::Unsubscribe { pkid, filters } => {
                 let codes: Vec<u8> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
                 self.answer.unsubscribed(out, pkid, &codes);
             }
-            Packet::PubAck => {
-                self.commands.acknowledged();
-                self.commands.flush(self.answer, out);
+            Packet::PubAck { pkid } => {
+                self.unacknowledged.acknowledged(pkid);
+                self.commands.flush(self.answer, &mut self.unacknowledged, out);
             }
             Packet::PingReq => self.answer.pong(out),
             Packet::Disconnect { with_will } => return Ok(Step::Goodbye { with_will }),
@@ -205,34 +245,57 @@ impl Session {
         if payload.len() > MAX_PAYLOAD {
             return Err(Refusal::PacketTooLarge);
         }
-        if qos == 1 && self.pending_qos1 >= usize::from(self.limits.receive_maximum) {
+        if qos == 1 && self.in_flight.len() >= usize::from(self.limits.receive_maximum) {
             return Err(Refusal::ReceiveMaximum);
         }
         self.counters.received(bytes);
-        let purpose = if topic[..] == *self.own.batch.as_bytes() {
-            Purpose::Batch
-        } else if topic[..] == *self.own.describe.as_bytes() {
-            Purpose::Describe
-        } else if topic[..] == *self.own.status.as_bytes() {
-            if payload.len() > MAX_STATUS {
-                return Err(Refusal::PacketTooLarge);
+        if qos == 1 && self.in_flight.contains(&pkid) {
+            return self.refuse_publish(Refusal::PacketIdInUse, qos, pkid, bytes, out);
+        }
+        match self.purpose(&topic) {
+            Ok(Purpose::Status) if payload.len() > MAX_STATUS => Err(Refusal::PacketTooLarge),
+            Ok(Purpose::Status) => {
+                self.wait(pkid, bytes, Some(Ok(())));
+                self.answer_known(out);
+                Ok(Step::Status(Bytes::copy_from_slice(&payload)))
             }
-            self.wait(pkid, bytes, Some(Ok(())));
-            self.answer_known(out);
-            return Ok(Step::Status(Bytes::copy_from_slice(&payload)));
-        } else {
-            let parsed = std::str::from_utf8(&topic).ok().and_then(Topic::parse);
-            let refusal = if parsed.is_some() { Refusal::NotAuthorized } else { Refusal::TopicName };
-            if qos == 0 || self.answer.version == Version::V4 {
-                return Err(refusal);
+            Ok(purpose) => {
+                let ticket = self.wait(pkid, bytes, None);
+                Ok(Step::Submit(Message { ticket, purpose, payload }))
             }
-            self.counters.refused(refusal);
-            self.wait(pkid, bytes, Some(Err(refusal)));
-            self.answer_known(out);
-            return Ok(Step::Nothing);
-        };
-        let ticket = self.wait(pkid, bytes, None);
-        Ok(Step::Submit(Message { ticket, purpose, payload }))
+            Err(refusal) => self.refuse_publish(refusal, qos, pkid, bytes, out),
+        }
+    }
+
+    /// What a topic of this agent is for.
+    fn purpose(&self, topic: &[u8]) -> Result<Purpose, Refusal> {
+        match topic.strip_prefix(self.commands.topic_prefix()) {
+            Some(b"batch") => Ok(Purpose::Batch),
+            Some(b"describe") => Ok(Purpose::Describe),
+            Some(b"status") => Ok(Purpose::Status),
+            _ => Err(match std::str::from_utf8(topic).ok().and_then(Topic::parse) {
+                Some(_) => Refusal::NotAuthorized,
+                None => Refusal::TopicName,
+            }),
+        }
+    }
+
+    /// Refuses one message and goes on, where there is a PUBACK to say it with.
+    fn refuse_publish(
+        &mut self,
+        refusal: Refusal,
+        qos: u8,
+        pkid: u16,
+        bytes: usize,
+        out: &mut BytesMut,
+    ) -> Result<Step, Refusal> {
+        if qos == 0 || self.answer.version == Version::V4 {
+            return Err(refusal);
+        }
+        self.counters.refused(refusal);
+        self.wait(pkid, bytes, Some(Err(refusal)));
+        self.answer_known(out);
+        Ok(Step::Nothing)
     }
 
     /// Puts a message in line for its answer.
@@ -240,7 +303,9 @@ impl Session {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.pending_bytes += bytes;
-        self.pending_qos1 += usize::from(pkid != 0);
+        if pkid != 0 {
+            self.in_flight.insert(pkid);
+        }
         self.pending.push_back(Pending { ticket, pkid, bytes, known });
         ticket
     }
@@ -248,7 +313,7 @@ impl Session {
     fn next_in_line(&mut self, wanted: impl Fn(&Pending) -> bool) -> Option<Pending> {
         let next = self.pending.pop_front_if(|pending| wanted(pending))?;
         self.pending_bytes -= next.bytes;
-        self.pending_qos1 -= usize::from(next.pkid != 0);
+        self.in_flight.remove(&next.pkid);
         Some(next)
     }
 
@@ -271,7 +336,7 @@ impl Session {
                 if !self.commands.ask(command) {
                     self.counters.ask_dropped();
                 }
-                self.commands.flush(self.answer, out);
+                self.commands.flush(self.answer, &mut self.unacknowledged, out);
                 Ok(())
             }
         }
@@ -322,26 +387,79 @@ impl Session {
     }
 
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
-        if filter != self.commands.topic() {
-            self.counters.refused(Refusal::NotAuthorized);
-            return match self.answer.version {
-                Version::V4 => 0x80,
-                Version::V5 => Refusal::NotAuthorized.code(),
-            };
-        }
         let granted = qos.min(1);
-        self.commands.subscribe(Some(granted));
-        granted
+        if filter == self.commands.topic() {
+            self.commands.subscribe(granted);
+            return granted;
+        }
+        match self.subscribe_live(filter, granted) {
+            Ok(()) => granted,
+            Err(refusal) => {
+                self.counters.refused(refusal);
+                match self.answer.version {
+                    Version::V4 => 0x80,
+                    Version::V5 => refusal.code(),
+                }
+            }
+        }
+    }
+
+    fn subscribe_live(&mut self, filter: &str, qos: u8) -> Result<(), Refusal> {
+        Subscriptions::check(Tenant::DEFAULT, filter)?;
+        let live = self.live.as_ref().ok_or(Refusal::NotAuthorized)?;
+        if self.subscriptions.is_none() {
+            self.subscriptions = Some(Box::new(Subscriptions::new(live)?));
+        }
+        let added = self.subscriptions.as_mut().map_or(Ok(()), |subscriptions| subscriptions.add(filter, qos));
+        self.forget_empty_subscriptions();
+        added
     }
 
     fn unsubscribe(&mut self, filter: &str) -> u8 {
-        if filter != self.commands.topic() {
-            return 0x11; // no subscription existed
+        let existed = if filter == self.commands.topic() {
+            self.commands.unsubscribe()
+        } else {
+            self.subscriptions.as_mut().is_some_and(|subscriptions| subscriptions.remove(filter))
+        };
+        self.forget_empty_subscriptions();
+        if existed { 0 } else { NO_SUBSCRIPTION }
+    }
+
+    fn forget_empty_subscriptions(&mut self) {
+        if self.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.is_empty()) {
+            self.subscriptions = None;
         }
-        self.commands.subscribe(None);
-        0
+    }
+
+    /// Whether a live message may be written; `answers` bytes wait to be written.
+    pub fn takes_live(&self, answers: usize) -> bool {
+        let ids = |subscriptions: &Subscriptions| !subscriptions.at_qos_1() || self.unacknowledged.has_room();
+        self.ending.is_none() && answers < MAX_LIVE && self.subscriptions.as_ref().is_some_and(|all| ids(all))
+    }
+
+    /// The next live message, never without a subscription. May be dropped at any time without losing one.
+    pub async fn next_live(&mut self) -> router::Message {
+        match &mut self.subscriptions {
+            Some(subscriptions) => subscriptions.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes a live message, and those behind it that are there already.
+    pub fn deliver(&mut self, message: router::Message, out: &mut BytesMut) {
+        let mut next = Some(message);
+        while let Some(message) = next.take() {
+            if let Some(subscriptions) = &self.subscriptions {
+                subscriptions.write(&message, self.answer, &mut self.unacknowledged, self.max_packet, out);
+            }
+            if self.takes_live(out.len()) {
+                next = self.subscriptions.as_mut().and_then(|subscriptions| subscriptions.try_next());
+            }
+        }
     }
 }
 
+/// UNSUBACK reason: no subscription existed.
+const NO_SUBSCRIPTION: u8 = 0x11;
 /// PUBACK reason: payload format invalid. The batch is durable as a dead letter; do not send it again.
 const DEAD_LETTERED: u8 = 0x99;

@@ -17,6 +17,9 @@ use super::refusal::Refusal;
 pub const MAX_PACKET: usize = MAX_PAYLOAD + 1024;
 /// The largest CONNECT, in bytes: names, and a will of one status.
 pub const MAX_CONNECT: usize = 8 * 1024;
+/// The largest packet that is no PUBLISH, in bytes: decoding one takes several times its length, so a long list of
+/// short filters may not be long.
+pub const MAX_CONTROL: usize = 8 * 1024;
 
 /// The version of MQTT that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,10 @@ pub enum Packet {
         filters: Vec<String>,
     },
     /// Acknowledges what we published.
-    PubAck,
+    PubAck {
+        /// The packet id that we gave.
+        pkid: u16,
+    },
     /// Asks whether we are there.
     PingReq,
     /// Closes the session; `with_will` if the will shall be published all the same.
@@ -70,6 +76,8 @@ pub struct Connect {
     pub will: Option<Will>,
     /// How many of our QoS 1 messages the client takes unacknowledged.
     pub receive_maximum: u16,
+    /// The largest packet that the client takes, in bytes.
+    pub max_packet: u32,
     /// Whether the client wants reason strings.
     pub problem_information: bool,
     /// Whether the client wants to use AUTH.
@@ -129,6 +137,8 @@ pub fn read_connect(stream: &mut BytesMut) -> Result<Option<(Version, Packet)>, 
 
 /// Takes the next packet off the front of `stream`; `None` if it is not all there yet. `limit` in bytes.
 pub fn read(stream: &mut BytesMut, version: Version, limit: usize) -> Result<Option<Packet>, Refusal> {
+    let is_publish = stream.first().is_some_and(|first| first >> 4 == 3);
+    let limit = if is_publish { limit } else { limit.min(MAX_CONTROL) };
     let Some(header) = fixed_header(stream, limit)? else { return Ok(None) };
     // The codec refuses the two bytes of a plain DISCONNECT of MQTT 5.
     if version == Version::V5 && stream[..header] == [0xe0, 0] {
@@ -196,6 +206,7 @@ fn from_v4(packet: v4::Packet) -> Result<Packet, Refusal> {
                 qos: level(will.qos),
             }),
             receive_maximum: u16::MAX,
+            max_packet: u32::MAX,
             problem_information: false,
             enhanced_authentication: false,
         })),
@@ -213,7 +224,7 @@ fn from_v4(packet: v4::Packet) -> Result<Packet, Refusal> {
         v4::Packet::Unsubscribe(unsubscribe) => {
             Packet::Unsubscribe { pkid: unsubscribe.pkid, filters: unsubscribe.topics }
         }
-        v4::Packet::PubAck(_) => Packet::PubAck,
+        v4::Packet::PubAck(ack) => Packet::PubAck { pkid: ack.pkid },
         v4::Packet::PingReq => Packet::PingReq,
         v4::Packet::Disconnect => Packet::Disconnect { with_will: false },
         _ => return Err(Refusal::Protocol),
@@ -229,17 +240,21 @@ fn from_v5(packet: v5::Packet) -> Result<Packet, Refusal> {
     Ok(match packet {
         v5::Packet::Connect(connect, will, _login) => {
             let properties = connect.properties.unwrap_or_default();
-            // Section 3.1.2.11.3: a receive maximum of 0 is a protocol error.
+            // Section 3.1.2.11.3: a receive maximum of 0 is a protocol error, and so is a maximum packet size of 0.
             if properties.receive_maximum == Some(0) {
                 return Err(Refusal::Protocol);
             }
-            let small = properties.max_packet_size.is_some_and(|most| most < SMALLEST_WITH_REASON);
+            let max_packet = properties.max_packet_size.unwrap_or(u32::MAX);
+            if max_packet == 0 {
+                return Err(Refusal::Protocol);
+            }
             Packet::Connect(Box::new(Connect {
                 client_id: connect.client_id,
                 keep_alive: connect.keep_alive,
                 will: will.map(|will| Will { topic: will.topic, payload: will.message, qos: level(will.qos) }),
                 receive_maximum: properties.receive_maximum.unwrap_or(u16::MAX),
-                problem_information: properties.request_problem_info != Some(0) && !small,
+                max_packet,
+                problem_information: properties.request_problem_info != Some(0) && max_packet >= SMALLEST_WITH_REASON,
                 enhanced_authentication: properties.authentication_method.is_some(),
             }))
         }
@@ -257,7 +272,7 @@ fn from_v5(packet: v5::Packet) -> Result<Packet, Refusal> {
         v5::Packet::Unsubscribe(unsubscribe) => {
             Packet::Unsubscribe { pkid: unsubscribe.pkid, filters: unsubscribe.filters }
         }
-        v5::Packet::PubAck(_) => Packet::PubAck,
+        v5::Packet::PubAck(ack) => Packet::PubAck { pkid: ack.pkid },
         v5::Packet::PingReq(_) => Packet::PingReq,
         v5::Packet::Disconnect(disconnect) => Packet::Disconnect {
             with_will: disconnect.reason_code == v5::DisconnectReasonCode::DisconnectWithWillMessage,

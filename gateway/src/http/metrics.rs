@@ -5,9 +5,12 @@
 
 use std::fmt::{Display, Write};
 
+use crate::front::FrontOptions;
 use crate::front::counters::Counters;
+use crate::front::memory;
 use crate::front::refusal::Refusal;
 use crate::ingest::{Failure, Reason, Stats};
+use crate::router::LiveStats;
 use crate::topics::Topics;
 
 /// The content type of the answer.
@@ -70,9 +73,33 @@ pub fn front(out: &mut Text, counters: &Counters) {
     out.counter("mqtt_acknowledged", "Messages acknowledged with success.", now.stored);
     out.counter("mqtt_acknowledged_dead", "Messages acknowledged as dead-lettered.", now.dead_lettered);
     out.counter("mqtt_pauses", "Times a connection was not read on for lack of room.", now.pauses);
+    out.gauge("mqtt_buffered_bytes", "Bytes in the buffers of all MQTT connections now.", now.held);
     out.counter("mqtt_asks_dropped", "Requests to agents dropped because too many waited.", now.asks_dropped);
     let refusals = Refusal::ALL.into_iter().map(|refusal| (reason(refusal.as_str()), counters.refusals(refusal)));
     out.counters("mqtt_refusals", "Packets, messages and connections refused.", refusals);
+}
+
+/// The bounds of the MQTT front, and what waits at them.
+pub fn front_bounds(out: &mut Text, options: &FrontOptions, (waiting, room): (usize, usize)) {
+    let gauge = |out: &mut Text, name: &str, help: &str, value: usize| out.gauge(name, help, value as u64);
+    gauge(out, "mqtt_sessions_max", "The most MQTT sessions at a time.", options.connections);
+    gauge(out, "mqtt_waiting", "MQTT sockets that have not said CONNECT.", waiting);
+    gauge(out, "mqtt_waiting_max", "The most of them.", options.lobby.most);
+    let most = memory::most(options.limits);
+    gauge(out, "mqtt_connection_bytes_max", "The most bytes that the buffers of one MQTT connection take.", most);
+    gauge(out, "mqtt_read_buffer_bytes_free", "Bytes that read buffers of MQTT connections may still take.", room);
+    gauge(out, "mqtt_read_buffer_bytes_max", "Bytes that all of them may take together.", options.buffers);
+}
+
+/// The metrics of the live subscriptions.
+pub fn live(out: &mut Text, now: &LiveStats) {
+    out.gauge("live_up", "1 while a live router runs; it starts with the first subscriber.", u64::from(now.up));
+    out.gauge("live_subscribers", "Clients with live subscriptions now.", now.subscribers);
+    out.gauge("live_filters", "Different filters that they have.", now.filters);
+    out.counter("live_delivered", "Live messages handed to connections.", now.delivered);
+    out.counter("live_dropped", "Live messages lost: their subscriber was slow or takes only less.", now.dropped);
+    out.counter("live_skipped", "Readings not served live because the router was behind.", now.skipped);
+    out.counter("live_restarts", "Times the live router was replaced after a failure.", now.restarts);
 }
 
 /// The metrics of ingest.

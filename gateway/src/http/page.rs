@@ -130,7 +130,7 @@ pub fn gap(damage: &Damage) -> Json {
     })
 }
 
-fn render(partition: usize, record: &Record<'_>) -> Json {
+pub(crate) fn render(partition: usize, record: &Record<'_>) -> Json {
     let mut out = Map::new();
     out.insert("partition".into(), partition.into());
     out.insert("offset".into(), record.offset.into());

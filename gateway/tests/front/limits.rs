@@ -1,5 +1,6 @@
 //! Everything has a limit, and whoever meets one is told.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -199,4 +200,144 @@ async fn a_client_that_never_reads_its_answers_is_given_up() {
     let _ = agent.stream.write_all(&pings).await;
     agent.vanish().await;
     assert_eq!(stage.front.counters().refusals(Refusal::NotReading), 1);
+}
+
+#[tokio::test]
+async fn a_packet_id_that_is_in_flight_is_refused_in_its_turn() {
+    let mut stage = Stage::new();
+    let mut agent = stage.connect(V5, "edge-1").await;
+    for payload in [b"first", b"again"] {
+        agent.send(&publish(V5, BATCH, 1, 7, payload)).await;
+    }
+    agent.send(&publish(V5, BATCH, 1, 8, b"next")).await;
+    let (first, next) = (stage.message().await, stage.message().await);
+    assert_eq!((&first.0.payload[..], &next.0.payload[..]), (&b"first"[..], &b"next"[..]));
+    agent.expect_quiet().await;
+    stage.decide(&first, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(7, 0));
+    assert_eq!(agent.answer().await, Answered::Acknowledged(7, 0x91));
+    stage.decide(&next, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(8, 0));
+    // Once it is answered, an id is free again.
+    agent.send(&publish(V5, BATCH, 1, 7, b"later")).await;
+    let later = stage.message().await;
+    stage.decide(&later, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(7, 0));
+    assert_eq!(stage.front.counters().refusals(Refusal::PacketIdInUse), 1);
+
+    let mut agent = stage.connect(V4, "edge-1").await;
+    agent.send(&publish(V4, BATCH, 1, 7, b"first")).await;
+    agent.send(&publish(V4, BATCH, 1, 7, b"again")).await;
+    agent.expect_end(0x91).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_that_say_nothing_make_room_for_those_that_speak() {
+    let stage = Stage::new();
+    let address = |last| Ipv4Addr::new(10, 0, 0, last);
+    // Five of one address and ten in all may wait.
+    let mut same: Vec<_> = (0..6).map(|_| stage.dial_from(V5, address(1))).collect();
+    assert_eq!(same.remove(0).answer().await, Answered::Closed);
+    let mut others: Vec<_> = (2..8).map(|last| stage.dial_from(V5, address(last))).collect();
+    assert_eq!(same.remove(0).answer().await, Answered::Closed);
+    assert_eq!(stage.front.counters().refusals(Refusal::Crowded), 2);
+    // Who speaks is in, however many wait, and no longer counts with them.
+    for client in &mut others {
+        client.send(&connect(V5, "edge-1", 0, None)).await;
+        assert_eq!(client.answer().await, Answered::Connected(0));
+    }
+    assert_eq!(stage.front.waiting_and_room().0, 4);
+    for client in &mut same {
+        assert_eq!(client.answer().await, Answered::Closed);
+    }
+    assert_eq!(stage.front.counters().refusals(Refusal::ConnectTimeout), 4);
+    drop(same);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stage.front.waiting_and_room().0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_that_comes_byte_by_byte_for_ever_is_given_up() {
+    for version in [V4, V5] {
+        let mut stage = Stage::new();
+        let mut loris = stage.connect(version, "edge-1").await;
+        let mut healthy = stage.connect(version, "edge-2").await;
+        let packet = publish(version, BATCH, 1, 1, &[7; 10_000]);
+        let mut sent = 0;
+        // Never silent for long, and never done.
+        while loris.stream.write_all(&packet[sent..=sent]).await.is_ok() {
+            sent += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            healthy.send(&publish(version, "weir/1/default/edge-2/batch", 1, 1, b"healthy")).await;
+            let message = stage.message().await;
+            stage.decide(&message, Verdict::Stored);
+            assert_eq!(healthy.answer().await, Answered::Acknowledged(1, 0));
+        }
+        loris.expect_end(0x83).await;
+        assert!(sent < 40, "it could send for {sent} s");
+        assert_eq!(stage.front.counters().refusals(Refusal::SlowPacket), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_packet_over_a_slow_line_is_waited_for() {
+    let mut stage = Stage::new();
+    let mut agent = stage.connect(V5, "edge-1").await;
+    let packet = publish(V5, BATCH, 1, 1, &[7; 500_000]);
+    // Two kilobytes a second, for four minutes.
+    for part in packet.chunks(2048) {
+        agent.send(part).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let message = stage.message().await;
+    stage.decide(&message, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(1, 0));
+}
+
+#[tokio::test]
+async fn what_all_connections_buffer_is_bounded_and_comes_back() {
+    let mut stage = Stage::new();
+    let before = stage.front.waiting_and_room().1;
+    // Each has all but the last byte of a packet of 1 MB on its way.
+    let packet = publish(V5, BATCH, 1, 1, &[7; 1_000_000]);
+    let mut hoarders = Vec::new();
+    for number in 0..10 {
+        let mut agent = stage.connect(V5, &format!("hoarder-{number}")).await;
+        let mut packet = publish(V5, &format!("weir/1/default/hoarder-{number}/batch"), 1, 1, &[7; 1_000_000]);
+        packet.pop();
+        hoarders.push(tokio::spawn(async move {
+            // What finds no room stays on the way.
+            let sent = tokio::time::timeout(Duration::from_millis(300), agent.stream.write_all(&packet)).await;
+            (agent, sent.is_ok())
+        }));
+    }
+    let mut connected = Vec::new();
+    let mut all_sent = 0;
+    for hoarder in hoarders {
+        let (agent, sent) = hoarder.await.unwrap();
+        all_sent += usize::from(sent);
+        connected.push(agent);
+    }
+    assert!(all_sent < 10, "10 MB were taken into 8 MiB of room");
+    let held = stage.front.counters().snapshot().held;
+    assert!(held < 20 << 20, "{held} bytes are held");
+    drop(connected.drain(..5));
+    // A small message needs no room beyond its own; one of 1 MB finds some once others are gone.
+    let mut agent = stage.connect(V5, "edge-1").await;
+    agent.send(&publish(V5, BATCH, 1, 2, b"small")).await;
+    let message = stage.message().await;
+    stage.decide(&message, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(2, 0));
+    drop(connected);
+    agent.send(&packet).await;
+    let message = stage.message().await;
+    stage.decide(&message, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Acknowledged(1, 0));
+    agent.vanish().await;
+    while stage.front.counters().snapshot().connected > 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(stage.front.waiting_and_room().1, before);
+    assert_eq!(stage.front.counters().snapshot().held, 0);
 }

@@ -1,12 +1,14 @@
 //! A front whose verdicts a test decides, and a client that speaks both versions of MQTT.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -14,6 +16,7 @@ use weir_gateway::front::session::Limits;
 use weir_gateway::front::wire::Version;
 use weir_gateway::front::{Front, FrontOptions, Intake, Link};
 use weir_gateway::ingest::{Event, Events, Message, Outcome, Sender, Verdict};
+use weir_gateway::lobby::LobbyOptions;
 use weir_protocol::time::SystemClock;
 
 /// Messages that one session may have in flight here.
@@ -66,7 +69,9 @@ impl Stage {
         let (send, submitted) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(room));
         let options = FrontOptions {
-            connections: 10,
+            connections: 20,
+            lobby: LobbyOptions { most: 10, most_per_address: 5 },
+            buffers: 8 << 20,
             connect_timeout: Duration::from_secs(10),
             limits: Limits { receive_maximum: WINDOW, budget: 1 << 20 },
         };
@@ -81,9 +86,15 @@ impl Stage {
 
     /// A client that has said nothing yet.
     pub(crate) fn dial(&self, version: Version) -> Client {
+        self.dial_from(version, Ipv4Addr::LOCALHOST)
+    }
+
+    /// A client at `address` that has said nothing yet.
+    pub(crate) fn dial_from(&self, version: Version, address: Ipv4Addr) -> Client {
+        let address = address.into();
         let (theirs, ours) = tokio::io::duplex(NETWORK);
         let (front, stop) = (self.front.clone(), self.stop.subscribe());
-        let served = tokio::spawn(async move { front.serve_one(ours, stop).await });
+        let served = tokio::spawn(async move { front.serve_one(ours, address, stop).await });
         Client { stream: theirs, input: BytesMut::new(), version, served }
     }
 
@@ -107,11 +118,12 @@ impl Stage {
     }
 }
 
-/// A client on a transport in memory.
-pub(crate) struct Client {
-    pub(crate) stream: DuplexStream,
+/// A client on a transport in memory, or on a socket.
+pub(crate) struct Client<S = DuplexStream> {
+    pub(crate) stream: S,
     input: BytesMut,
     version: Version,
+    /// The connection as the front serves it; nothing of a socket's.
     served: JoinHandle<()>,
 }
 
@@ -121,13 +133,22 @@ pub(crate) enum Answered {
     Connected(u8),
     Acknowledged(u16, u8),
     Subscribed(Vec<u8>),
+    Unsubscribed,
     Pong,
-    Command(Bytes),
+    Published { topic: String, payload: Bytes, pkid: u16 },
     Disconnected(u8),
     Closed,
 }
 
-impl Client {
+impl Client<TcpStream> {
+    /// A client on a socket that has said nothing yet.
+    pub(crate) async fn dial_tcp(at: SocketAddr, version: Version) -> Self {
+        let stream = TcpStream::connect(at).await.unwrap();
+        Self { stream, input: BytesMut::new(), version, served: tokio::spawn(async {}) }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
@@ -152,16 +173,21 @@ impl Client {
         match packet[0] >> 4 {
             2 => Answered::Connected(body[1]),
             4 => Answered::Acknowledged(u16::from_be_bytes([body[0], body[1]]), body.get(2).copied().unwrap_or(0)),
+            11 => Answered::Unsubscribed,
             9 => Answered::Subscribed(body[2 + usize::from(self.version == Version::V5)..].to_vec()),
             13 => Answered::Pong,
             14 => Answered::Disconnected(body[0]),
             3 => match self.version {
                 Version::V4 => match v4::Packet::read(&mut packet.clone(), 1 << 20) {
-                    Ok(v4::Packet::Publish(publish)) => Answered::Command(publish.payload),
+                    Ok(v4::Packet::Publish(v4::Publish { topic, payload, pkid, .. })) => {
+                        Answered::Published { topic, payload, pkid }
+                    }
                     other => panic!("{other:?}"),
                 },
                 Version::V5 => match v5::Packet::read(&mut packet.clone(), None) {
-                    Ok(v5::Packet::Publish(publish)) => Answered::Command(publish.payload),
+                    Ok(v5::Packet::Publish(v5::Publish { topic, payload, pkid, .. })) => {
+                        Answered::Published { topic: String::from_utf8(topic.into()).unwrap(), payload, pkid }
+                    }
                     other => panic!("{other:?}"),
                 },
             },
@@ -253,13 +279,31 @@ pub(crate) fn publish(version: Version, topic: &str, qos: u8, pkid: u16, payload
     packet(0x30 | qos << 1, &content)
 }
 
+/// PUBACK.
+pub(crate) fn puback(pkid: u16) -> Vec<u8> {
+    packet(0x40, &pkid.to_be_bytes())
+}
+
+/// UNSUBSCRIBE.
+pub(crate) fn unsubscribe(version: Version, filters: &[&str]) -> Vec<u8> {
+    let mut content = vec![0, 10];
+    content.extend((version == Version::V5).then_some(0));
+    filters.iter().for_each(|filter| text(&mut content, filter.as_bytes()));
+    packet(0xa2, &content)
+}
+
 /// SUBSCRIBE at QoS 1.
 pub(crate) fn subscribe(version: Version, filters: &[&str]) -> Vec<u8> {
+    subscribe_at(version, 1, filters)
+}
+
+/// SUBSCRIBE.
+pub(crate) fn subscribe_at(version: Version, qos: u8, filters: &[&str]) -> Vec<u8> {
     let mut content = vec![0, 9];
     content.extend((version == Version::V5).then_some(0));
     for filter in filters {
         text(&mut content, filter.as_bytes());
-        content.push(1);
+        content.push(qos);
     }
     packet(0x82, &content)
 }

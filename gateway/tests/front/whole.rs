@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use weir_gateway::front::wire::Version;
 use weir_protocol::batch::command::{self, AgentCommand};
 
-use crate::script::connect;
+use crate::script::{Answered, Client, connect};
 use crate::world::{Gateway, batch, description};
 
 /// Far beyond what anything here takes: a test that waits so long has failed.
@@ -227,37 +227,40 @@ async fn a_bad_request_is_told_what_to_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_is_closed_and_its_client_may_come_back() {
+async fn one_session_too_many_is_told_so_and_its_client_may_come_back() {
     let data = tempfile::tempdir().unwrap();
     let gateway = Gateway::start_with(data, &[("MQTT__CONNECTIONS", "1")]).await;
-    let mut first = TcpStream::connect(gateway.at.mqtt).await.unwrap();
-    first.write_all(&connect(Version::V4, "edge-1", 0, None)).await.unwrap();
-    let mut answer = [0; 4];
-    first.read_exact(&mut answer).await.unwrap();
-    for _ in 0..3 {
-        let mut second = TcpStream::connect(gateway.at.mqtt).await.unwrap();
-        // Closed before or while it speaks.
-        let _ = second.write_all(&connect(Version::V4, "edge-2", 0, None)).await;
-        assert!(matches!(timeout(PATIENCE, second.read(&mut answer)).await.unwrap(), Ok(0) | Err(_)));
+    let mut first = Client::dial_tcp(gateway.at.mqtt, Version::V4).await;
+    first.send(&connect(Version::V4, "edge-1", 0, None)).await;
+    assert_eq!(first.answer().await, Answered::Connected(0));
+    for (version, code) in [(Version::V4, 3), (Version::V5, 0x97), (Version::V4, 3)] {
+        let mut second = Client::dial_tcp(gateway.at.mqtt, version).await;
+        second.send(&connect(version, "edge-2", 0, None)).await;
+        assert_eq!(second.answer().await, Answered::Connected(code));
+        assert_eq!(second.answer().await, Answered::Closed);
     }
     let (_, metrics) = gateway.get("/metrics").await;
     assert!(metrics.contains("mqtt_refusals_total{reason=\"busy\"} 3\n"), "{metrics}");
-    first.write_all(&[0xe0, 0]).await.unwrap();
-    assert_eq!(first.read(&mut answer).await.unwrap(), 0);
+    // The same agent again: its old connection may be dead and not know it, and gives up its place.
+    let mut again = Client::dial_tcp(gateway.at.mqtt, Version::V4).await;
+    again.send(&connect(Version::V4, "edge-1", 0, None)).await;
+    assert_eq!(first.answer().await, Answered::Closed);
     drop(first);
-    // It comes back until the place is free, as an agent does.
-    timeout(PATIENCE, async {
+    assert_eq!(again.answer().await, Answered::Connected(0));
+    again.send(&[0xe0, 0]).await;
+    assert_eq!(again.answer().await, Answered::Closed);
+    drop(again);
+    // Another comes back until the place is free, as an agent does.
+    let came_back = async {
         loop {
-            let mut again = TcpStream::connect(gateway.at.mqtt).await.unwrap();
-            let _ = again.write_all(&connect(Version::V4, "edge-2", 0, None)).await;
-            if again.read_exact(&mut answer).await.is_ok() {
+            let mut second = Client::dial_tcp(gateway.at.mqtt, Version::V5).await;
+            second.send(&connect(Version::V5, "edge-2", 0, None)).await;
+            if second.answer().await == Answered::Connected(0) {
                 break;
             }
         }
-    })
-    .await
-    .unwrap();
-    assert_eq!(answer, [0x20, 2, 0, 0]);
+    };
+    timeout(PATIENCE, came_back).await.unwrap();
     gateway.stop().await;
 }
 
