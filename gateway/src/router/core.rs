@@ -43,15 +43,21 @@ const ECHO: &str = "echo";
 /// Why a life ended.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    /// Its thread is gone.
+    /// Its thread is gone, or does not take what it is given.
     #[error("the router's thread ended: {0}")]
-    Ended(#[from] LinkError),
+    Ended(String),
     /// It does not answer; its thread cannot be ended and stays behind.
     #[error("the router did not answer within {} s", STALL.as_secs())]
     Stalled,
     /// The system has no thread to give.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        Self::Ended(error.to_string())
+    }
 }
 
 /// A running router.
@@ -75,7 +81,7 @@ struct Link {
 }
 
 /// Makes a link of this name; blocks until the router has answered.
-type Connect = Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync>;
+type Connect = Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx), Failure> + Send + Sync>;
 
 impl Core {
     /// Starts a router.
@@ -90,8 +96,10 @@ impl Core {
         };
         let (connect, mut feeder) = on_a_thread(move || {
             let events = Router::new(0, config).spawn();
-            let connect: Connect =
-                Arc::new(move |name| LinkBuilder::new(name, events.clone()).build().map(|(tx, rx, _)| (tx, rx)));
+            let connect: Connect = Arc::new(move |name| match LinkBuilder::new(name, events.clone()).build() {
+                Ok((sender, receiver, _)) => Ok((sender, receiver)),
+                Err(error) => Err(error.into()),
+            });
             let feeder = connect("feeder")?;
             Ok((connect, feeder))
         })
@@ -127,7 +135,7 @@ impl Core {
         let connect = Arc::clone(&self.connect);
         let linked = on_a_thread(move || {
             let link = |number| Ok((number, connect(&format!("subscriber-{number}"))?));
-            new.into_iter().map(link).collect::<Result<Vec<_>, LinkError>>()
+            new.into_iter().map(link).collect::<Result<Vec<_>, Failure>>()
         })
         .await?;
         for (number, (sender, receiver)) in linked {
@@ -174,7 +182,7 @@ impl Core {
         on_a_thread(move || {
             let (mut sender, receiver) = connect("doomed")?;
             close(&mut sender)?;
-            receiver.ready()
+            Ok(receiver.ready()?)
         })
         .await
     }
@@ -182,7 +190,7 @@ impl Core {
 
 impl Link {
     /// Subscribes and unsubscribes until it has exactly `wanted`.
-    fn set_slots(&mut self, wanted: Slots) -> Result<(), LinkError> {
+    fn set_slots(&mut self, wanted: Slots) -> Result<(), Failure> {
         let old: Vec<Slot> = each(self.slots & !wanted).collect();
         for slot in old {
             self.sender.try_unsubscribe(slot.to_string())?;
@@ -198,7 +206,7 @@ impl Link {
         Ok(())
     }
 
-    async fn close(mut self) -> Result<(), LinkError> {
+    async fn close(mut self) -> Result<(), Failure> {
         self.pump.abort();
         // However it ended, it says nothing more.
         let _ = self.pump.await;
@@ -206,15 +214,16 @@ impl Link {
     }
 }
 
-fn close(sender: &mut LinkTx) -> Result<(), LinkError> {
+fn close(sender: &mut LinkTx) -> Result<(), Failure> {
     let reason_code = DisconnectReasonCode::NormalDisconnection;
     sender.buffer().push_back(Packet::Disconnect(Disconnect { reason_code }, None));
     nudge(sender)
 }
 
 /// Makes the router look into the link's buffer. The only way to is a packet more; nobody has this subscription.
-fn nudge(sender: &mut LinkTx) -> Result<(), LinkError> {
-    sender.try_unsubscribe("none").map(|_| ())
+fn nudge(sender: &mut LinkTx) -> Result<(), Failure> {
+    sender.try_unsubscribe("none")?;
+    Ok(())
 }
 
 /// A subscription to one slot. At QoS 0, so that the router keeps no account: the front does that with the client.
@@ -232,7 +241,7 @@ fn filter(slot: Slot) -> Filter {
 async fn on_a_thread<T, F>(work: F) -> Result<T, Failure>
 where
     T: Send + 'static,
-    F: FnOnce() -> Result<T, LinkError> + Send + 'static,
+    F: FnOnce() -> Result<T, Failure> + Send + 'static,
 {
     let (done, wait) = oneshot::channel();
     thread::Builder::new().name("live-links".into()).spawn(move || {
@@ -240,7 +249,7 @@ where
         let _ = done.send(work());
     })?;
     match timeout(STALL, wait).await {
-        Ok(Ok(done)) => Ok(done?),
+        Ok(Ok(done)) => done,
         // The thread panicked, or hangs: either way the router is of no use.
         Ok(Err(_)) | Err(_) => Err(Failure::Stalled),
     }

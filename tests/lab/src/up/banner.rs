@@ -22,5 +22,6 @@ pub(super) fn print(deployment: &Deployment) {
     println!("  curl http://{http}/topics");
     println!("  curl 'http://{http}/topics/readings/partitions/0/records?offset=0&limit=5'");
     println!("  curl -N http://{http}/topics/readings/tail");
+    println!("  mosquitto_sub -h {} -p {} -i my-view -v -t 'weir/1/default/live/#'", mqtt.ip(), mqtt.port());
     println!("\nCtrl-C drains and compares the lab's ledger with the log.\n");
 }
