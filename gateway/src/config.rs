@@ -34,6 +34,8 @@ pub struct Config {
     pub http: Http,
     /// The topic logs.
     pub topics: Topics,
+    /// Bounds of what is remembered.
+    pub limits: Limits,
 }
 
 /// The table `mqtt`.
@@ -80,6 +82,24 @@ pub struct Topics {
     pub segment: Spanned<ByteSize>,
     /// Disk space that one partition may take; at its cap it pauses its senders. Not set: no cap.
     pub partition_cap: Option<Spanned<ByteSize>>,
+    /// Disk space that one topic may take before its oldest segments are removed. Not set: no bound.
+    pub retention_bytes: Option<Spanned<ByteSize>>,
+    /// How long a segment is kept after it was closed. Not set: for ever.
+    pub retention_age: Option<Spanned<Period>>,
+}
+
+/// The table `limits`: what is over a bound is refused, never forgotten.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Devices in all.
+    pub devices: Spanned<u32>,
+    /// Restarts of one device.
+    pub restarts_per_device: Spanned<u32>,
+    /// Ranges of sequences of one restart: what is stored, dead-lettered and lost, each with its gaps.
+    pub ranges_per_restart: Spanned<u32>,
+    /// Schemas of one device.
+    pub schemas_per_device: Spanned<u32>,
 }
 
 impl Default for Config {
@@ -91,6 +111,18 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             http: Http::default(),
             topics: Topics::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            devices: unset(1_000_000),
+            restarts_per_device: unset(4096),
+            ranges_per_restart: unset(65_536),
+            schemas_per_device: unset(256),
         }
     }
 }
@@ -122,7 +154,48 @@ impl Default for Http {
 
 impl Default for Topics {
     fn default() -> Self {
-        Self { partitions: unset(4), segment: unset(ByteSize::mib(256)), partition_cap: None }
+        Self {
+            partitions: unset(4),
+            segment: unset(ByteSize::mib(256)),
+            partition_cap: None,
+            retention_bytes: None,
+            retention_age: None,
+        }
+    }
+}
+
+impl Topics {
+    /// Bytes on disk that retention leaves to one partition.
+    pub fn retention_share(&self) -> Option<u64> {
+        let bytes = self.retention_bytes.as_ref()?.get_ref().0;
+        Some(bytes / u64::from((*self.partitions.get_ref()).max(1)))
+    }
+
+    fn check_retention(&self, source: &Source) -> Result<(), SettingsError> {
+        if let Some(age) = &self.retention_age {
+            within(source, "topics.retention_age", age, Period::secs(60)..=Period::secs(100 * 366 * 86_400))?;
+        }
+        let (Some(bytes), Some(share)) = (&self.retention_bytes, self.retention_share()) else { return Ok(()) };
+        let (partitions, segment) = (*self.partitions.get_ref(), *self.segment.get_ref());
+        // Only closed segments can go, and beside the one that is written there is one that a checkpoint must cover.
+        let least = ByteSize(segment.0.saturating_mul(2).saturating_mul(u64::from(partitions)));
+        if *bytes.get_ref() < least {
+            let message = format!("topics.retention_bytes: got {}, expected at least {least}", bytes.get_ref());
+            let help =
+                format!("that is two segments of {segment} for each of {partitions} partitions: lower topics.segment");
+            return Err(source.error(bytes.span(), message).with_help(help));
+        }
+        match &self.partition_cap {
+            Some(cap) if share >= cap.get_ref().0 => {
+                let message = format!(
+                    "topics.retention_bytes: {} a partition is not below topics.partition_cap = {}, where its senders wait",
+                    ByteSize(share),
+                    cap.get_ref()
+                );
+                Err(source.error(bytes.span(), message).with_help("raise the cap, or leave it out"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -181,6 +254,12 @@ impl Config {
         if let Some(cap) = &topics.partition_cap {
             within(source, "topics.partition_cap", cap, ByteSize::mib(1)..=ByteSize(1 << 50))?;
         }
+        topics.check_retention(source)?;
+        let limits = &self.limits;
+        within(source, "limits.devices", &limits.devices, 1..=100_000_000)?;
+        within(source, "limits.restarts_per_device", &limits.restarts_per_device, 1..=1_000_000)?;
+        within(source, "limits.ranges_per_restart", &limits.ranges_per_restart, 16..=16_777_216)?;
+        within(source, "limits.schemas_per_device", &limits.schemas_per_device, 1..=65_536)?;
         within(source, "drain", &self.drain, Period::millis(0)..=Period::secs(3600))
     }
 }

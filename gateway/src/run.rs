@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::front::session::Limits;
 use crate::front::{Front, FrontOptions, Intake, Link};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
-use crate::ingest::{Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
+use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
 use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
 use crate::router::Live;
@@ -179,12 +179,25 @@ async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics:
 
 /// Says what recovery found; damage is named, not fatal.
 fn log_recovery(report: &RecoveryReport) {
-    let RecoveryReport { readings, dead_lettered, lost, devices, malformed, .. } = *report;
-    tracing::info!(readings, dead_lettered, lost, devices, malformed, "recovered");
+    let RecoveryReport { readings, dead_lettered, lost, devices, records_read, malformed, .. } = *report;
+    tracing::info!(readings, dead_lettered, lost, devices, records_read, malformed, "recovered");
     for found in &report.partitions {
         let (topic, partition, recovery) = (found.topic.name(), found.partition, &found.recovery);
         if recovery.truncated_bytes > 0 {
             tracing::info!(topic, partition, bytes = recovery.truncated_bytes, "cut off what was never acknowledged");
+        }
+        for why in &found.bad_checkpoints {
+            tracing::warn!(topic, partition, why, "a checkpoint cannot be believed; an older one was used, or the log");
+        }
+        if found.is_cut {
+            tracing::warn!(topic, partition, "the log ends before its checkpoint: its last commits were damaged");
+        }
+        if found.history_unknown {
+            tracing::error!(
+                topic,
+                partition,
+                "no checkpoint can be believed and the log does not begin at 0: of what was stored before its first                  records nothing is known, and readings that belong there become dead letters (history-unknown)"
+            );
         }
         if recovery.damage_count > 0 {
             let (damages, lost_offsets) = (recovery.damage_count, recovery.lost_offsets);
@@ -200,12 +213,22 @@ fn ingest_options(
     let log = LogOptions {
         segment_bytes: config.topics.segment.get_ref().0,
         cap_bytes: config.topics.partition_cap.as_ref().map(|cap| cap.get_ref().0),
-        ..LogOptions::default()
+        ..IngestOptions::default().log
     };
     IngestOptions {
         partitions: *config.topics.partitions.get_ref(),
         log,
         connection_budget: budget(config),
+        limits: ingest::Limits {
+            devices: *config.limits.devices.get_ref() as usize,
+            restarts_per_device: *config.limits.restarts_per_device.get_ref() as usize,
+            ranges_per_restart: *config.limits.ranges_per_restart.get_ref() as usize,
+            schemas_per_device: *config.limits.schemas_per_device.get_ref() as usize,
+        },
+        retention: ingest::Retention {
+            bytes: config.topics.retention_share(),
+            age: config.topics.retention_age.as_ref().map(|age| age.get_ref().0),
+        },
         #[cfg(feature = "plant")]
         plant: world.plant,
         ..IngestOptions::default()

@@ -78,7 +78,11 @@ async fn print_partition(
         Start::Offset(offset) => {
             let bounds = source.page(topic, number, Start::Latest, 1).await?;
             let bound = |key: &str| bounds[key].as_u64().unwrap_or_default();
-            Start::Offset(offset.clamp(bound("start"), bound("end")))
+            let first = bound("start");
+            if offset < first {
+                eprintln!("partition {number}: offsets below {first} were removed by retention; it begins there");
+            }
+            Start::Offset(offset.clamp(first, bound("end")))
         }
         other => other,
     };

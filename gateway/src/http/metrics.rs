@@ -123,6 +123,8 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     out.counter("batches_unreadable", "Batches of which not even the manifest could be read.", now.unreadable);
     let failed = Failure::ALL.iter().zip(now.failed).map(|(why, count)| (reason(why.as_str()), count));
     out.counters("messages_failed", "Messages of which nothing is promised.", failed);
+    let over = now.over_limit.iter().map(|(bound, count)| (format!("bound=\"{bound}\""), *count));
+    out.counters("messages_over_limit", "Messages refused because a bound is reached.", over);
     out.counter("commits", "Groups committed.", now.commits);
     out.counter("commits_failed", "Groups of which at least one partition failed.", now.failed_commits);
     out.counter("committed_bytes", "Bytes committed.", now.committed_bytes);

@@ -172,6 +172,10 @@ fn numbered<'t>(topic: &'t Topic, number: &str) -> Result<(usize, &'t Partition)
 
 fn unread(error: ReadError) -> Refused {
     match error {
+        ReadError::OutOfRange { got, start, .. } if got < start => Refused(
+            StatusCode::GONE,
+            format!("offset={got}: removed by retention; the first offset is {start}: use offset={start}"),
+        ),
         ReadError::OutOfRange { got, start, end } => Refused::bad(format!(
             "offset={got}: the partition holds {start} to {end}; use offset={start} for the first"
         )),

@@ -68,6 +68,11 @@ impl Position {
             if only.is_some_and(|only| only != number) {
                 *offset = None;
             }
+            if let Some(got) = offset.filter(|offset| *offset < start) {
+                return Err(format!(
+                    "offset={got}: removed by retention; the first offset of partition {number} is {start}"
+                ));
+            }
             if let Some(got) = offset.filter(|offset| !(start..=end).contains(offset)) {
                 return Err(format!("offset={got}: partition {number} holds {start} to {end}"));
             }

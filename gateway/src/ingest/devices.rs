@@ -16,9 +16,40 @@ use crate::topics::{TopicId, murmur2};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceIndex(pub(crate) u32);
 
-/// A bound of [`Limits`] is reached.
+/// A bound of [`Limits`] is reached, or one of the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OverLimit;
+pub(crate) enum OverLimit {
+    Devices,
+    Restarts,
+    Ranges,
+    /// A record is larger than a batch of the storage can hold.
+    Record,
+}
+
+impl OverLimit {
+    /// The name in metrics.
+    pub(crate) const ALL: [(Self, &'static str); 4] =
+        [(Self::Devices, "devices"), (Self::Restarts, "restarts"), (Self::Ranges, "ranges"), (Self::Record, "record")];
+
+    /// What an operator does about it.
+    pub(crate) const fn advice(self) -> &'static str {
+        match self {
+            Self::Devices => "a new device is refused: set limits.devices higher and restart the gateway",
+            Self::Restarts => {
+                "a new restart of this device is refused: set limits.restarts_per_device higher and restart the gateway, \
+                 and see why the device restarts so often"
+            }
+            Self::Ranges => {
+                "sequences of this device lie in too many pieces and are refused: set limits.ranges_per_restart higher \
+                 and restart the gateway"
+            }
+            Self::Record => "a batch asks for a record that is too large",
+        }
+    }
+}
+
+/// Beyond so many times the bound on ranges, a device that goes on in order is refused as well.
+const IN_ORDER: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Devices {
@@ -81,7 +112,7 @@ impl Devices {
             return Ok(*place);
         }
         if self.devices.len() >= self.limits.devices.min(u32::MAX as usize) {
-            return Err(OverLimit);
+            return Err(OverLimit::Devices);
         }
         Ok(self.add(tenant, id))
     }
@@ -137,14 +168,15 @@ impl Devices {
         range: std::ops::Range<u64>,
     ) -> Result<&mut Ledger, OverLimit> {
         let limits = self.limits;
-        let device = self.devices.get_mut(place.0 as usize).ok_or(OverLimit)?;
+        let device = self.devices.get_mut(place.0 as usize).ok_or(OverLimit::Devices)?;
         if device.restarts.len() >= limits.restarts_per_device && !device.restarts.contains_key(&restart) {
-            return Err(OverLimit);
+            return Err(OverLimit::Restarts);
         }
         let ledger = device.restarts.entry(restart).or_default();
-        // A batch that closes a gap is always let in, or a full ledger could never shrink.
-        if ledger.range_count() >= limits.ranges_per_restart && !ledger.extends(range) {
-            return Err(OverLimit);
+        // What is known, or closes a gap, is always let in, or a full ledger could never shrink.
+        let (count, most) = (ledger.range_count(), limits.ranges_per_restart);
+        if count >= most && !ledger.extends(range.clone()) || count >= most * IN_ORDER && !ledger.closes(range) {
+            return Err(OverLimit::Ranges);
         }
         Ok(ledger)
     }

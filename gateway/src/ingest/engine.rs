@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use weir_protocol::DeviceId;
 use weir_storage::{Batch, Part as CommittedPart};
 
 use super::connection::{Connection, Entry, State, Wait};
 use super::damage::Job;
 use super::decode::{Part, Work};
-use super::devices::{Devices, SchemaState};
+use super::devices::{Devices, OverLimit, SchemaState};
 use super::exposure::Exposure;
 use super::group::{Group, LogSet};
 use super::moves::Move;
@@ -26,13 +27,15 @@ use super::plan::{Plan, Planner, Scratch};
 use super::snapshots::{Snapshot, Snapshots};
 use super::stats::Counters;
 use super::waited::Waited;
-use super::{Failure, Reason, Verdict};
+use super::{Failure, Reason, Sender, Verdict};
 use crate::topics::TopicId;
 use crate::topics::layout::Routes;
 
 /// A group takes no more messages once it has this many bytes: what bounds staged memory, beside the one
 /// message that crosses it.
 const GROUP_BYTES: usize = 8 << 20;
+/// The most refusals that are told in one turn.
+const MAX_REFUSED: usize = 16;
 
 pub(crate) struct Engine {
     options: IngestOptions,
@@ -62,6 +65,8 @@ pub(crate) struct Engine {
     snapshots: Snapshots,
     /// Damage to count; the keeper hands in one at a time.
     damage: VecDeque<Job>,
+    /// Refusals to be logged, at most [`MAX_REFUSED`].
+    refused: Vec<(OverLimit, Sender, Option<DeviceId>)>,
 }
 
 impl Engine {
@@ -94,6 +99,7 @@ impl Engine {
             ends,
             snapshots: Snapshots::default(),
             damage: VecDeque::new(),
+            refused: Vec::new(),
             routes,
         }
     }
@@ -253,6 +259,14 @@ impl Engine {
                 if self.staging.connections.last() != Some(&id) {
                     self.staging.connections.push(id);
                 }
+            }
+            Plan::OverLimit(over, device) => {
+                self.counters.over_limit[over as usize].add(1);
+                if self.refused.len() < MAX_REFUSED {
+                    self.refused.push((over, connection.sender, device));
+                }
+                connection.queue[at].state = State::Done(Verdict::Failed(Failure::Quota));
+                connection.refuse_waiting(Failure::AfterRefusal);
             }
             Plan::Refuse(verdict) => {
                 connection.queue[at].state = State::Done(verdict);
@@ -443,6 +457,11 @@ impl Engine {
             connection.refuse_waiting(Failure::Stopping);
             connection.answer(self.resolved, &self.counters);
         }
+    }
+
+    /// What was refused over a bound since this was asked, for the log; not all of a flood.
+    pub(crate) fn take_refused(&mut self) -> Vec<(OverLimit, Sender, Option<DeviceId>)> {
+        mem::take(&mut self.refused)
     }
 
     /// Whether nothing is staged and nothing is in the committer's hands.

@@ -73,6 +73,12 @@ impl Ledger {
         range.start.checked_sub(1).is_some_and(known) || known(range.end) || self.not_lost(range).next().is_none()
     }
 
+    /// Whether all of the range is known, or what lies on both sides of it is.
+    pub(crate) fn closes(&self, range: Range<u64>) -> bool {
+        let known = |sequence| self.sets().any(|set| set.contains(sequence));
+        range.start.checked_sub(1).is_none_or(known) && known(range.end) || self.not_lost(range).next().is_none()
+    }
+
     fn sets(&self) -> impl Iterator<Item = &RangeSet> {
         [&self.stored, &self.dead, &self.lost, &self.pending].into_iter()
     }

@@ -38,7 +38,8 @@ pub struct Limits {
     pub devices: usize,
     /// Restarts of one device.
     pub restarts_per_device: usize,
-    /// Ranges of one restart, over all its sets. One batch may overshoot it by its own ranges.
+    /// Ranges of one restart, over all its sets. One batch may overshoot it by its own ranges, and a device that goes
+    /// on in order, by four times.
     pub ranges_per_restart: usize,
     /// Schemas of one device.
     pub schemas_per_device: usize,
@@ -46,7 +47,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { devices: 1 << 20, restarts_per_device: 4096, ranges_per_restart: 1 << 16, schemas_per_device: 256 }
+        Self { devices: 1_000_000, restarts_per_device: 4096, ranges_per_restart: 1 << 16, schemas_per_device: 256 }
     }
 }
 

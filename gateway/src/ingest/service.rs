@@ -33,6 +33,7 @@ use super::recovery::{self, RecoverError, Recovered, RecoveryReport, Source};
 use super::snapshots::Snapshot;
 use super::stats::{Counters, Stats};
 use super::{Event, Events, Failure, IngestOptions, Message, Outcome, Sender, Verdict};
+use crate::log_gate::LogGate;
 use crate::topics::Topics;
 use crate::topics::layout::{self, LayoutError};
 
@@ -146,6 +147,7 @@ impl Ingest {
             retry: None,
             asked: HashMap::new(),
             asks: 0,
+            gate: LogGate::new(Instant::now()),
         };
         thread::Builder::new().name("ingest".into()).spawn(move || {
             let _guard = AbortOnPanic;
@@ -303,6 +305,8 @@ struct Service {
     /// Who waits for a snapshot: the keeper, which asks for one at a time.
     asked: HashMap<u64, Inbox<Snapshot>>,
     asks: u64,
+    /// For what senders can cause.
+    gate: LogGate,
 }
 
 impl Service {
@@ -322,6 +326,7 @@ impl Service {
             self.engine.advance();
             self.retry_if_due(!stopping.is_empty());
             self.take_snapshots(&keeping);
+            self.log_refused();
             if let Some(parts) = self.engine.take_group() {
                 self.commit(parts);
             }
@@ -340,6 +345,16 @@ impl Service {
         drop(self.committer);
         for stopped in stopping {
             let _ = stopped.send(());
+        }
+    }
+
+    /// Says what to do about bounds that were met.
+    fn log_refused(&mut self) {
+        for (over, sender, device) in self.engine.take_refused() {
+            if let Some(left_out) = self.gate.pass(Instant::now()) {
+                let device = device.map_or_else(|| "-".to_owned(), |device| device.to_string());
+                tracing::warn!(agent = %sender.agent, device, left_out, "refused (0x97): {}", over.advice());
+            }
         }
     }
 

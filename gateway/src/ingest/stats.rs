@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::devices::OverLimit;
 use super::{Failure, Reason};
 
 /// What ingest did since it started. Readings, dead letters and losses count sequences and only after their
@@ -22,6 +23,8 @@ pub struct Stats {
     pub lost: u64,
     /// Sequences whose records cannot be read any more.
     pub damaged: u64,
+    /// Messages refused over each bound, with its name.
+    pub over_limit: [(&'static str, u64); 4],
     /// Checkpoints written.
     pub checkpoints: u64,
     /// Checkpoints that could not be written.
@@ -65,6 +68,7 @@ pub(crate) struct Counters {
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
     pub(crate) lost: Counter,
     pub(crate) damaged: Counter,
+    pub(crate) over_limit: [Counter; 4],
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_failures: Counter,
     pub(crate) removed_segments: Counter,
@@ -112,6 +116,7 @@ impl Counters {
             dead_lettered: self.dead_lettered.each_ref().map(Counter::get),
             lost: self.lost.get(),
             damaged: self.damaged.get(),
+            over_limit: OverLimit::ALL.map(|(over, name)| (name, self.over_limit[over as usize].get())),
             checkpoints: self.checkpoints.get(),
             checkpoint_failures: self.checkpoint_failures.get(),
             removed_segments: self.removed_segments.get(),

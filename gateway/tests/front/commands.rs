@@ -37,6 +37,17 @@ fn a_mistake_in_the_settings_is_pointed_at_and_nothing_is_created() {
         ("drain = 10\n", ":2:9: ", "got 10 without a unit"),
         ("[mqtt]\nreceive_maximum = 1\n", ":3:19: mqtt.receive_maximum: got 1, expected 2 to 65535", "^"),
         ("[http]\nlisten = \"0.0.0.0:0\"\n", ":3:10: http.listen: 0.0.0.0:0 can be reached", "insecure = true"),
+        (
+            "[topics]\nretention_bytes = \"1 GiB\"\n",
+            ":3:19: topics.retention_bytes: got 1 GiB, expected at least 2 GiB",
+            "two segments of 256 MiB for each of 4 partitions: lower topics.segment",
+        ),
+        (
+            "[topics]\nsegment = \"1 MiB\"\nretention_bytes = \"40 MiB\"\npartition_cap = \"10 MiB\"\n",
+            ":4:19: topics.retention_bytes: 10 MiB a partition is not below topics.partition_cap = 10 MiB",
+            "raise the cap",
+        ),
+        ("[limits]\ndevices = 0\n", ":3:11: limits.devices: got 0, expected 1 to 100000000", "^"),
         ("[topics]\npartitions = 65\n", ":3:14: topics.partitions: got 65, expected 1 to 64", "^^"),
     ];
     for (text, place, help) in cases {

@@ -24,7 +24,7 @@ use super::group::{Group, LogSet};
 use super::ledger::End;
 use super::moves::{Effect, Move};
 use super::stats::Counters;
-use super::{Failure, Reason, Sender, Verdict};
+use super::{Reason, Sender, Verdict};
 use crate::record::Loss;
 use crate::record::loss::TAIL_UNKNOWN;
 use crate::topics::TopicId;
@@ -40,6 +40,8 @@ pub(crate) enum Plan {
     Park,
     /// It is refused, and so is everything behind it on its connection.
     Refuse(Verdict),
+    /// As [`Plan::Refuse`], because of a bound, perhaps for that device.
+    OverLimit(OverLimit, Option<DeviceId>),
 }
 
 /// Decides one message of one connection.
@@ -67,19 +69,17 @@ pub(crate) struct Scratch {
 }
 
 /// A bound that shows only while staging.
-enum Stop {
-    OverLimit,
-}
+struct Stop(OverLimit);
 
 impl From<OverLimit> for Stop {
-    fn from(OverLimit: OverLimit) -> Self {
-        Self::OverLimit
+    fn from(over: OverLimit) -> Self {
+        Self(over)
     }
 }
 
 impl From<RecordTooLarge> for Stop {
     fn from(_: RecordTooLarge) -> Self {
-        Self::OverLimit
+        Self(OverLimit::Record)
     }
 }
 
@@ -89,7 +89,7 @@ impl Planner<'_> {
         match self.survey(parts) {
             Ok(true) => {}
             Ok(false) => return Plan::Park,
-            Err(OverLimit) => return Plan::Refuse(Verdict::Failed(Failure::Quota)),
+            Err((over, device)) => return Plan::OverLimit(over, Some(device)),
         }
         let staged = self.stage(parts);
         self.finish(staged)
@@ -102,7 +102,7 @@ impl Planner<'_> {
             match self.enter(span.device, span.restart, span.start.0..span.end.0) {
                 Ok((_, true)) => return Plan::Park,
                 Ok((place, false)) => self.scratch.places.push(place),
-                Err(OverLimit) => return Plan::Refuse(Verdict::Failed(Failure::Quota)),
+                Err(over) => return Plan::OverLimit(over, Some(span.device)),
             }
         }
         let staged = self.bury_spans(spans, payload);
@@ -111,11 +111,12 @@ impl Planner<'_> {
 
     /// Decides a description; a repeat of one that is pending waits for that group.
     pub(crate) fn describe(mut self, described: &Described) -> Plan {
-        let Ok(place) = self.devices.enter(self.sender.tenant, described.device) else {
-            return Plan::Refuse(Verdict::Failed(Failure::Quota));
+        let place = match self.devices.enter(self.sender.tenant, described.device) {
+            Ok(place) => place,
+            Err(over) => return Plan::OverLimit(over, Some(described.device)),
         };
         let has_room = self.devices.has_room_for_schema(place);
-        let Some(device) = self.devices.get_mut(place) else { return Plan::Refuse(Verdict::Failed(Failure::Quota)) };
+        let Some(device) = self.devices.get_mut(place) else { return Plan::OverLimit(OverLimit::Devices, None) };
         match device.schemas.get(&described.schema) {
             Some(SchemaState::Known(_)) => return self.finish(Ok(())),
             Some(SchemaState::Pending) => return Plan::Park,
@@ -138,14 +139,14 @@ impl Planner<'_> {
     fn finish(self, staged: Result<(), Stop>) -> Plan {
         match (staged, self.poison) {
             // What was staged already is sound and will be committed; only the promise is withheld.
-            (Err(Stop::OverLimit), _) => Plan::Refuse(Verdict::Failed(Failure::Quota)),
+            (Err(Stop(over)), _) => Plan::OverLimit(over, None),
             (Ok(()), Some(reason)) => Plan::Staged(self.logs, Verdict::DeadLettered(reason)),
             (Ok(()), None) => Plan::Staged(self.logs, Verdict::Stored),
         }
     }
 
     /// Finds the device of every part; false if any of it is pending.
-    fn survey(&mut self, parts: &[Part]) -> Result<bool, OverLimit> {
+    fn survey(&mut self, parts: &[Part]) -> Result<bool, (OverLimit, DeviceId)> {
         self.scratch.places.clear();
         for part in parts {
             let (device, restart, range) = match part {
@@ -154,10 +155,11 @@ impl Planner<'_> {
                 Part::Missing(missing) => (missing.device, missing.restart, 0..0),
                 Part::End(end) => (end.device, end.restart, 0..0),
             };
-            let (place, mut pending) = self.enter(device, restart, range)?;
+            let named = |over| (over, device);
+            let (place, mut pending) = self.enter(device, restart, range).map_err(named)?;
             if let Part::Missing(missing) = part {
                 for range in &missing.ranges {
-                    pending |= self.enter(device, restart, range.clone())?.1;
+                    pending |= self.enter(device, restart, range.clone()).map_err(named)?.1;
                 }
             }
             let ending = matches!(part, Part::End(_))
@@ -220,7 +222,7 @@ impl Planner<'_> {
         kind: LossKind,
         claimed: &[Range<u64>],
     ) -> Result<(), Stop> {
-        let ledger = self.devices.ledger_mut(place, restart).ok_or(OverLimit)?;
+        let ledger = self.devices.ledger_mut(place, restart).ok_or(OverLimit::Devices)?;
         let ranges: Vec<_> = claimed.iter().flat_map(|range| ledger.not_lost(range.clone())).collect();
         if ranges.is_empty() {
             return Ok(());
@@ -249,7 +251,7 @@ impl Planner<'_> {
 
     /// A restart ends once, however often that is said.
     fn end(&mut self, place: DeviceIndex, end: &RestartEnd) -> Result<(), Stop> {
-        let ledger = self.devices.ledger_mut(place, end.restart).ok_or(OverLimit)?;
+        let ledger = self.devices.ledger_mut(place, end.restart).ok_or(OverLimit::Devices)?;
         if ledger.end != End::Unknown {
             return Ok(());
         }
@@ -272,7 +274,7 @@ impl Planner<'_> {
     }
 
     fn append_loss(&mut self, place: DeviceIndex, loss: &Loss<'_>) -> Result<usize, Stop> {
-        let device = self.devices.get(place).ok_or(OverLimit)?;
+        let device = self.devices.get(place).ok_or(OverLimit::Devices)?;
         let log = self.routes.log(TopicId::Loss, device.key_hash);
         loss.encode(&mut self.scratch.value);
         let key = Some(loss.device.as_str().as_bytes());

@@ -75,7 +75,7 @@ impl Planner<'_> {
     /// One dead letter for each reason, with the section that they came in.
     pub(super) fn bury_readings(&mut self, place: DeviceIndex, run: &Run, poison: Poison) -> Result<(), Stop> {
         for Found { reason, position, ranges } in poison.found {
-            let ledger = self.devices.ledger_mut(place, run.restart).ok_or(OverLimit)?;
+            let ledger = self.devices.ledger_mut(place, run.restart).ok_or(OverLimit::Devices)?;
             let asked: u64 = ranges.iter().map(|range| range.end - range.start).sum();
             // Poison that is stored by now was cured by a later description: not a word about it.
             if !ranges.iter().all(|range| ledger.stored.contains_all(range.clone())) {
@@ -136,7 +136,7 @@ impl Planner<'_> {
         let (Some(place), Some(span)) = (grave.places.first(), grave.spans.first()) else {
             return Ok(());
         };
-        let device = self.devices.get(*place).ok_or(OverLimit)?;
+        let device = self.devices.get(*place).ok_or(OverLimit::Devices)?;
         let log = self.routes.log(TopicId::DeadLetter, device.key_hash);
         let key = span.device;
         let spans = grave.spans.clone();

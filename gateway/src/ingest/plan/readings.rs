@@ -22,9 +22,9 @@ const MAX_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 impl Planner<'_> {
     /// Decides every reading of a run: repeats are dropped, valid ones appended, invalid ones buried.
     pub(super) fn run(&mut self, place: DeviceIndex, run: &Run) -> Result<(), Stop> {
-        let device = self.devices.get_mut(place).ok_or(OverLimit)?;
+        let device = self.devices.get_mut(place).ok_or(OverLimit::Devices)?;
         let log = self.routes.log(TopicId::Readings, device.key_hash);
-        let ledger = device.restarts.get_mut(&run.restart).ok_or(OverLimit)?;
+        let ledger = device.restarts.get_mut(&run.restart).ok_or(OverLimit::Devices)?;
         let Some(SchemaState::Known(channels)) = device.schemas.get(&run.schema) else {
             // Without its channels a reading means nothing; it is kept encoded, for a redrive.
             let all = Poison::of(Reason::UnknownSchema, run.items_at, run.first..run.end);

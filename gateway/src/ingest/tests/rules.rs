@@ -313,11 +313,34 @@ fn over_a_bound_is_refused_and_nothing_is_forgotten() {
     gateway.content().assert_conserved();
 }
 
+/// Every other sample a dead letter, in order and for ever: that may take some times the bound, and not all memory.
+#[test]
+fn a_device_that_goes_on_in_order_is_refused_in_the_end_and_what_is_known_is_still_answered() {
+    let limits = Limits { ranges_per_restart: 4, ..Limits::default() };
+    let mut gateway = Gateway::with(IngestOptions { limits, ..IngestOptions::default() });
+    let probe = device("probe");
+    let fails_at_odd = |sequence: u64| (sequence % 2 == 1).then(|| not_a_number(sequence));
+    let mut try_batch = |sequences| {
+        let mut agent = gateway.connect("agent");
+        gateway.describe(&mut agent, description(probe));
+        gateway.settle();
+        gateway.send(&mut agent, batch_of(&[run_with(probe, 1, sequences, fails_at_odd).section()]));
+        gateway.settle();
+        agent.verdicts().pop().unwrap()
+    };
+    let verdicts: Vec<_> = (0..4).map(|at| try_batch(at * 6..at * 6 + 6)).collect();
+    let dead = Verdict::DeadLettered(Reason::NotFinite);
+    assert_eq!(verdicts, [dead, dead, dead, Verdict::Failed(Failure::Quota)]);
+    assert_eq!(try_batch(6..18), dead, "known already");
+    assert_eq!(gateway.counters.snapshot().over_limit[2], ("ranges", 1));
+    gateway.content().assert_conserved();
+}
+
 /// A sensor that fails at every other sample takes two ranges for each failure. At the cap it was refused whenever a
 /// batch began behind a dead letter, and then everything behind it in its agent's queue waited for ever.
 #[test]
 fn a_device_that_goes_on_in_order_is_not_refused_for_what_became_of_its_last_reading() {
-    let limits = Limits { ranges_per_restart: 3, ..Limits::default() };
+    let limits = Limits { ranges_per_restart: 4, ..Limits::default() };
     let mut gateway = Gateway::with(IngestOptions { limits, ..IngestOptions::default() });
     let probe = device("probe");
     let mut agent = gateway.connect("agent");
