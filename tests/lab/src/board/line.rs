@@ -17,7 +17,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 const REOPEN: Duration = Duration::from_millis(50);
 
 /// The serial line.
-pub(super) struct Line {
+pub(crate) struct Line {
     path: PathBuf,
     port: Option<File>,
     reopen: Instant,
@@ -27,17 +27,17 @@ pub(super) struct Line {
 
 impl Line {
     /// The line at `path`, which need not be there yet.
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), port: open(path).ok(), reopen: Instant::now() + REOPEN, waiting: Vec::new() }
     }
 
     /// Whether a frame is still on its way.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Sends a frame.
-    pub(super) fn send(&mut self, frame: &[u8]) {
+    pub(crate) fn send(&mut self, frame: &[u8]) {
         self.waiting.extend_from_slice(frame);
         self.flush();
     }
@@ -63,7 +63,7 @@ impl Line {
 
     /// Waits for bytes, or until the line takes more of a waiting frame, for at most `wait`. Returns how many
     /// bytes arrived.
-    pub(super) fn receive(&mut self, wait: Duration, buffer: &mut [u8]) -> usize {
+    pub(crate) fn receive(&mut self, wait: Duration, buffer: &mut [u8]) -> usize {
         if self.port.is_none() && Instant::now() >= self.reopen {
             self.port = open(&self.path).ok();
             self.reopen = Instant::now() + REOPEN;

@@ -10,7 +10,7 @@
 //! ```
 
 mod flash;
-mod line;
+pub(crate) mod line;
 mod sensor;
 
 use std::io::Write;

@@ -140,7 +140,7 @@ impl Board {
     }
 }
 
-fn cable(name: &str, scratch: &Scratch, ledger: &Ledger) -> Result<SerialRelay> {
+pub(super) fn cable(name: &str, scratch: &Scratch, ledger: &Ledger) -> Result<SerialRelay> {
     let (board, agent) = (scratch.join(&format!("{name}.uart")), scratch.join(&format!("tty-{name}")));
     SerialRelay::new(&board, &agent, ledger.clone())
 }

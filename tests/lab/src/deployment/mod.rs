@@ -23,6 +23,7 @@ use crate::ledger::Ledger;
 use crate::ports::{self, Reserved};
 use crate::process::Program;
 use crate::reconcile::{Report, reconcile};
+use crate::relay::serial::SerialRelay;
 use crate::relay::tcp::TcpRelay;
 use crate::truth::Truths;
 
@@ -83,6 +84,8 @@ pub struct Deployment {
     pub agent: Member,
     /// The boards.
     pub boards: Vec<Board>,
+    /// Cables that lead to no board.
+    pub lines: Vec<SerialRelay>,
     /// Where the gateway takes MQTT.
     pub mqtt: SocketAddr,
     /// Where the gateway answers HTTP.
@@ -109,8 +112,11 @@ impl Deployment {
         if let Some(emulator) = &plan.emulator {
             boards.push(Board::emulated(emulator, &scratch, binaries, (&ledger, &mut truths))?);
         }
+        let lines = (1..=plan.lines).map(|number| board::cable(&format!("line-{number}"), &scratch, &ledger));
+        let lines = lines.collect::<Result<Vec<_>>>()?;
         let data = plan.gateway_data.clone().unwrap_or_else(|| scratch.join("gateway"));
-        let serial: Vec<_> = boards.iter().map(|board| board.cable.agent.clone()).collect();
+        let cables = boards.iter().map(|board| &board.cable).chain(&lines);
+        let serial: Vec<_> = cables.map(|cable| cable.agent.clone()).collect();
         let write = |name: &str, text: String| {
             let path = scratch.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
@@ -143,6 +149,7 @@ impl Deployment {
             gateway,
             agent,
             boards,
+            lines,
             mqtt,
             http,
             log,

@@ -15,6 +15,8 @@ pub struct Plan {
     pub rate: u32,
     /// Size of each host board's flash, in KiB.
     pub flash_kib: u32,
+    /// Cables that lead to no board: the test is the device.
+    pub lines: usize,
     /// A board in an emulator, besides the host boards.
     pub emulator: Option<Emulator>,
     /// The agent's own source, on or off.
@@ -40,6 +42,7 @@ impl Plan {
             boards: 2,
             rate: 20,
             flash_kib: 256,
+            lines: 0,
             emulator: None,
             system: true,
             queue: "64 MiB".to_owned(),

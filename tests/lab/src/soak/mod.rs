@@ -1,8 +1,10 @@
 //! `cargo lab soak`: every fault at full count, each followed by the reconciliation.
 
+mod backlog;
 mod blackouts;
 mod clock;
 mod disk;
+mod firehose;
 mod image;
 mod kills;
 mod network;
@@ -89,7 +91,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "kills",
     "unplug",
     "disk-full",
@@ -98,6 +100,7 @@ const NAMES: [&str; 13] = [
     "read-only-disk",
     "clock",
     "black-hole",
+    "backlog",
     "blackouts",
     "blackouts-plain",
     "power-cuts",
@@ -140,6 +143,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "read-only-disk" => readonly::remounted(bench).await,
         "clock" => clock::run(bench).await,
         "black-hole" => network::black_hole(bench).await,
+        "backlog" => backlog::run(bench).await,
         "blackouts" => blackouts::journaled(bench).await,
         "blackouts-plain" => blackouts::plain(bench).await,
         "power-cuts" => power::run(bench),

@@ -1,0 +1,175 @@
+//! A device that holds more than any chip: readings of 128 bytes of text, as fast as the agent takes them.
+//!
+//! It speaks the serial protocol by itself, because no sensor could sample so much in the time of a test. Its ring is
+//! durable, so everything that it holds must be accounted for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use weir_protocol::frame::{self, Decoder, MAX_FRAME};
+use weir_protocol::serial::device_to_agent::{Describe, Hello, Readings, Ring};
+use weir_protocol::serial::{Down, Held, Up};
+use weir_protocol::time::{SystemClock, WallClock};
+use weir_protocol::{
+    Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Value, ValueKind, items,
+};
+
+use crate::board::line::Line;
+
+/// Its only channel.
+const CHANNEL: Channel<'static> =
+    Channel { id: ChannelId(1), name: "log", unit: "1", kind: ValueKind::Text, resolution: 0.0 };
+const RESTART: Restart = Restart(1 << 32 | 1);
+/// Bytes of the text of a reading: as many as there may be.
+const TEXT: usize = 128;
+/// Bytes that a reading takes in the queue, about.
+pub(super) const READING: u64 = 134;
+/// Readings that fit into one frame.
+const IN_FRAME: u64 = 7;
+/// Without an acknowledgement for so long, everything unacknowledged is sent again.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The device, running until it is dropped.
+pub(super) struct Firehose {
+    accepted: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Firehose {
+    /// Holds `total` readings and sends them along the line at `path`.
+    pub(super) fn start(path: &Path, total: u64) -> Result<Self> {
+        let (accepted, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let device = DeviceId::new("firehose").context("its name")?;
+        let mut source = Source::new(path.to_owned(), device, total, accepted.clone());
+        let stopping = stop.clone();
+        let thread = std::thread::Builder::new().name("firehose".into()).spawn(move || {
+            while !stopping.load(Ordering::Relaxed) {
+                source.turn();
+            }
+        })?;
+        Ok(Self { accepted, stop, thread: Some(thread) })
+    }
+
+    /// Every reading below was acknowledged.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Firehose {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The state of the thread.
+struct Source {
+    line: Line,
+    decoder: Box<Decoder<MAX_FRAME>>,
+    device: DeviceId,
+    channels: Vec<u8>,
+    total: u64,
+    accepted: Arc<AtomicU64>,
+    /// The next to send, and the first that may not be sent.
+    at: u64,
+    upto: u64,
+    heard: Instant,
+}
+
+impl Source {
+    fn new(path: PathBuf, device: DeviceId, total: u64, accepted: Arc<AtomicU64>) -> Self {
+        let mut channels = Vec::new();
+        items::push(&mut channels, &CHANNEL);
+        let (line, decoder) = (Line::new(&path), Box::default());
+        Self { line, decoder, device, channels, total, accepted, at: 0, upto: 0, heard: Instant::now() }
+    }
+
+    fn turn(&mut self) {
+        let mut bytes = [0; 4096];
+        let wait = if self.at < self.upto.min(self.total) { Duration::ZERO } else { Duration::from_millis(20) };
+        let length = self.line.receive(wait, &mut bytes);
+        let mut fresh = &bytes[..length];
+        let mut heard = Vec::new();
+        while let Some(found) = self.decoder.feed(&mut fresh) {
+            heard.extend(found.ok().and_then(|message| frame::message::<Down>(message).ok()));
+        }
+        for down in heard {
+            self.obey(&down);
+        }
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        if self.heard.elapsed() > PATIENCE && accepted < self.total {
+            self.heard = Instant::now();
+            self.at = accepted;
+            self.hello(accepted);
+        }
+        while !self.line.is_busy() && self.at < self.upto.min(self.total) {
+            self.readings(accepted);
+        }
+    }
+
+    fn obey(&mut self, down: &Down) {
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        match down {
+            Down::Ack { restart: RESTART, accepted: now } => {
+                self.accepted.store(accepted.max(now.0), Ordering::Relaxed);
+                self.at = self.at.max(now.0);
+                self.heard = Instant::now();
+            }
+            Down::Credit { restart: RESTART, upto } => self.upto = self.upto.max(upto.0),
+            Down::Resend { restart: RESTART, from } => self.at = from.0.max(accepted),
+            Down::HelloRequest => self.hello(accepted),
+            Down::DescribeRequest { .. } => {
+                let channels = Items::new(&self.channels);
+                let describe = Describe { schema: SchemaHash::of(channels), channels };
+                let frame = frame::to_vec(&Up::Describe(describe)).unwrap_or_default();
+                self.line.send(&frame);
+            }
+            _ => {}
+        }
+    }
+
+    fn schema(&self) -> SchemaHash {
+        SchemaHash::of(Items::new(&self.channels))
+    }
+
+    fn hello(&mut self, accepted: u64) {
+        let schema = self.schema();
+        let mut held = Vec::new();
+        items::push(
+            &mut held,
+            &Held { restart: RESTART, schema, base: Sequence(accepted), next: Sequence(self.total) },
+        );
+        let hello = Hello { device: self.device, schema, ring: Ring::Durable, held: Items::new(&held) };
+        self.line.send(&frame::to_vec(&Up::Hello(hello)).unwrap_or_default());
+    }
+
+    /// The next frame of readings.
+    fn readings(&mut self, accepted: u64) {
+        let time = SystemClock.now();
+        let mut encoded = Vec::with_capacity(1024);
+        let end = (self.at + IN_FRAME).min(self.upto).min(self.total);
+        for sequence in self.at..end {
+            // No two are alike, and none can be compressed much.
+            let word = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let text: String =
+                (0..8).map(|turn| format!("{:016x}", word.rotate_left(turn * 7) ^ u64::from(turn))).collect();
+            let value = Value::Text(&text[..TEXT]);
+            items::push(&mut encoded, &Reading { channel: CHANNEL.id, time, clock: Clock::Synchronised, value });
+        }
+        let (base, next, first) = (Sequence(accepted), Sequence(self.total), Sequence(self.at));
+        let readings =
+            Readings { restart: RESTART, schema: self.schema(), base, next, first, readings: Items::new(&encoded) };
+        if let Some(frame) = frame::to_vec(&Up::Readings(readings)) {
+            self.line.send(&frame);
+        }
+        self.at = end;
+    }
+}
