@@ -65,6 +65,16 @@ events! {
     Resends = "resends",
     /// Frames not taken because the queue is full.
     QueueFull = "queue_full",
+    /// Segments dropped to make room.
+    SegmentsDropped = "segments_dropped",
+    /// Readings dropped with them that the gateway was not known to have, claimed as lost.
+    ReadingsDroppedOldest = "readings_dropped_oldest",
+    /// Readings dropped as they came, claimed as lost.
+    ReadingsDroppedNewest = "readings_dropped_newest",
+    /// Times that claims were joined to fit into their room, and now cover more than was lost.
+    ClaimsCoarsened = "claims_coarsened",
+    /// Times that the queue could not make room.
+    DropFailed = "drop_failed",
     /// Commits that failed.
     CommitsFailed = "commits_failed",
     /// Records of the queue that cannot be read any more.
@@ -93,6 +103,14 @@ events! {
     NotesRefused = "notes_refused",
     /// Readings that the gateway could not read even alone, claimed as rejected.
     ReadingsRejected = "readings_rejected",
+    /// Claims and ends that waited beside the log and that the gateway has.
+    ClaimsShipped = "claims_shipped",
+    /// Claims and ends that the gateway could not read even alone; what they name is unaccounted.
+    ClaimsRefused = "claims_refused",
+    /// Restarts of which the gateway was told where they stand.
+    PositionsSent = "positions_sent",
+    /// Positions that the gateway could not read.
+    PositionsRefused = "positions_refused",
     /// Commands of the gateway that could not be read or answered.
     BadCommands = "bad_commands",
 }

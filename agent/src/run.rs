@@ -52,8 +52,11 @@ pub async fn run(
     #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
 ) -> Result<(), RunError> {
     let incarnation = Incarnation(environment.random.random());
-    let queue_options =
-        QueueOptions { cap: config.queue.cap.get_ref().0, commit_interval: config.queue.commit_interval.0 };
+    let queue_options = QueueOptions {
+        cap: config.queue.cap.get_ref().0,
+        policy: config.queue.policy,
+        commit_interval: config.queue.commit_interval.0,
+    };
     let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, queue_options, incarnation)?;
     report(&queue, &recovered);
     let queue = Arc::new(queue);
@@ -61,7 +64,8 @@ pub async fn run(
     let (shipped, room) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
 
     let random = environment.fork_random();
-    let intake = Intake::new(queue.state(), Arc::clone(&environment.clock), random, Arc::clone(&counters));
+    let clock = Arc::clone(&environment.clock);
+    let intake = Intake::new(queue.state(), config.queue.policy, clock, random, Arc::clone(&counters));
     let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&room));
     #[cfg(feature = "plant")]
     let task = task.with_plant(plant);
@@ -167,6 +171,7 @@ fn uplink_options(config: &Config) -> UplinkOptions {
         compress: uplink.compress,
         ack_timeout: uplink.ack_timeout.get_ref().0,
         status_interval: uplink.status_interval.get_ref().0,
+        position_interval: uplink.position_interval.get_ref().0,
         backoff: (uplink.backoff_min.get_ref().0, uplink.backoff_max.get_ref().0),
     }
 }
@@ -179,6 +184,9 @@ fn report(queue: &Queue, recovered: &Recovered) {
     tracing::info!(%incarnation, start, end, replayed = recovered.replayed, "queue opened");
     if let Some(reason) = &recovered.state_damage {
         tracing::warn!(reason, "the state file cannot be believed; everything in the queue is shipped again");
+    }
+    if let Some(reason) = &recovered.claims_damage {
+        tracing::error!(reason, "the file of the claims cannot be believed; what they named is lost, unaccounted");
     }
     for damage in &recovered.log.damage {
         tracing::error!(%damage, "the queue is damaged; these readings are lost, unaccounted");

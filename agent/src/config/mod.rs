@@ -13,7 +13,7 @@ use weir_protocol::name::Name;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 use weir_protocol::{AgentId, DeviceId};
 
-use crate::queue::MIN_CAP;
+use crate::queue::{MIN_CAP, Policy};
 pub use address::Address;
 
 /// Where the settings are unless `--config` says otherwise.
@@ -47,6 +47,8 @@ pub struct Config {
 pub struct QueueConfig {
     /// The most bytes on disk.
     pub cap: Spanned<ByteSize>,
+    /// What to do when it is full.
+    pub policy: Policy,
     /// Time between two checkpoints of what was shipped.
     pub checkpoint: Spanned<Period>,
     /// The least time between two commits.
@@ -75,6 +77,8 @@ pub struct UplinkConfig {
     pub keep_alive: Spanned<Period>,
     /// Time between two status messages.
     pub status_interval: Spanned<Period>,
+    /// Time between two rounds of positions.
+    pub position_interval: Spanned<Period>,
     /// The shortest wait between two connections.
     pub backoff_min: Spanned<Period>,
     /// The longest wait between two connections.
@@ -170,6 +174,7 @@ impl Default for QueueConfig {
     fn default() -> Self {
         Self {
             cap: unwritten(ByteSize::mib(256)),
+            policy: Policy::Block,
             checkpoint: unwritten(Period::secs(10)),
             commit_interval: Period::millis(0),
         }
@@ -188,6 +193,7 @@ impl Default for UplinkConfig {
             ack_timeout: unwritten(Period::secs(10)),
             keep_alive: unwritten(Period::secs(30)),
             status_interval: unwritten(Period::secs(30)),
+            position_interval: unwritten(Period::secs(60)),
             backoff_min: unwritten(Period::millis(500)),
             backoff_max: unwritten(Period::secs(30)),
         }
@@ -234,6 +240,7 @@ impl Config {
         least(&self.queue.checkpoint, Period::millis(100))?;
         least(&self.uplink.ack_timeout, Period::millis(100))?;
         least(&self.uplink.status_interval, Period::millis(100))?;
+        least(&self.uplink.position_interval, Period::millis(100))?;
         least(&self.uplink.backoff_min, Period::millis(1))?;
         least(&self.uplink.backoff_max, *self.uplink.backoff_min.get_ref())?;
         // Below this rumqttc refuses.

@@ -8,12 +8,14 @@ use weir_protocol::serial::Down;
 
 use super::link::Link;
 use super::{Intake, LinkId};
-use crate::queue::Key;
+use crate::queue::{Key, Policy};
 
 /// The most readings that a device may be ahead.
 const MAX_AHEAD: u64 = 1024;
 /// What a reading takes in the queue, for the estimate; what really comes is measured when it is staged.
 const READING_COST: u64 = 40;
+/// What a claim or an end takes in the queue, at most.
+const CLAIM_COST: usize = 256;
 
 impl Intake {
     /// Says how many bytes readings may take; called when that changed.
@@ -41,6 +43,11 @@ impl Intake {
         self.stage.bytes() + bytes as u64 <= self.room
     }
 
+    /// Whether claims go into the log; else they go beside it, where room is kept for them.
+    pub(super) fn takes_claims(&self) -> bool {
+        self.has_room(CLAIM_COST)
+    }
+
     pub(super) fn give_credit(&mut self, link: LinkId, key: Key) {
         let accepted = self.position(&key).map_or(0, |position| position.accepted.0);
         let ahead = self.ahead_allowed();
@@ -53,6 +60,10 @@ impl Intake {
     }
 
     fn ahead_allowed(&self) -> u64 {
+        if self.policy == Policy::DropNewest {
+            // What finds no room is dropped, which takes the device's sending it.
+            return MAX_AHEAD;
+        }
         let share = self.room.saturating_sub(self.stage.bytes()) / self.links.len().max(1) as u64;
         (share / READING_COST).min(MAX_AHEAD)
     }

@@ -60,8 +60,14 @@ impl Intake {
         for restart in all {
             let key: Key = (device, restart);
             if let Some(position) = self.position(&key).filter(|position| !position.ended) {
-                self.stage.end(RestartEnd { device, restart, from: position.accepted });
-                self.advance(link, key, Position { ended: true, ..position });
+                let end = RestartEnd { device, restart, from: position.accepted };
+                let mark = self.mark(link, key, Position { ended: true, ..position });
+                if self.takes_claims() && !self.stage.is_beside(&key) {
+                    self.stage.end(end);
+                    self.stage.mark(mark);
+                } else {
+                    self.stage.end_beside(&end, mark);
+                }
             }
         }
     }

@@ -5,7 +5,8 @@
 //!   reading or as a claim.
 //! - What the device evicted becomes a claim on exactly those sequences; what did not follow on is asked for
 //!   again and is never loss; what came twice is clipped.
-//! - A full queue gives no credit and takes nothing; a failed commit acknowledges nothing.
+//! - A full queue gives no credit and takes nothing, or drops and claims what comes, as its policy says; a failed
+//!   commit acknowledges nothing.
 //! - No message panics, and memory is bounded by the links and by one stage.
 //!
 //! [`Intake`] is the rules alone: messages in, answers and a stage out, no clock, no disk, no line, so that
@@ -23,6 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rand::{RngCore, rngs::StdRng};
+use weir_protocol::batch::Claim;
 use weir_protocol::batch::describe::Description;
 use weir_protocol::serial::{Down, Up, device_to_agent};
 use weir_protocol::time::WallClock;
@@ -30,16 +32,13 @@ use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence, frame};
 use weir_storage::Batch;
 
 use crate::counters::{Counters, Event};
-use crate::queue::{Key, SharedState};
+use crate::queue::{Key, Policy, SharedState};
 
 pub use link::LinkId;
-pub use stage::{Mark, Staged};
+pub use stage::{Covered, Mark, Staged};
 
 use link::{CloneWatch, Link};
 use stage::Stage;
-
-/// Messages are not taken while this many bytes wait for a commit; devices send again.
-const MAX_STAGE: u64 = 256 * 1024;
 
 /// The rules, and what they must remember.
 pub struct Intake {
@@ -51,6 +50,7 @@ pub struct Intake {
     ahead: HashMap<Key, Position>,
     /// Bytes that readings may still take, the stage not counted.
     room: u64,
+    policy: Policy,
     replies: Vec<(LinkId, Down)>,
     clock: Arc<dyn WallClock>,
     random: StdRng,
@@ -63,11 +63,19 @@ struct Position {
     from: Sequence,
     accepted: Sequence,
     ended: bool,
+    /// What lies between `accepted` and this was acknowledged once, and the queue lost it.
+    forgotten: Sequence,
 }
 
 impl Intake {
-    /// Rules for a queue that recovered `state`.
-    pub fn new(state: SharedState, clock: Arc<dyn WallClock>, random: StdRng, counters: Arc<Counters>) -> Self {
+    /// Rules for a queue that recovered `state` and does as `policy` says when it is full.
+    pub fn new(
+        state: SharedState,
+        policy: Policy,
+        clock: Arc<dyn WallClock>,
+        random: StdRng,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             state,
             links: BTreeMap::new(),
@@ -75,6 +83,7 @@ impl Intake {
             stage: Stage::default(),
             ahead: HashMap::new(),
             room: u64::MAX,
+            policy,
             replies: Vec::new(),
             clock,
             random,
@@ -95,7 +104,7 @@ impl Intake {
 
     /// A message arrived, its frame checked and removed.
     pub fn receive(&mut self, link: LinkId, message: &[u8]) {
-        if !self.links.contains_key(&link) || self.stage.bytes() > MAX_STAGE {
+        if !self.links.contains_key(&link) || self.stage.is_full() {
             return;
         }
         self.stage.set_time(self.clock.now().as_millis());
@@ -132,11 +141,29 @@ impl Intake {
         !self.stage.is_empty()
     }
 
-    /// The stage taken before is durable at `offsets`: acknowledge it.
-    pub fn committed(&mut self, marks: &[Mark], readings: u64, offsets: &Range<u64>) {
-        self.counters.add(Event::ReadingsAccepted, readings);
+    /// The records of the stage taken before are durable at `offsets`, in a segment that began at `began` if one did:
+    /// acknowledge them.
+    pub fn committed(&mut self, covered: &mut Covered, offsets: &Range<u64>, began: Option<u64>) {
+        self.counters.add(Event::ReadingsAccepted, covered.readings);
         let mut state = self.state.lock();
+        let begins = began.is_some_and(|began| began >= state.covered);
         state.covered = offsets.end;
+        if !offsets.is_empty() {
+            let named = core::mem::take(&mut covered.named).into_iter();
+            let ranges = named.flat_map(|(key, set)| set.iter().map(|range| (key, range)).collect::<Vec<_>>());
+            state.blocks.note(offsets.clone(), begins, ranges);
+        }
+        drop(state);
+        self.acknowledge_all(&covered.marks);
+    }
+
+    /// The claims beside the log of the stage taken before are durable, and so are its records: acknowledge them.
+    pub fn claimed(&mut self, covered: &Covered) {
+        self.acknowledge_all(&covered.claim_marks);
+    }
+
+    fn acknowledge_all(&mut self, marks: &[Mark]) {
+        let mut state = self.state.lock();
         for mark in marks {
             state.restarts.accept(mark.key, mark.from, mark.accepted, mark.ended);
             let reached = |ahead: &Position| ahead.accepted == mark.accepted && ahead.ended == mark.ended;
@@ -171,16 +198,29 @@ impl Intake {
         let committed = || {
             let state = self.state.lock();
             let progress = state.restarts.get(key)?;
-            Some(Position { from: progress.from, accepted: progress.accepted, ended: progress.ended })
+            let (from, accepted, ended, forgotten) =
+                (progress.from, progress.accepted, progress.ended, progress.forgotten);
+            Some(Position { from, accepted, ended, forgotten })
         };
         self.ahead.get(key).copied().or_else(committed)
     }
 
     /// Moves a restart on, to be acknowledged on `link` by the next commit.
     fn advance(&mut self, link: LinkId, key: Key, position: Position) {
+        let mark = self.mark(link, key, position);
+        self.stage.mark(mark);
+    }
+
+    /// Claims sequences beside the log and moves the restart on.
+    fn advance_beside(&mut self, link: LinkId, claim: &Claim, position: Position) {
+        let mark = self.mark(link, (claim.device, claim.restart), position);
+        self.stage.claim_beside(claim, mark);
+    }
+
+    fn mark(&mut self, link: LinkId, key: Key, position: Position) -> Mark {
         self.ahead.insert(key, position);
-        let Position { from, accepted, ended } = position;
-        self.stage.mark(Mark { link, key, from, accepted, ended });
+        let Position { from, accepted, ended, .. } = position;
+        Mark { link, key, from, accepted, ended }
     }
 
     pub(crate) fn reply(&mut self, link: LinkId, down: Down) {

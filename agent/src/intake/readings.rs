@@ -7,7 +7,7 @@ use weir_protocol::{Reading, Restart, Sequence};
 
 use super::{Intake, LinkId, Position};
 use crate::counters::Event;
-use crate::queue::Key;
+use crate::queue::{Key, Policy};
 
 impl Intake {
     pub(super) fn readings(&mut self, link: LinkId, frame: &Readings<'_>) {
@@ -37,7 +37,8 @@ impl Intake {
     /// Takes what the device says of its ring: what it evicted before it was accepted here is lost.
     pub(super) fn catch_up(&mut self, link: LinkId, key: Key, base: Sequence, next: Sequence) -> Position {
         let known = self.position(&key);
-        let start = known.unwrap_or(Position { from: base, accepted: Sequence(0), ended: false });
+        let start =
+            known.unwrap_or(Position { from: base, accepted: Sequence(0), ended: false, forgotten: Sequence(0) });
         if next < start.accepted {
             let what = || format!("{} restart {}: at {next}, was acknowledged {}", key.0, key.1, start.accepted);
             self.counters.warn(Event::SequenceWentBack, what);
@@ -45,15 +46,27 @@ impl Intake {
         if base <= start.accepted {
             return start;
         }
-        let kind = if known.is_none() { LossKind::UnknownHistory } else { LossKind::Ring };
-        let position = Position { accepted: base, ended: false, ..start };
-        self.claim(link, key, kind, start, position);
-        position
+        if known.is_none() {
+            return self.claim(link, key, LossKind::UnknownHistory, start, base);
+        }
+        let lost_here = start.forgotten.min(base);
+        let start = match start.accepted < lost_here {
+            true => self.claim(link, key, LossKind::Unaccounted, start, lost_here),
+            false => start,
+        };
+        match start.accepted < base {
+            true => self.claim(link, key, LossKind::Ring, start, base),
+            false => start,
+        }
     }
 
-    /// Stages the readings that follow on, as far as there is room.
+    /// Stages the readings that follow on, as far as there is room; what finds none is dropped or left to the device,
+    /// as the policy says.
     fn stage_readings(&mut self, link: LinkId, key: Key, frame: &Readings<'_>, start: Position) {
         let mut position = Position { ended: false, ..start };
+        // The first one that found no room.
+        let mut dropped_from = None;
+        let mut undecodable = false;
         let mut sequence = frame.first;
         let mut readings = frame.readings.iter();
         loop {
@@ -70,34 +83,58 @@ impl Intake {
                     // It would come again for ever. What is behind it comes again once and is fine or not.
                     let what = || format!("{} restart {} sequence {sequence}", key.0, key.1);
                     self.counters.warn(Event::ReadingUndecodable, what);
-                    let after = Position { accepted: Sequence(sequence.0 + 1), ..position };
-                    self.claim(link, key, LossKind::Rejected, position, after);
-                    return;
+                    undecodable = true;
+                    break;
                 }
                 Err(_) => break,
             };
             let bytes = before - readings.rest().len();
+            let next = Sequence(sequence.0 + 1);
             if sequence < position.accepted {
                 self.counters.add(Event::ReadingsRepeated, 1);
-            } else if self.has_room(bytes) {
+            } else if dropped_from.is_none() && self.has_room(bytes) && !self.stage.is_beside(&key) {
                 self.stage.reading(key, frame.schema, sequence, &reading, bytes);
-                position.accepted = Sequence(sequence.0 + 1);
+                position.accepted = next;
+            } else if self.policy == Policy::DropNewest {
+                dropped_from.get_or_insert(position);
+                position.accepted = next;
             } else {
                 self.counters.warn(Event::QueueFull, || "the queue is full; devices get no credit".to_owned());
                 break;
             }
-            sequence = Sequence(sequence.0 + 1);
+            sequence = next;
         }
-        if position.accepted > start.accepted {
-            self.advance(link, key, position);
+        let staged = dropped_from.unwrap_or(position);
+        if staged.accepted > start.accepted {
+            self.advance(link, key, staged);
+        }
+        if let Some(from) = dropped_from {
+            self.counters.add(Event::ReadingsDroppedNewest, position.accepted.0 - from.accepted.0);
+            self.claim_beside(link, key, LossKind::Queue, from, position.accepted);
+        }
+        if undecodable {
+            self.claim(link, key, LossKind::Rejected, position, Sequence(position.accepted.0 + 1));
         }
     }
 
-    fn claim(&mut self, link: LinkId, key: Key, kind: LossKind, from: Position, to: Position) {
-        let (start, end) = (from.accepted, to.accepted);
-        self.counters.add(Event::SequencesClaimed, end.0 - start.0);
-        self.stage.claim(Claim { device: key.0, restart: key.1, kind, start, end });
-        self.advance(link, key, to);
+    /// Claims `[from.accepted, end)`: in the log while it takes readings, else beside it. Where the restart is then.
+    fn claim(&mut self, link: LinkId, key: Key, kind: LossKind, from: Position, end: Sequence) -> Position {
+        if self.takes_claims() && !self.stage.is_beside(&key) {
+            let position = Position { accepted: end, ended: false, ..from };
+            self.counters.add(Event::SequencesClaimed, end.0 - from.accepted.0);
+            self.stage.claim(Claim { device: key.0, restart: key.1, kind, start: from.accepted, end });
+            self.advance(link, key, position);
+            return position;
+        }
+        self.claim_beside(link, key, kind, from, end)
+    }
+
+    fn claim_beside(&mut self, link: LinkId, key: Key, kind: LossKind, from: Position, end: Sequence) -> Position {
+        let position = Position { accepted: end, ended: false, ..from };
+        self.counters.add(Event::SequencesClaimed, end.0 - from.accepted.0);
+        let claim = Claim { device: key.0, restart: key.1, kind, start: from.accepted, end };
+        self.advance_beside(link, &claim, position);
+        position
     }
 
     /// Answers what the device sent: at once if nothing of it waits for a commit, else the commit does.

@@ -3,15 +3,23 @@
 //! Readings of one restart that follow on from each other become one run, so that a record of the queue
 //! holds more than one frame's worth. Order within a restart is the order of arrival.
 
+use std::collections::BTreeMap;
+
 use weir_protocol::batch::{Claim, RestartEnd, RunBuilder, Section};
-use weir_protocol::{Reading, SchemaHash, Sequence, items};
+use weir_protocol::{RangeSet, Reading, SchemaHash, Sequence, items};
 use weir_storage::Batch;
 
 use super::LinkId;
-use crate::queue::Key;
+use crate::queue::records::sequences;
+use crate::queue::{Claims, Entries, Key};
 
 /// A run is closed at this many encoded bytes: small enough to halve, large enough to pay.
 const RUN_BYTES: usize = 16 * 1024;
+
+/// The most bytes that wait for a commit, about; devices send again.
+const MAX_BYTES: u64 = 256 * 1024;
+/// The most restarts with claims beside the log that wait for a commit.
+const MAX_BESIDE: usize = 1024;
 
 /// What the commit of a batch acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +36,24 @@ pub struct Mark {
     pub ended: bool,
 }
 
-/// A batch ready to commit.
+/// What is ready to commit.
 #[derive(Debug)]
 pub struct Staged {
-    /// The records.
-    pub batch: Batch,
-    /// What their commit acknowledges.
+    /// The records, and the claims beside the log.
+    pub entries: Entries,
+    /// What it acknowledges and holds.
+    pub covered: Covered,
+}
+
+/// What a commit acknowledges, and what it holds.
+#[derive(Debug, Default)]
+pub struct Covered {
+    /// What the records acknowledge.
     pub marks: Vec<Mark>,
+    /// What the claims beside the log acknowledge, on top of it.
+    pub claim_marks: Vec<Mark>,
+    /// The sequences that the records name, coarsely.
+    pub named: BTreeMap<Key, RangeSet>,
     /// How many readings are in it.
     pub readings: u64,
 }
@@ -43,9 +62,9 @@ pub struct Staged {
 #[derive(Debug, Default)]
 pub(super) struct Stage {
     batch: Batch,
+    claims: Claims,
     runs: Vec<Run>,
-    marks: Vec<Mark>,
-    readings: u64,
+    covered: Covered,
     encoded: Vec<u8>,
     timestamp_ms: i64,
 }
@@ -61,12 +80,17 @@ struct Run {
 impl Stage {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.runs.is_empty()
+        self.batch.is_empty() && self.runs.is_empty() && self.claims.is_empty()
     }
 
     /// Bytes that wait, about.
     pub(super) fn bytes(&self) -> u64 {
         (self.batch.byte_len() + self.runs.iter().map(|run| run.bytes + 96).sum::<usize>()) as u64
+    }
+
+    /// Whether nothing more is taken before a commit.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes() > MAX_BYTES || self.covered.claim_marks.len() > MAX_BESIDE
     }
 
     /// The time that the next records get, in milliseconds since 1970.
@@ -83,7 +107,7 @@ impl Stage {
         reading: &Reading<'_>,
         bytes: usize,
     ) {
-        self.readings += 1;
+        self.covered.readings += 1;
         let open = self.runs.iter().position(|run| run.key == key);
         let fits = |run: &Run| run.schema == schema && run.bytes + bytes <= RUN_BYTES;
         let at = match open {
@@ -107,17 +131,32 @@ impl Stage {
         self.section((claim.device, claim.restart), &Section::Claim(claim));
     }
 
+    /// Adds a claim beside the log; until the next commit nothing more of its restart goes into the log.
+    pub(super) fn claim_beside(&mut self, claim: &Claim, mark: Mark) {
+        let key = (claim.device, claim.restart);
+        self.claims.add(key, claim.kind, claim.start.0..claim.end.0);
+        put(&mut self.covered.claim_marks, mark);
+    }
+
+    /// Adds the end of a restart beside the log.
+    pub(super) fn end_beside(&mut self, end: &RestartEnd, mark: Mark) {
+        self.claims.add_end(end);
+        put(&mut self.covered.claim_marks, mark);
+    }
+
+    /// Whether something of a restart goes beside the log with the next commit.
+    pub(super) fn is_beside(&self, key: &Key) -> bool {
+        self.covered.claim_marks.iter().any(|mark| mark.key == *key)
+    }
+
     /// Appends the end of a restart.
     pub(super) fn end(&mut self, end: RestartEnd) {
         self.section((end.device, end.restart), &Section::End(end));
     }
 
-    /// Notes what the commit will have acknowledged; a later note about the same restart takes its place.
+    /// Notes what the commit of the records will have acknowledged.
     pub(super) fn mark(&mut self, mark: Mark) {
-        match self.marks.iter_mut().find(|other| other.link == mark.link && other.key == mark.key) {
-            Some(other) => *other = Mark { from: other.from, ..mark },
-            None => self.marks.push(mark),
-        }
+        put(&mut self.covered.marks, mark);
     }
 
     /// Everything that waits, and `spare` to collect the next.
@@ -126,19 +165,16 @@ impl Stage {
             self.close(0);
         }
         spare.clear();
-        Staged {
-            batch: core::mem::replace(&mut self.batch, spare),
-            marks: core::mem::take(&mut self.marks),
-            readings: core::mem::take(&mut self.readings),
-        }
+        let batch = core::mem::replace(&mut self.batch, spare);
+        let entries = Entries { batch, claims: core::mem::take(&mut self.claims) };
+        Staged { entries, covered: core::mem::take(&mut self.covered) }
     }
 
     /// Forgets everything that waits.
     pub(super) fn discard(&mut self) {
         self.batch.clear();
         self.runs.clear();
-        self.marks.clear();
-        self.readings = 0;
+        (self.claims, self.covered) = Default::default();
     }
 
     fn section(&mut self, key: Key, section: &Section<'_>) {
@@ -155,10 +191,21 @@ impl Stage {
     }
 
     fn record(&mut self, section: &Section<'_>) {
+        if let Some((key, range)) = sequences(section) {
+            self.covered.named.entry(key).or_default().insert(range);
+        }
         self.encoded.clear();
         items::push(&mut self.encoded, section);
         // A record is at most a run and one frame, far below what a record may hold.
         let pushed = self.batch.push(self.timestamp_ms, None, Some(&self.encoded), &[]);
         debug_assert!(pushed.is_ok(), "a section larger than a record");
+    }
+}
+
+/// Adds a mark; a later one about the same restart takes the place of the one before.
+fn put(marks: &mut Vec<Mark>, mark: Mark) {
+    match marks.iter_mut().find(|other| other.link == mark.link && other.key == mark.key) {
+        Some(other) => *other = Mark { from: other.from, ..mark },
+        None => marks.push(mark),
     }
 }

@@ -4,19 +4,19 @@
 //! [`Intake`] handle is gone, what is staged is committed and acknowledged, and the task ends.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use weir_protocol::serial::Down;
-use weir_storage::{Batch, CommitError};
+use weir_storage::Batch;
 
-use super::{Intake, LinkId, Mark};
+use super::{Covered, Intake, LinkId};
 use crate::counters::{Counters, Event};
-use crate::queue::{Key, Queue};
+use crate::queue::{Committed, DropError, Dropped, Key, Queue};
 
 /// Messages of all lines that wait.
 const MAILBOX: usize = 256;
@@ -26,6 +26,9 @@ const REPLIES: usize = 64;
 const TAKEN_AT_ONCE: usize = 64;
 /// Pauses after a commit that failed: the first, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// How long a segment that must go, and may be in flight, waits for its acknowledgement.
+const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 /// What lines say to the task.
 enum Message {
@@ -89,6 +92,9 @@ pub struct Task {
     described: u64,
     retry_at: Option<Instant>,
     failures: u32,
+    /// When the queue may drop something.
+    drop_at: Option<Instant>,
+    making_room: Option<JoinHandle<Result<Dropped, DropError>>>,
     committed: watch::Sender<u64>,
     room: Arc<Notify>,
     #[cfg(feature = "plant")]
@@ -98,20 +104,13 @@ pub struct Task {
 /// The commit that was submitted.
 struct UnderWay {
     /// Closed without an answer if the committer died.
-    completion: oneshot::Receiver<Completion>,
-    marks: Vec<Mark>,
-    readings: u64,
+    completion: oneshot::Receiver<Committed>,
+    covered: Covered,
     bytes: u64,
 }
 
 /// The committer died: nothing can be made durable any more.
 struct CommitterGone;
-
-/// How it ended.
-struct Completion {
-    result: Result<Range<u64>, CommitError>,
-    batch: Batch,
-}
 
 impl Task {
     /// A task, the way in, and the offset up to which the queue is committed. `room` says that the queue
@@ -136,6 +135,8 @@ impl Task {
             described,
             retry_at: None,
             failures: 0,
+            drop_at: None,
+            making_room: None,
             committed,
             room,
             #[cfg(feature = "plant")]
@@ -166,6 +167,7 @@ impl Task {
             self.deliver();
             let room = Arc::clone(&self.room);
             let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+            let drop_at = self.drop_at.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
                 completion = completed(&mut self.under_way) => self.complete(completion?),
@@ -175,6 +177,8 @@ impl Task {
                 },
                 () = room.notified() => (self.retry_at, self.failures) = (None, 0),
                 () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => self.retry_at = None,
+                () = tokio::time::sleep_until(drop_at), if self.drop_at.is_some() => self.make_room(),
+                made = ended(&mut self.making_room) => self.made_room(made),
             }
             self.look_at_room();
         }
@@ -207,9 +211,44 @@ impl Task {
 
     fn look_at_room(&mut self) {
         let under_way = self.under_way.as_ref().map_or(0, |under_way| under_way.bytes);
-        // A sixteenth stays for claims, which must get in when readings no longer do.
-        let reserve = self.queue.cap() / 16;
-        self.intake.set_room(self.queue.room().saturating_sub(under_way + reserve));
+        self.intake.set_room(self.queue.room().saturating_sub(under_way));
+        if self.making_room.is_none() && self.queue.wants_room() && self.drop_at.is_none() {
+            // What is in flight may be acknowledged in a moment, which costs nothing.
+            let patience = if self.queue.front_is_in_flight() { IN_FLIGHT } else { Duration::ZERO };
+            self.drop_at = Some(Instant::now() + patience);
+        }
+    }
+
+    /// Lets the queue drop what its policy says, on another thread.
+    fn make_room(&mut self) {
+        self.drop_at = None;
+        if self.queue.wants_room() {
+            let queue = Arc::clone(&self.queue);
+            self.making_room = Some(tokio::task::spawn_blocking(move || queue.make_room()));
+        }
+    }
+
+    fn made_room(&mut self, made: Result<Result<Dropped, DropError>, JoinError>) {
+        self.making_room = None;
+        match made {
+            Ok(Ok(dropped)) if dropped.segments > 0 => {
+                self.counters.add(Event::SegmentsDropped, dropped.segments);
+                self.counters.add(Event::ReadingsDroppedOldest, dropped.readings);
+                self.coarser(dropped.coarser);
+                return;
+            }
+            // Nothing can go: the segment that is written is the only one, or the state has to catch up.
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => self.counters.warn(Event::DropFailed, || error.to_string()),
+            Err(_) => {}
+        }
+        self.drop_at = Some(Instant::now() + RETRY[0]);
+    }
+
+    fn coarser(&self, coarser: bool) {
+        if coarser {
+            self.counters.add(Event::ClaimsCoarsened, 1);
+        }
     }
 
     /// Submits what is staged, if nothing is under way.
@@ -222,13 +261,13 @@ impl Task {
         }
         let Some(staged) = self.intake.take_stage(core::mem::take(&mut self.spare)) else { return Ok(()) };
         #[cfg(feature = "plant")]
-        crate::plant::acknowledge_before_sync(self.plant, &mut self.intake, &staged.marks);
-        let bytes = staged.batch.byte_len() as u64;
+        crate::plant::acknowledge_before_sync(self.plant, &mut self.intake, &staged.covered.marks);
+        let bytes = staged.entries.batch.byte_len() as u64;
         let (answer, completion) = oneshot::channel();
-        self.under_way = Some(UnderWay { completion, marks: staged.marks, readings: staged.readings, bytes });
-        let submitted = self.queue.submit(staged.batch, move |result, batch| {
+        self.under_way = Some(UnderWay { completion, covered: staged.covered, bytes });
+        let submitted = self.queue.submit(staged.entries, move |committed| {
             // A task that ended does not listen.
-            let _ = answer.send(Completion { result, batch });
+            let _ = answer.send(committed);
         });
         submitted.map_err(|_| CommitterGone)
     }
@@ -254,14 +293,21 @@ impl Task {
         }
     }
 
-    fn complete(&mut self, completion: Completion) {
-        let Some(under_way) = self.under_way.take() else { return };
-        self.spare = completion.batch;
-        match completion.result {
-            Ok(offsets) => {
-                self.failures = 0;
-                self.intake.committed(&under_way.marks, under_way.readings, &offsets);
+    fn complete(&mut self, committed: Committed) {
+        let Some(mut under_way) = self.under_way.take() else { return };
+        self.spare = committed.spare;
+        match committed.batch {
+            Ok((offsets, began)) => {
+                self.intake.committed(&mut under_way.covered, &offsets, began);
                 self.committed.send_replace(offsets.end);
+            }
+            Err(error) => return self.fail(&error.to_string()),
+        }
+        match committed.claims {
+            Ok(coarser) => {
+                self.failures = 0;
+                self.intake.claimed(&under_way.covered);
+                self.coarser(coarser);
             }
             Err(error) => self.fail(&error.to_string()),
         }
@@ -287,9 +333,17 @@ impl Task {
 }
 
 /// Waits for the end of the commit that is under way; for ever if none is.
-async fn completed(under_way: &mut Option<UnderWay>) -> Result<Completion, CommitterGone> {
+async fn completed(under_way: &mut Option<UnderWay>) -> Result<Committed, CommitterGone> {
     match under_way {
         Some(under_way) => (&mut under_way.completion).await.map_err(|_| CommitterGone),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for work on another thread; for ever if there is none.
+async fn ended<T>(work: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match work {
+        Some(work) => work.await,
         None => std::future::pending().await,
     }
 }

@@ -12,7 +12,7 @@ use crate::counters::{Counters, Event};
 /// The least time between two removals while the queue is half full and every segment counts.
 const HURRY: Duration = Duration::from_millis(250);
 
-/// Checkpoints every `checkpoint`, sooner when room is short, and once more when `stop` is dropped.
+/// Checkpoints every `checkpoint`, sooner when a segment begins or room is short, and once more when `stop` is dropped.
 /// `shipped` says that the gateway took something; `room` is told when segments went.
 pub async fn keep(
     queue: Arc<Queue>,
@@ -28,8 +28,10 @@ pub async fn keep(
         let stopped = tokio::select! {
             _ = stop.changed() => true,
             () = sleep_until(due_at) => false,
+            // What opening reads on top of the state stays small.
+            () = queue.rolled().notified() => false,
             () = shipped.notified() => {
-                if queue.room() >= queue.cap() / 2 {
+                if queue.room() >= queue.options().cap / 2 {
                     continue;
                 }
                 sleep(HURRY).await;

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_protocol::batch::{LossKind, Section};
-use weir_protocol::{DeviceId, Restart, Sequence};
+use weir_protocol::{DeviceId, RangeSet, Restart, Sequence};
+
+use super::Claims;
 
 /// The most restarts that are remembered.
 pub const MAX_RESTARTS: usize = 4096;
@@ -25,7 +27,16 @@ pub struct Progress {
     pub accepted: Sequence,
     /// The restart is over, and its end was said or is exactly `accepted`.
     pub ended: bool,
+    /// The first sequence that was never acknowledged, if that is above `accepted`: the queue lost what is between.
+    pub forgotten: Sequence,
     used: u64,
+}
+
+impl Progress {
+    /// The first sequence that was never accepted here, lost or not.
+    pub fn reached(&self) -> Sequence {
+        self.accepted.max(self.forgotten)
+    }
 }
 
 /// The restarts that are remembered.
@@ -48,27 +59,61 @@ impl Restarts {
             let silent = self.known.iter().min_by_key(|(_, progress)| progress.used).map(|(key, _)| *key);
             silent.map(|silent| self.known.remove(&silent));
         }
-        let progress = self.known.entry(key).or_insert(Progress { from, accepted, ended, used: 0 });
+        let new = Progress { from, accepted, ended, forgotten: Sequence(0), used: 0 };
+        let progress = self.known.entry(key).or_insert(new);
         progress.accepted = progress.accepted.max(accepted);
         progress.ended = ended;
         progress.used = self.uses;
     }
 
     /// Notes what a record of the queue says, as recovery reads them.
+    ///
+    /// A restart begins with its first sequence or with a claim of what was before. Where a record that can be read
+    /// begins later, the queue lost the one before it.
     pub fn replay(&mut self, section: &Section<'_>) {
-        match section {
-            Section::Readings(run) => {
-                if let Some(end) = run.end() {
-                    self.accept((run.device, run.restart), run.first, end, false);
+        let (key, end, ended) = match section {
+            Section::Readings(run) => match run.end() {
+                Some(end) => ((run.device, run.restart), end, false),
+                None => return,
+            },
+            Section::Claim(claim) => ((claim.device, claim.restart), claim.end, false),
+            Section::End(end) => ((end.device, end.restart), end.from, true),
+            // Sent, never queued.
+            Section::Position(_) => return,
+        };
+        let is_history = matches!(section, Section::Claim(claim) if claim.kind == LossKind::UnknownHistory);
+        if ended || self.get(&key).is_none_or(|known| known.accepted < end) {
+            self.accept(key, if is_history { end } else { Sequence(0) }, end, ended);
+        }
+    }
+
+    /// Notes what claims beside the log say: where they follow on, a device was acknowledged for them.
+    pub fn replay_claims(&mut self, claims: &Claims) {
+        let mut lost: BTreeMap<Key, RangeSet> = BTreeMap::new();
+        for (key, kind, set) in claims.lost() {
+            if kind == LossKind::UnknownHistory && self.get(&key).is_none() {
+                set.iter().filter(|range| range.start == 0).for_each(|range| {
+                    self.accept(key, Sequence(range.end), Sequence(range.end), false);
+                });
+            }
+            lost.entry(key).or_default().union(set);
+        }
+        for (key, set) in lost {
+            for range in set.iter() {
+                let accepted = self.get(&key).map_or(0, |known| known.accepted.0);
+                if range.start <= accepted && accepted < range.end {
+                    self.accept(key, Sequence(0), Sequence(range.end), false);
                 }
             }
-            Section::Claim(claim) => {
-                let from = if claim.kind == LossKind::UnknownHistory { claim.end } else { claim.start };
-                self.accept((claim.device, claim.restart), from, claim.end, false);
-            }
-            Section::End(end) => self.accept((end.device, end.restart), end.from, end.from, true),
-            // Sent, never queued.
-            Section::Position(_) => {}
+        }
+    }
+
+    /// The queue lost records and nobody knows which: nothing counts as accepted, so that devices send again what
+    /// they still have. How far they were acknowledged stays known.
+    pub fn forget_accepted(&mut self) {
+        for progress in self.known.values_mut() {
+            progress.forgotten = progress.reached();
+            progress.accepted = progress.from;
         }
     }
 

@@ -1,7 +1,9 @@
 //! What the agent must know besides the records of its queue, and how it is kept.
 //!
 //! The state covers the records below `covered`; on open the rest of the log is read on top of it. What an
-//! unlink depends on (`restarts`, `shipped`) is durable before it. Format: one version byte, then postcard.
+//! unlink depends on (`restarts`, `shipped`) is durable before it. Format: the payload of a
+//! [`weir_storage::StateFile`]: version byte 1, then postcard of incarnation, covered, restarts, shipped ranges,
+//! descriptions, blocks. Claims beside the log are in a file of their own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use weir_protocol::{RangeSet, items::Items};
 
-use super::{Descriptions, Restarts};
+use super::blocks::StoredBlock;
+use super::{Blocks, Claims, Descriptions, Restarts};
 
 const VERSION: u8 = 1;
 
@@ -40,6 +43,12 @@ pub struct State {
     pub shipped: RangeSet,
     /// What devices described.
     pub descriptions: Descriptions,
+    /// What the records below `covered` name.
+    pub blocks: Blocks,
+    /// Claims that wait beside the log, durable before they are here.
+    pub claims: Claims,
+    /// Records below this offset are in flight, or were; 0 while there is no connection. Not kept on disk.
+    pub sent_below: u64,
 }
 
 /// The state as its users share it; every hold is short and never across an await.
@@ -54,6 +63,7 @@ struct Stored {
     restarts: Restarts,
     shipped: Vec<(u64, u64)>,
     descriptions: Descriptions,
+    blocks: Vec<StoredBlock>,
 }
 
 impl State {
@@ -65,6 +75,9 @@ impl State {
             restarts: Restarts::default(),
             shipped: RangeSet::new(),
             descriptions: Descriptions::default(),
+            blocks: Blocks::default(),
+            claims: Claims::default(),
+            sent_below: 0,
         }
     }
 
@@ -81,6 +94,7 @@ impl State {
             restarts: self.restarts.clone(),
             shipped: self.shipped.iter().map(|range| (range.start, range.end)).collect(),
             descriptions: self.descriptions.clone(),
+            blocks: self.blocks.stored(),
         };
         let mut bytes = vec![VERSION];
         weir_protocol::items::push(&mut bytes, &stored);
@@ -90,7 +104,10 @@ impl State {
     /// Reads stored bytes; `Err` says what is wrong with them.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let stored: Stored = match bytes.split_first() {
-            Some((&VERSION, rest)) => Items::new(rest).iter().next().and_then(Result::ok),
+            Some((&VERSION, rest)) => {
+                let mut items = Items::new(rest).iter();
+                items.next().and_then(Result::ok).filter(|_| items.rest().is_empty())
+            }
             Some((version, _)) => return Err(format!("version {version}; this build reads {VERSION}")),
             None => None,
         }
@@ -101,6 +118,9 @@ impl State {
             restarts: stored.restarts,
             shipped: stored.shipped.into_iter().map(|(start, end)| start..end).collect(),
             descriptions: stored.descriptions,
+            blocks: Blocks::of_stored(stored.blocks),
+            claims: Claims::default(),
+            sent_below: 0,
         })
     }
 }

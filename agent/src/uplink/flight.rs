@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use weir_protocol::batch::Section;
+
+use super::accounts::Positions;
 use super::spool::Outgoing;
 
 /// One publish that is not acknowledged yet.
@@ -11,6 +14,10 @@ use super::spool::Outgoing;
 pub(super) enum Flight {
     /// Readings and claims; the payload is not kept, the spool has them.
     Batch(Outgoing),
+    /// Where restarts stand.
+    Positions(Positions),
+    /// Claims that wait beside the log.
+    Claims(Vec<Section<'static>>),
     /// A description or the status.
     Note(&'static str),
 }
@@ -23,14 +30,20 @@ pub(super) struct Flights {
     sent: BTreeMap<u16, Flight>,
     batches: usize,
     batch_bytes: usize,
+    /// Positions and claims.
+    accounts: usize,
 }
 
 impl Flights {
     /// A publish was handed in.
     pub(super) fn hand_in(&mut self, flight: Flight) {
-        if let Flight::Batch(batch) = &flight {
-            self.batches += 1;
-            self.batch_bytes += batch.bytes;
+        match &flight {
+            Flight::Batch(batch) => {
+                self.batches += 1;
+                self.batch_bytes += batch.bytes;
+            }
+            Flight::Positions(_) | Flight::Claims(_) => self.accounts += 1,
+            Flight::Note(_) => {}
         }
         self.waiting.push_back(flight);
     }
@@ -45,9 +58,13 @@ impl Flights {
     /// A packet id was acknowledged; `None` if nothing was in flight under it.
     pub(super) fn acked(&mut self, packet: u16) -> Option<Flight> {
         let flight = self.sent.remove(&packet)?;
-        if let Flight::Batch(batch) = &flight {
-            self.batches -= 1;
-            self.batch_bytes -= batch.bytes;
+        match &flight {
+            Flight::Batch(batch) => {
+                self.batches -= 1;
+                self.batch_bytes -= batch.bytes;
+            }
+            Flight::Positions(_) | Flight::Claims(_) => self.accounts -= 1,
+            Flight::Note(_) => {}
         }
         Some(flight)
     }
@@ -60,6 +77,11 @@ impl Flights {
     /// How many of them are batches.
     pub(super) fn batches(&self) -> usize {
         self.batches
+    }
+
+    /// How many are positions or claims.
+    pub(super) fn accounts(&self) -> usize {
+        self.accounts
     }
 
     /// Bytes of those batches.

@@ -6,9 +6,11 @@
 //! - After a refusal everything later on that connection counts as refused, so order holds.
 //! - A connection on which nothing was acknowledged for `ack_timeout` although something is in flight is
 //!   dropped: a dead TCP link looks alive for hours. A gateway that asked for a description may take longer.
+//! - What the queue dropped, and where each restart stands, is told beside it ([`accounts`]), through the same window.
 //! - Never more publishes in flight than the gateway's Receive Maximum; two of them are kept for descriptions
 //!   and status, which must never wait behind readings that wait for them.
 
+mod accounts;
 mod backoff;
 pub mod connection;
 mod flight;
@@ -27,9 +29,10 @@ use weir_protocol::{AgentId, Tenant};
 
 use crate::counters::{Counters, Event};
 use crate::queue::Queue;
+use accounts::Accounts;
 use backoff::Backoff;
 use connection::{Connection, Options};
-use session::{Outcome, Session};
+use session::{Outcome, Parts, Session};
 use spool::Spool;
 use status::Status;
 
@@ -50,6 +53,8 @@ pub struct UplinkOptions {
     pub ack_timeout: Duration,
     /// Time between two status messages.
     pub status_interval: Duration,
+    /// Time between two rounds of positions.
+    pub position_interval: Duration,
     /// The shortest and the longest wait between connections.
     pub backoff: (Duration, Duration),
 }
@@ -109,12 +114,15 @@ impl Uplink {
         let topics = Topics::of(self.options.agent);
         self.options.connection.will = (topics.status.clone(), Status::gone(self.options.agent));
         let mut backoff = Backoff::new(self.options.backoff.0, self.options.backoff.1, self.random.clone());
+        let mut accounts = Accounts::new(self.options.position_interval);
         let spool_options = (self.options.batch_bytes, self.options.compress);
         let mut spool = Spool::new(self.queue.reader(), self.queue.state(), spool_options.0, spool_options.1);
         loop {
             let connection = Connection::open(&self.options.connection);
             spool.rewind();
-            let outcome = Session::new(&mut self, &topics, &mut spool, &mut backoff, connection).run().await;
+            let parts = Parts { spool: &mut spool, backoff: &mut backoff, accounts: &mut accounts };
+            let outcome = Session::new(&mut self, &topics, parts, connection).run().await;
+            self.queue.state().lock().sent_below = 0;
             let wait = match outcome {
                 Outcome::Drained => return,
                 // The next connection sends something smaller, so this ends by itself.
@@ -126,16 +134,10 @@ impl Uplink {
                     backoff.next()
                 }
             };
-            if *self.drain.borrow() == Drain::Empty && self.is_empty() {
+            if *self.drain.borrow() == Drain::Empty && self.queue.is_empty() {
                 return;
             }
             tokio::time::sleep(wait).await;
         }
-    }
-
-    /// Whether the gateway has everything.
-    fn is_empty(&self) -> bool {
-        let reader = self.queue.reader();
-        self.queue.state().lock().first_unshipped(reader.start_offset()) >= reader.end_offset()
     }
 }

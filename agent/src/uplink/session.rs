@@ -1,17 +1,18 @@
 //! One connection, from CONNACK to its end.
 //!
-//! Order on it: subscribe to commands, status, every description that is known, then batches; a description
-//! that becomes known goes before the next batch.
+//! Order on it: subscribe to commands, status, every description that is known, positions, claims, then batches; a
+//! description that becomes known goes before the next batch.
 
 use std::collections::VecDeque;
 
 use tokio::time::{Instant, sleep_until};
 use weir_protocol::batch::command::{self, AgentCommand};
-use weir_protocol::batch::describe;
+use weir_protocol::batch::{EnvelopeBuilder, describe};
 
+use super::accounts::Accounts;
 use super::connection::{Connection, Event as Mqtt, NotTaken};
 use super::flight::{Flight, Flights};
-use super::spool::Spool;
+use super::spool::{Outgoing, Spool, Unreadable};
 use super::status::Status;
 use super::{Backoff, Drain, Topics, Uplink};
 use crate::counters::Event;
@@ -35,11 +36,19 @@ pub(super) enum Outcome {
     Lost(String),
 }
 
+/// What outlives a connection.
+pub(super) struct Parts<'a> {
+    pub(super) spool: &'a mut Spool,
+    pub(super) backoff: &'a mut Backoff,
+    pub(super) accounts: &'a mut Accounts,
+}
+
 pub(super) struct Session<'a> {
     uplink: &'a mut Uplink,
     topics: &'a Topics,
     spool: &'a mut Spool,
     backoff: &'a mut Backoff,
+    accounts: &'a mut Accounts,
     connection: Connection,
     flights: Flights,
     receive_max: usize,
@@ -56,19 +65,15 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
-        uplink: &'a mut Uplink,
-        topics: &'a Topics,
-        spool: &'a mut Spool,
-        backoff: &'a mut Backoff,
-        connection: Connection,
-    ) -> Self {
+    pub(super) fn new(uplink: &'a mut Uplink, topics: &'a Topics, parts: Parts<'a>, connection: Connection) -> Self {
+        let Parts { spool, backoff, accounts } = parts;
         let now = Instant::now();
         Self {
             uplink,
             topics,
             spool,
             backoff,
+            accounts,
             connection,
             flights: Flights::default(),
             receive_max: 0,
@@ -91,6 +96,7 @@ impl<'a> Session<'a> {
         }
         self.uplink.counters.add(Event::Connections, 1);
         tracing::info!(receive_max = self.receive_max, "connected");
+        self.accounts.connected();
         if self.connection.subscribe(&self.topics.command).is_err() {
             return Outcome::Lost("the event loop takes nothing".to_owned());
         }
@@ -101,7 +107,7 @@ impl<'a> Session<'a> {
                 Err(reason) => return Outcome::Lost(reason),
             }
             let draining = *self.uplink.drain.borrow() == Drain::Empty;
-            if draining && self.flights.batches() == 0 && !self.spool.is_forming() && self.uplink.is_empty() {
+            if draining && self.has_said_everything() {
                 return self.finish().await;
             }
             let dead_at = self.progress_at.max(self.patient_until) + self.uplink.options.ack_timeout;
@@ -124,8 +130,15 @@ impl<'a> Session<'a> {
                     return Outcome::Lost(format!("nothing acknowledged for {waited} s"));
                 }
                 () = sleep_until(self.status_at), if may_send => {}
+                () = sleep_until(self.accounts.due_at), if may_send => {}
             }
         }
+    }
+
+    /// Whether the gateway has everything, and was told so.
+    fn has_said_everything(&self) -> bool {
+        let in_flight = self.flights.batches() + self.flights.accounts();
+        in_flight == 0 && !self.spool.is_forming() && !self.accounts.is_waiting() && self.uplink.queue.is_empty()
     }
 
     /// Puts in flight what may be.
@@ -143,6 +156,7 @@ impl<'a> Session<'a> {
         if !self.descriptions.is_empty() {
             return Ok(());
         }
+        self.send_accounts().map_err(not_taken)?;
         let window = if self.spool.is_searching() { 1 } else { self.receive_max.saturating_sub(KEPT).max(1) };
         let is_full = |flights: &Flights| flights.batches() >= window || flights.batch_bytes() >= MAX_BATCH_BYTES;
         while !is_full(&self.flights) && self.flights.len() < self.receive_max {
@@ -150,6 +164,7 @@ impl<'a> Session<'a> {
             let damaged = self.spool.take_damaged();
             if damaged > 0 {
                 self.uplink.counters.add(Event::QueueDamaged, damaged);
+                self.accounts.damaged();
                 tracing::error!(records = damaged, "damage in the queue: these readings are lost, unaccounted");
             }
             if !self.spool.is_forming() {
@@ -165,6 +180,9 @@ impl<'a> Session<'a> {
             self.due_at = None;
             let Some(mut batch) = self.spool.take() else { break };
             let payload = core::mem::take(&mut batch.payload);
+            if let Some(last) = batch.parts.last() {
+                self.uplink.queue.state().lock().sent_below = last.offset + 1;
+            }
             self.put_in_flight(Flight::Batch(batch));
             self.connection.publish(&self.topics.batch, false, payload).map_err(not_taken)?;
         }
@@ -173,6 +191,30 @@ impl<'a> Session<'a> {
             self.due_at = None;
         }
         Ok(())
+    }
+
+    /// Positions, then claims: one batch of either at a time, so that they take no more than their place.
+    fn send_accounts(&mut self) -> Result<(), NotTaken> {
+        let is_empty = self.flights.batches() == 0 && !self.spool.is_forming() && self.uplink.queue.is_empty();
+        self.accounts.plan(&self.uplink.queue, is_empty);
+        if self.flights.accounts() > 0 || self.flights.len() >= self.receive_max {
+            return Ok(());
+        }
+        let mut forming = EnvelopeBuilder::new();
+        let positions = self.accounts.positions(&mut forming);
+        let flight = if positions.is_empty() {
+            let claims = self.accounts.claims(&self.uplink.queue);
+            claims.iter().for_each(|claim| forming.push(claim));
+            Flight::Claims(claims)
+        } else {
+            self.uplink.counters.add(Event::PositionsSent, positions.len() as u64);
+            Flight::Positions(positions)
+        };
+        if forming.is_empty() {
+            return Ok(());
+        }
+        self.put_in_flight(flight);
+        self.connection.publish(&self.topics.batch, false, forming.finish(self.uplink.options.compress))
     }
 
     fn put_in_flight(&mut self, flight: Flight) {
@@ -226,27 +268,67 @@ impl<'a> Session<'a> {
     fn acked(&mut self, packet: u16, reason: u8) -> Option<Outcome> {
         self.progress_at = Instant::now();
         let counters = &self.uplink.counters;
-        let batch = match self.flights.acked(packet) {
-            None => return Some(Outcome::Lost(format!("PUBACK for {packet}, which is not in flight"))),
+        match self.flights.acked(packet) {
+            None => Some(Outcome::Lost(format!("PUBACK for {packet}, which is not in flight"))),
             Some(Flight::Note(what)) => {
                 if reason >= 0x80 {
                     counters.warn(Event::NotesRefused, || format!("{what}: reason 0x{reason:02x}"));
                 }
-                return None;
+                None
             }
-            Some(Flight::Batch(batch)) => batch,
-        };
+            Some(Flight::Batch(batch)) => self.batch_acked(&batch, reason),
+            Some(Flight::Positions(positions)) => match reason {
+                0..0x80 | 0x99 => {
+                    self.accounts.told(positions);
+                    None
+                }
+                0x83 => {
+                    counters.warn(Event::PositionsRefused, || "the gateway cannot read positions".to_owned());
+                    self.accounts.refused();
+                    Some(Outcome::Again)
+                }
+                _ => Some(refused(reason)),
+            },
+            Some(Flight::Claims(claims)) => match reason {
+                0..0x80 | 0x99 => {
+                    counters.add(Event::ClaimsShipped, claims.len() as u64);
+                    self.backoff.reset();
+                    self.accounts.claimed(&self.uplink.queue, &claims);
+                    self.uplink.shipped.notify_one();
+                    None
+                }
+                0x83 => {
+                    if self.accounts.unreadable(&self.uplink.queue, &claims) {
+                        counters.warn(Event::ClaimsRefused, || format!("{:?}", claims[0]));
+                    }
+                    Some(Outcome::Again)
+                }
+                _ => Some(refused(reason)),
+            },
+        }
+    }
+
+    fn batch_acked(&mut self, batch: &Outgoing, reason: u8) -> Option<Outcome> {
+        let counters = &self.uplink.counters;
         match reason {
             0x99 => counters.warn(Event::BatchesDeadLettered, || "the gateway dead-lettered a batch".to_owned()),
             0..0x80 => counters.add(Event::BatchesShipped, 1),
             0x83 => {
                 counters.warn(Event::BatchesUnreadable, || format!("{} readings or claims", batch.units));
-                let Some((offset, unit)) = self.spool.unreadable(&batch.parts) else {
-                    let alone = batch.units == 1;
-                    return Some(if alone { refused(reason) } else { Outcome::Again });
-                };
-                counters.warn(Event::ReadingsRejected, || format!("reading {unit} of record {offset}"));
-                return Some(Outcome::Again);
+                return Some(match self.spool.unreadable(&batch.parts) {
+                    Unreadable::Halved => Outcome::Again,
+                    Unreadable::Again => refused(reason),
+                    Unreadable::Reading(offset, unit) => {
+                        counters.warn(Event::ReadingsRejected, || format!("reading {unit} of record {offset}"));
+                        Outcome::Again
+                    }
+                    Unreadable::GivenUp(offset) => {
+                        let what = || format!("the claim or end in record {offset}: what it names is unaccounted");
+                        counters.warn(Event::ClaimsRefused, what);
+                        self.accounts.damaged();
+                        Outcome::Again
+                    }
+                });
             }
             _ => {
                 counters.warn(Event::BatchesRefused, || format!("reason 0x{reason:02x}"));

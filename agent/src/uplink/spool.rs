@@ -31,6 +31,8 @@ pub struct Part {
     pub units: Range<u32>,
     /// How many it has.
     pub of: u32,
+    /// Whether they are readings.
+    pub readings: bool,
 }
 
 /// A batch ready to send.
@@ -44,6 +46,19 @@ pub struct Outgoing {
     pub parts: Vec<Part>,
     /// How many units that is.
     pub units: u32,
+}
+
+/// What becomes of a batch that the gateway could not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It goes again in halves.
+    Halved,
+    /// A reading alone: it goes again as a claim that it was rejected. Its record, and which of its readings.
+    Reading(u64, u32),
+    /// A claim or an end alone, refused before: nothing more can be done for the record at this offset.
+    GivenUp(u64),
+    /// It goes again as it is: not the reading is at fault.
+    Again,
 }
 
 /// Forms batches.
@@ -62,7 +77,7 @@ pub struct Spool {
     search: Option<(u32, (u64, u32))>,
     /// Units of records that the gateway has in part.
     partial: BTreeMap<u64, RangeSet>,
-    /// Readings that the gateway cannot read even alone.
+    /// Readings that the gateway cannot read even alone, and claims that it could not read once.
     rejected: BTreeSet<(u64, u32)>,
     damaged: u64,
 }
@@ -96,7 +111,11 @@ impl Spool {
         self.forming = EnvelopeBuilder::new();
         self.parts.clear();
         self.units = 0;
-        self.cursor = (self.state.lock().first_unshipped(self.reader.start_offset()), 0);
+        let start = self.reader.start_offset();
+        self.cursor = (self.state.lock().first_unshipped(start), 0);
+        // What was dropped from the front needs no memory.
+        self.partial = self.partial.split_off(&start);
+        self.rejected = self.rejected.split_off(&(start, 0));
     }
 
     /// Takes records into the batch that is being formed; true when it is full.
@@ -163,23 +182,26 @@ impl Spool {
         self.search.is_some()
     }
 
-    /// The gateway could not read a batch of these: send them again in halves. Returns the reading that was
-    /// refused alone and will be claimed as rejected.
-    pub fn unreadable(&mut self, parts: &[Part]) -> Option<(u64, u32)> {
+    /// The gateway could not read a batch of these.
+    pub fn unreadable(&mut self, parts: &[Part]) -> Unreadable {
         let units: u32 = parts.iter().map(|part| part.units.end - part.units.start).sum();
-        let (first, last) = (parts.first()?, parts.last()?);
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Unreadable::Again };
         let end = self.search.map_or((last.offset, last.units.end), |(_, end)| end);
         self.search = Some(((units / 2).max(1), end));
         let alone = (first.offset, first.units.start);
         if units > 1 {
-            return None;
+            return Unreadable::Halved;
         }
         if self.rejected.insert(alone) {
-            return Some(alone);
+            return if first.readings { Unreadable::Reading(alone.0, alone.1) } else { Unreadable::Again };
         }
-        // Its claim was refused as well: it is not the reading. What a better gateway can read is not given up.
         self.rejected.remove(&alone);
-        None
+        if first.readings {
+            // Its claim was refused as well: it is not the reading. What a better gateway can read is not given up.
+            return Unreadable::Again;
+        }
+        self.shipped(parts);
+        Unreadable::GivenUp(first.offset)
     }
 
     /// Damaged records skipped since the last call.
@@ -201,7 +223,12 @@ impl Spool {
         if at >= self.reader.end_offset() {
             return Ok(false);
         }
-        self.chunk = self.reader.read(at, WINDOW)?;
+        // The queue may drop its oldest segments at any moment.
+        let from = at.max(self.reader.start_offset());
+        self.chunk = match self.reader.read(from, WINDOW) {
+            Err(ReadError::OutOfRange { got, start, .. }) if got < start => self.reader.read(start, WINDOW)?,
+            read => read?,
+        };
         for gap in &self.chunk.gaps {
             // Nothing can be sent of these; that they are lost is in the log and in the counters.
             self.damaged += gap.gap.end - gap.gap.start;
@@ -253,14 +280,14 @@ impl Spool {
 
     /// Takes a record, or as much of it as the batch may hold; true when all of it was taken.
     fn take_record(&mut self, offset: u64, section: &Section<'_>, encoded: &[u8]) -> bool {
-        let of = match section {
-            Section::Readings(run) => run.count,
-            Section::Claim(_) | Section::End(_) | Section::Position(_) => 1,
+        let (of, readings) = match section {
+            Section::Readings(run) => (run.count, true),
+            Section::Claim(_) | Section::End(_) | Section::Position(_) => (1, false),
         };
         let whole = self.cursor.1 == 0 && !self.partial.contains_key(&offset) && !self.has_rejected(offset);
         if whole && of <= self.limit() - self.units {
             self.forming.push_encoded(section, encoded);
-            self.note(Part { offset, units: 0..of, of });
+            self.note(Part { offset, units: 0..of, of, readings });
             self.cursor = (offset + 1, 0);
             return true;
         }
@@ -295,7 +322,8 @@ impl Spool {
             }
             other => self.forming.push(other),
         }
-        self.note(Part { offset, units: unit..unit + 1, of });
+        let readings = matches!(section, Section::Readings(_));
+        self.note(Part { offset, units: unit..unit + 1, of, readings });
     }
 
     fn note(&mut self, part: Part) {

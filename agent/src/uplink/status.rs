@@ -29,6 +29,10 @@ struct QueueStatus {
     allocated: u64,
     /// The most bytes on disk.
     cap: u64,
+    /// What happens when it is full.
+    policy: &'static str,
+    /// Sequences in claims that wait beside the log.
+    claimed: u64,
     /// Age of the oldest record that the gateway does not have, in milliseconds.
     oldest_unshipped_ms: Option<i64>,
 }
@@ -53,6 +57,7 @@ impl Status {
         let first = state.first_unshipped(start).min(end);
         let unshipped = state.shipped.gaps(first..end).map(|gap| gap.end - gap.start).sum();
         let incarnation = state.incarnation.to_string();
+        let claimed = state.claims.sequences();
         drop(state);
         let oldest = (first < end).then(|| reader.read(first, 1).ok()).flatten();
         let oldest = oldest.as_ref().and_then(|chunk| chunk.records().flatten().next().map(|r| r.timestamp_ms));
@@ -61,7 +66,9 @@ impl Status {
             unshipped,
             next_offset: end,
             allocated: reader.allocated(),
-            cap: queue.cap(),
+            cap: queue.options().cap,
+            policy: queue.options().policy.as_str(),
+            claimed,
             oldest_unshipped_ms: oldest.map(|at| now_ms.saturating_sub(at)),
         };
         let events = counters.iter().map(|(event, count)| (event.name().to_owned(), count.into())).collect();

@@ -70,7 +70,7 @@ fn what_is_gone_is_not_acknowledged_again_and_what_the_device_no_longer_has_is_c
     assert!(answers.contains(&Down::Ack { restart: R, accepted: Sequence(1) }), "{answers:?}");
     desk.hears(&talker.readings(R, (1, 5), 1, 5));
     assert!(desk.commits());
-    let claim = Kept::Claim(talker.device, R, LossKind::UnknownHistory, 0..1);
+    let claim = Kept::Claim(talker.device, R, LossKind::Unaccounted, 0..1);
     assert_eq!(desk.kept(), [claim, Kept::Readings(talker.device, R, 1..5)]);
 }
 

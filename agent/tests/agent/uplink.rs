@@ -11,7 +11,7 @@ use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use weir_agent::counters::{Counters, Event};
-use weir_agent::queue::{Incarnation, Queue, QueueOptions};
+use weir_agent::queue::{Entries, Incarnation, Policy, Queue, QueueOptions};
 use weir_agent::uplink::connection::{Options, Version};
 use weir_agent::uplink::{Drain, Uplink, UplinkOptions};
 use weir_protocol::batch::command::{self, AgentCommand};
@@ -56,6 +56,7 @@ pub(crate) fn options(port: u16) -> UplinkOptions {
         compress: true,
         ack_timeout: Duration::from_secs(10),
         status_interval: Duration::from_secs(3600),
+        position_interval: Duration::from_secs(3600),
         backoff: (Duration::from_millis(1), Duration::from_millis(2)),
     }
 }
@@ -64,7 +65,7 @@ impl Shipping {
     /// Starts with one record for each range of sequences.
     pub(crate) fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
-        let queue_options = QueueOptions { cap: 4 << 20, commit_interval: Duration::ZERO };
+        let queue_options = QueueOptions { cap: 4 << 20, policy: Policy::Block, commit_interval: Duration::ZERO };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), queue_options, Incarnation(1)).expect("it opens");
         let (queue, counters) = (Arc::new(queue), Arc::new(Counters::default()));
         put(&queue, ranges);
@@ -115,8 +116,11 @@ fn put(queue: &Queue, ranges: &[std::ops::Range<u64>]) {
         batch.push(NOON.as_millis(), None, Some(&encoded), &[]).expect("a small record");
     }
     let (sender, done) = mpsc::channel();
-    queue.submit(batch, move |result, _| sender.send(result).expect("somebody waits")).expect("a running committer");
-    done.recv().expect("an answer").expect("a good disk");
+    let entries = Entries { batch, ..Entries::default() };
+    queue
+        .submit(entries, move |committed| sender.send(committed).expect("somebody waits"))
+        .expect("a running committer");
+    done.recv().expect("an answer").batch.expect("a good disk");
 }
 
 pub(crate) fn board() -> DeviceId {

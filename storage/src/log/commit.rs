@@ -157,7 +157,7 @@ impl Log {
     }
 
     fn check_room(&self, bytes: u64) -> Result<(), CommitError> {
-        let Some(cap) = self.options.cap_bytes else { return Ok(()) };
+        let Some(cap) = self.options.cap_bytes.filter(|_| bytes > 0) else { return Ok(()) };
         let allocated = self.allocated();
         // What the last block of the active segment still holds costs nothing.
         let slack = match &self.active {

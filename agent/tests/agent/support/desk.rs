@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use weir_agent::counters::{Counters, Event};
 use weir_agent::intake::{Intake, LinkId};
-use weir_agent::queue::{Incarnation, Queue, QueueOptions, Recovered};
+use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions, Recovered};
 use weir_protocol::items;
 use weir_protocol::serial::{Down, Up};
 use weir_storage::{Batch, FaultyFs, Fs};
@@ -29,17 +29,21 @@ pub(crate) struct Desk {
 impl Desk {
     /// Opens what is on the disk, with both lines attached.
     pub(crate) fn open(disk: &FaultyFs) -> Self {
-        Self::with_cap(disk, 1 << 20)
+        Self::with_policy(disk, Policy::Block)
     }
 
-    pub(crate) fn with_cap(disk: &FaultyFs, cap: u64) -> Self {
+    pub(crate) fn with_policy(disk: &FaultyFs, policy: Policy) -> Self {
+        Self::with_cap(disk, policy, 1 << 20)
+    }
+
+    pub(crate) fn with_cap(disk: &FaultyFs, policy: Policy, cap: u64) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let options = QueueOptions { cap, commit_interval: Duration::ZERO };
+        let options = QueueOptions { cap, policy, commit_interval: Duration::ZERO };
         let (queue, recovered) =
             Queue::open(&fs, Path::new("/agent"), options, Incarnation(7)).expect("the queue opens");
         let counters = Arc::new(Counters::default());
         let random = StdRng::seed_from_u64(1);
-        let mut intake = Intake::new(queue.state(), Arc::new(StoppedClock), random, Arc::clone(&counters));
+        let mut intake = Intake::new(queue.state(), policy, Arc::new(StoppedClock), random, Arc::clone(&counters));
         for line in [LINE, OTHER_LINE] {
             intake.attach(line);
         }
@@ -63,18 +67,18 @@ impl Desk {
         let Some(staged) = self.intake.take_stage(Batch::new()) else { return true };
         let (sender, done) = mpsc::channel();
         self.queue
-            .submit(staged.batch, move |result, _| sender.send(result).expect("somebody waits"))
+            .submit(staged.entries, move |committed| sender.send(committed).expect("somebody waits"))
             .expect("a running committer");
-        match done.recv().expect("an answer") {
-            Ok(offsets) => {
-                self.intake.committed(&staged.marks, staged.readings, &offsets);
-                true
-            }
-            Err(_) => {
-                self.intake.failed();
-                false
-            }
+        let committed = done.recv().expect("an answer");
+        let mut covered = staged.covered;
+        let in_log =
+            committed.batch.map(|(offsets, began)| self.intake.committed(&mut covered, &offsets, began)).is_ok();
+        if in_log && committed.claims.is_ok() {
+            self.intake.claimed(&covered);
+            return true;
         }
+        self.intake.failed();
+        false
     }
 
     /// What was answered on the first line since the last call.
@@ -85,6 +89,11 @@ impl Desk {
     /// What is in the queue.
     pub(crate) fn kept(&self) -> Vec<Kept> {
         records(&self.queue).into_values().collect()
+    }
+
+    /// What waits beside the log.
+    pub(crate) fn claimed(&self) -> Vec<Kept> {
+        self.queue.state().lock().claims.sections(usize::MAX).iter().map(Kept::of).collect()
     }
 
     pub(crate) fn count(&self, event: Event) -> u64 {

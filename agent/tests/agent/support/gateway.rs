@@ -1,5 +1,6 @@
 //! A gateway that follows a script: the test reads every packet and decides every answer.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -9,7 +10,8 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::mqttbytes::{Error, QoS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use weir_protocol::batch::Envelope;
+use weir_agent::queue::Key;
+use weir_protocol::batch::{Envelope, Section};
 
 use super::kept::Kept;
 
@@ -26,7 +28,14 @@ pub(crate) struct Peer {
     read: BytesMut,
     /// What was described on it.
     pub(crate) described: usize,
+    /// What the agent said of where restarts stand.
+    pub(crate) positions: Vec<Stands>,
+    /// How positions are answered.
+    pub(crate) about_positions: PubAckReason,
 }
+
+/// What a position says: restart, `[from, upto)`, held.
+pub(crate) type Stands = (Key, Range<u64>, Vec<Range<u64>>);
 
 /// A batch as it came.
 #[derive(Debug, PartialEq)]
@@ -48,7 +57,13 @@ impl Gateway {
     pub(crate) async fn accept(&self, receive_max: u16) -> Peer {
         let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("a connection");
         let (stream, _) = accepted.expect("a connection");
-        let mut peer = Peer { stream, read: BytesMut::new(), described: 0 };
+        let mut peer = Peer {
+            stream,
+            read: BytesMut::new(),
+            described: 0,
+            positions: Vec::new(),
+            about_positions: PubAckReason::Success,
+        };
         let Packet::Connect(connect, will, _) = peer.packet().await else { panic!("expected CONNECT") };
         assert!(connect.clean_start);
         assert_eq!(connect.client_id, "edge-1");
@@ -85,7 +100,13 @@ impl Peer {
                     self.send(&Packet::SubAck(ack)).await;
                 }
                 Packet::Publish(publish) if publish.topic == "weir/1/default/edge-1/batch" => {
-                    return Came { packet: publish.pkid, sections: sections(&publish.payload) };
+                    let (sections, positions) = sections(&publish.payload);
+                    if positions.is_empty() {
+                        return Came { packet: publish.pkid, sections };
+                    }
+                    assert_eq!(sections, [], "positions come in batches of their own");
+                    self.positions.extend(positions);
+                    self.answer(publish.pkid, self.about_positions).await;
                 }
                 Packet::Publish(publish) => {
                     if publish.topic == "weir/1/default/edge-1/describe" {
@@ -122,11 +143,21 @@ impl Peer {
     }
 }
 
-fn sections(payload: &[u8]) -> Vec<Kept> {
+fn sections(payload: &[u8]) -> (Vec<Kept>, Vec<Stands>) {
     let envelope = Envelope::open(payload).expect("a good envelope");
     let mut buffer = Vec::new();
-    let sections = envelope.sections(&mut buffer).expect("a good body");
-    sections.into_iter().map(|section| Kept::of(&section.expect("a good section"))).collect()
+    let (mut kept, mut stands) = (Vec::new(), Vec::new());
+    for section in envelope.sections(&mut buffer).expect("a good body") {
+        match section.expect("a good section") {
+            Section::Position(position) => {
+                let held = position.held.into_iter().map(|held| held.expect("a good range"));
+                let held = held.map(|held| held.start.0..held.end.0).collect();
+                stands.push(((position.device, position.restart), position.from.0..position.upto.0, held));
+            }
+            section => kept.push(Kept::of(&section)),
+        }
+    }
+    (kept, stands)
 }
 
 fn no_properties() -> ConnAckProperties {

@@ -1,0 +1,90 @@
+//! The records of the queue, read in order through a window.
+//!
+//! The value of a record is an encoded [`Section`]. Its key is empty, or [`ASIDE`] if it says nothing about how far
+//! a device was accepted here: readings and claims that were imported, or moved by a repair.
+
+use std::ops::Range;
+
+use weir_protocol::batch::Section;
+use weir_protocol::items::Items;
+use weir_storage::{ReadError, Reader};
+
+/// The key of a record that says nothing about how far a device was accepted here.
+pub const ASIDE: &[u8] = b"aside";
+
+/// Bytes read at once.
+const WINDOW: usize = 64 * 1024;
+
+/// A record that can be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its place.
+    pub offset: u64,
+    /// When it was committed, in milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// Whether its key is [`ASIDE`].
+    pub aside: bool,
+    /// What it says.
+    pub section: Section<'a>,
+    /// The same, encoded.
+    pub encoded: &'a [u8],
+}
+
+/// What lies at the next offsets.
+#[derive(Clone, Debug)]
+pub enum Found<'a> {
+    /// A record.
+    Entry(Entry<'a>),
+    /// Offsets of which nothing can be read.
+    Unreadable(Range<u64>),
+}
+
+/// Goes through the records at `offsets`. Nothing is said of an offset that lies before the start of the log.
+pub fn walk<E: From<ReadError>>(
+    reader: &Reader,
+    offsets: Range<u64>,
+    mut visit: impl FnMut(Found<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut at = offsets.start.max(reader.start_offset());
+    let end = offsets.end.min(reader.end_offset());
+    while at < end {
+        let chunk = reader.read(at, WINDOW)?;
+        let mut next = at;
+        for record in chunk.records().flatten() {
+            if record.offset >= end {
+                break;
+            }
+            if record.offset > next {
+                visit(Found::Unreadable(next..record.offset))?;
+            }
+            next = record.offset + 1;
+            let value = record.value.unwrap_or_default();
+            let entry = Items::<Section<'_>>::new(value).iter().next().and_then(Result::ok).map(|section| Entry {
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                aside: record.key == Some(ASIDE),
+                section,
+                encoded: value,
+            });
+            visit(entry.map_or(Found::Unreadable(record.offset..next), Found::Entry))?;
+        }
+        let read = chunk.next_offset.min(end);
+        if read > next {
+            visit(Found::Unreadable(next..read))?;
+        }
+        if chunk.next_offset <= at {
+            break;
+        }
+        at = chunk.next_offset;
+    }
+    Ok(())
+}
+
+/// The sequences that a section names, if it names any.
+pub fn sequences(section: &Section<'_>) -> Option<(super::Key, Range<u64>)> {
+    match section {
+        Section::Readings(run) => Some(((run.device, run.restart), run.first.0..run.end()?.0)),
+        Section::Claim(claim) => Some(((claim.device, claim.restart), claim.start.0..claim.end.0)),
+        Section::End(_) | Section::Position(_) => None,
+    }
+}

@@ -1,0 +1,49 @@
+//! Where each restart stands: what a position says of it.
+
+use std::collections::BTreeMap;
+
+use weir_protocol::RangeSet;
+
+use super::cover::coarsen;
+use super::{Key, State};
+
+/// The most ranges that are said to be held of one restart; [`weir_protocol::batch::MAX_HELD`] is what a gateway
+/// takes.
+const MAX_HELD: usize = 64;
+
+/// Where one restart stands. Stays true however late it is said: what is accepted later is not below `upto`, and
+/// what leaves `held` is with the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The restart.
+    pub key: Key,
+    /// The first sequence that this life of the queue accepted.
+    pub from: u64,
+    /// The first sequence that was not accepted.
+    pub upto: u64,
+    /// Covers what is not known to be with the gateway.
+    pub held: RangeSet,
+}
+
+impl State {
+    /// Where every restart stands, for a log that begins at `start`.
+    pub fn standings(&self, start: u64) -> Vec<Standing> {
+        let (mut held, anything) = self.blocks.held(start, &self.shipped);
+        let mut claimed: BTreeMap<Key, RangeSet> = BTreeMap::new();
+        for (key, _, set) in self.claims.lost() {
+            claimed.entry(key).or_default().union(set);
+        }
+        let standing = |(key, progress): (&Key, &super::Progress)| {
+            let (from, upto) = (progress.from.0, progress.reached().0);
+            let mut held = held.remove(key).unwrap_or_default();
+            claimed.get(key).into_iter().for_each(|set| held.union(set));
+            if anything {
+                held.insert(from..upto);
+            }
+            let mut held: RangeSet = held.overlaps(from..upto).collect();
+            coarsen(&mut held, MAX_HELD);
+            Standing { key: *key, from, upto, held }
+        };
+        self.restarts.iter().map(standing).filter(|standing| standing.from < standing.upto).collect()
+    }
+}
