@@ -66,8 +66,14 @@ pub struct Mqtt {
 pub struct Http {
     /// Where to listen.
     pub listen: Spanned<SocketAddr>,
-    /// The most connections at a time; one more waits.
+    /// The most connections that have sent a request; one more is answered 503.
     pub connections: Spanned<u32>,
+    /// The most of them from one address.
+    pub connections_per_address: Spanned<u32>,
+    /// The most sockets that have not sent a request; one more sends the oldest of them away.
+    pub lobby: Spanned<u32>,
+    /// The most of them from one address.
+    pub lobby_per_address: Spanned<u32>,
     /// How long a request may take to send its headers.
     pub header_timeout: Spanned<Period>,
 }
@@ -147,6 +153,9 @@ impl Default for Http {
         Self {
             listen: unset(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             connections: unset(256),
+            connections_per_address: unset(128),
+            lobby: unset(1000),
+            lobby_per_address: unset(250),
             header_timeout: unset(Period::secs(10)),
         }
     }
@@ -248,6 +257,9 @@ impl Config {
         // An agent has up to 1.5 MiB of batches in flight, and the description that they wait for comes behind them.
         within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(2)..=ByteSize::mib(1024))?;
         within(source, "http.connections", &http.connections, 1..=100_000)?;
+        within(source, "http.connections_per_address", &http.connections_per_address, 1..=100_000)?;
+        within(source, "http.lobby", &http.lobby, 1..=100_000)?;
+        within(source, "http.lobby_per_address", &http.lobby_per_address, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
         within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
         within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;

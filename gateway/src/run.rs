@@ -109,6 +109,8 @@ pub async fn run(
     let web = Arc::new(web);
     let http_options = HttpOptions {
         connections: *config.http.connections.get_ref() as usize,
+        connections_per_address: *config.http.connections_per_address.get_ref() as usize,
+        lobby: lobby(&config.http.lobby, &config.http.lobby_per_address),
         header_timeout: config.http.header_timeout.get_ref().0,
     };
     let (close, closing) = watch::channel(false);

@@ -44,7 +44,7 @@ mod exchange;
 pub mod memory;
 pub mod refusal;
 pub mod session;
-mod socket;
+pub(crate) mod socket;
 mod watchdog;
 pub mod wire;
 

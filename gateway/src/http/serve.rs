@@ -1,27 +1,43 @@
 //! Accepting HTTP connections.
 //!
-//! What it guarantees: headers come in time or the connection closes; one connection beyond the limit waits in
-//! the kernel's backlog; a stop finishes the requests under way.
+//! What it guarantees: headers come in time or the connection closes; sockets that have not sent a request are as few
+//! as the lobby allows ([`crate::lobby`]), and give way to newer ones; connections that have are bounded in all and
+//! for each address, and one more is answered 503; no body is waited for; whoever does not read its answer is closed
+//! ([`super::stall`]); a stop finishes the requests under way.
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stall::Impatient;
+use crate::front::socket;
+use crate::lobby::{Lobby, LobbyOptions, Ticket, subscriber};
 
 /// The limits of the HTTP port.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpOptions {
-    /// The most connections at a time.
+    /// The most connections that have sent a request at a time.
     pub connections: usize,
+    /// The most of them from one address.
+    pub connections_per_address: usize,
+    /// How many sockets may wait without having sent one.
+    pub lobby: LobbyOptions,
     /// How long a request may take to send its headers.
     pub header_timeout: Duration,
 }
@@ -30,29 +46,26 @@ pub struct HttpOptions {
 const MAX_HEAD: usize = 8192;
 /// How long to wait when the system refuses to accept.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// What those without a place are told to wait, in seconds.
+const RETRY_AFTER: &str = "5";
 
 /// Serves until `stop` turns true, then finishes the requests under way. Dropping the future ends them.
 pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOptions, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(options.connections));
+    let lobby = Lobby::new(options.lobby);
+    let places = Places::new(options);
     let mut connections = JoinSet::new();
     loop {
-        let accept = async {
-            // The semaphore is never closed, so there is always a place in the end.
-            let place = places.clone().acquire_owned().await;
-            listener.accept().await.map(|(stream, _)| (stream, place))
-        };
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(async move {
-                    serve_one(stream, router, options, stop).await;
-                    drop(place);
-                });
+            Ok((stream, peer)) => {
+                let door = Door { places: places.clone(), address: peer.ip(), place: Mutex::default() };
+                let (ticket, stop) = (lobby.enter(peer.ip()), stop.clone());
+                let service = Admitting { door: Arc::new(door), inner: TowerToHyperService::new(router.clone()) };
+                connections.spawn(serve_one(stream, ticket, service, options, stop));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept HTTP connections");
@@ -63,17 +76,24 @@ pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOpti
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve_one(stream: TcpStream, router: Router, options: HttpOptions, mut stop: watch::Receiver<bool>) {
-    // Small answers and events shall not wait for more.
-    let _ = stream.set_nodelay(true);
+async fn serve_one(
+    stream: TcpStream,
+    mut ticket: Ticket,
+    service: Admitting,
+    options: HttpOptions,
+    mut stop: watch::Receiver<bool>,
+) {
+    socket::prepare(&stream);
+    let door = Arc::clone(&service.door);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Impatient::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Impatient::new(stream)), service);
     let mut served = pin!(served);
     let finished = tokio::select! {
         outcome = &mut served => Some(outcome),
+        () = crowded_out(&mut ticket, &door) => return,
         _ = stop.wait_for(|stop| *stop) => None,
     };
     let outcome = match finished {
@@ -85,5 +105,110 @@ async fn serve_one(stream: TcpStream, router: Router, options: HttpOptions, mut 
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "HTTP connection ended");
+    }
+}
+
+/// Resolves when a socket that has sent no request has to make room.
+async fn crowded_out(ticket: &mut Ticket, door: &Door) {
+    ticket.sent_away().await;
+    if door.lock().is_some() {
+        // It has a place of its own by now.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The places of connections that have sent a request; cheap to clone.
+#[derive(Clone)]
+struct Places {
+    most: usize,
+    most_per_address: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Places {
+    fn new(options: HttpOptions) -> Self {
+        Self { most: options.connections, most_per_address: options.connections_per_address, taken: Arc::default() }
+    }
+
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let address = subscriber(address);
+        let mut taken = self.lock();
+        let all: usize = taken.values().sum();
+        let own = taken.get(&address).copied().unwrap_or(0);
+        if all >= self.most || own >= self.most_per_address {
+            return None;
+        }
+        taken.insert(address, own + 1);
+        drop(taken);
+        Some(Place { places: self.clone(), address })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Each change is one assignment.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place; dropping it gives it back.
+struct Place {
+    places: Places,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        if let Some(own) = taken.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Where a connection gets its place with its first request, and keeps it until it ends.
+struct Door {
+    places: Places,
+    address: IpAddr,
+    place: Mutex<Option<Place>>,
+}
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self) -> bool {
+        let mut place = self.lock();
+        if place.is_none() {
+            *place = self.places.take(self.address);
+        }
+        place.is_some()
+    }
+}
+
+/// The router behind the door.
+struct Admitting {
+    door: Arc<Door>,
+    inner: TowerToHyperService<Router>,
+}
+
+type Answer = Response<Body>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, std::convert::Infallible>> + Send>>;
+
+impl Service<Request<Incoming>> for Admitting {
+    type Response = Answer;
+    type Error = std::convert::Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        if !self.door.admit() {
+            let why = "as many connections as http.connections or http.connections_per_address allow\n";
+            let headers = [(header::RETRY_AFTER, RETRY_AFTER), (header::CONNECTION, "close")];
+            let refused = (StatusCode::SERVICE_UNAVAILABLE, headers, why).into_response();
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
+        Box::pin(self.inner.call(request))
     }
 }

@@ -1,12 +1,14 @@
 //! The MQTT front and the program around it, seen from outside.
 //!
 //! `session`, `limits` and `hostile` talk to the front over a transport in memory and decide the verdicts
-//! themselves, with time under control; `whole`, `live`, `starting` and `commands` run everything, on real files and sockets.
+//! themselves, with time under control; `whole`, `kills`, `http`, `live`, `starting` and `commands` run everything, on real files and sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod commands;
 mod hostile;
+mod http;
+mod kills;
 mod limits;
 mod live;
 mod script;
