@@ -86,6 +86,8 @@ pub struct Topics {
     pub partitions: Spanned<u32>,
     /// The size at which a partition goes on in a new segment file.
     pub segment: Spanned<ByteSize>,
+    /// Size of the journal through which commits to several partitions go with one sync; 0: no journal.
+    pub journal: Spanned<ByteSize>,
     /// Disk space that one partition may take; at its cap it pauses its senders. Not set: no cap.
     pub partition_cap: Option<Spanned<ByteSize>>,
     /// Disk space that one topic may take before its oldest segments are removed. Not set: no bound.
@@ -166,6 +168,7 @@ impl Default for Topics {
         Self {
             partitions: unset(4),
             segment: unset(ByteSize::mib(256)),
+            journal: unset(ByteSize::mib(64)),
             partition_cap: None,
             retention_bytes: None,
             retention_age: None,
@@ -263,6 +266,9 @@ impl Config {
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
         within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
         within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
+        if topics.journal.get_ref().0 != 0 {
+            within(source, "topics.journal", &topics.journal, ByteSize::mib(1)..=ByteSize::mib(4096))?;
+        }
         if let Some(cap) = &topics.partition_cap {
             within(source, "topics.partition_cap", cap, ByteSize::mib(1)..=ByteSize(1 << 50))?;
         }

@@ -7,6 +7,7 @@
 //! Order of a stop: the front takes no more and answers; ingest commits what it has; HTTP serves until then.
 
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use weir_protocol::settings::Spanned;
 use weir_protocol::time::WallClock;
-use weir_storage::{Fs, IoError, LogOptions, durable};
+use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 
 use crate::config::Config;
 use crate::front::session::Limits;
@@ -183,6 +184,17 @@ async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics:
 fn log_recovery(report: &RecoveryReport) {
     let RecoveryReport { readings, dead_lettered, lost, devices, records_read, malformed, .. } = *report;
     tracing::info!(readings, dead_lettered, lost, devices, records_read, malformed, "recovered");
+    let Redone { entries, bytes, damaged, put_aside, .. } = report.redone;
+    if entries > 0 {
+        tracing::info!(entries, bytes, "redone from the journal");
+    }
+    if damaged > 0 || put_aside {
+        tracing::warn!(
+            damaged,
+            put_aside,
+            "the journal was damaged; what is missing is named below, partition by partition"
+        );
+    }
     for found in &report.partitions {
         let (topic, partition, recovery) = (found.topic.name(), found.partition, &found.recovery);
         if recovery.truncated_bytes > 0 {
@@ -220,6 +232,7 @@ fn ingest_options(
     IngestOptions {
         partitions: *config.topics.partitions.get_ref(),
         log,
+        journal: journal_options(config.topics.journal.get_ref().0),
         connection_budget: budget(config),
         limits: ingest::Limits {
             devices: *config.limits.devices.get_ref() as usize,
@@ -235,6 +248,13 @@ fn ingest_options(
         plant: world.plant,
         ..IngestOptions::default()
     }
+}
+
+/// The salt is the standard library's own randomness, which it gives its hash tables for the same reason: nobody
+/// outside can know it.
+fn journal_options(bytes: u64) -> Option<JournalOptions> {
+    let salt = RandomState::new().hash_one(bytes);
+    (bytes > 0).then_some(JournalOptions { bytes, salt })
 }
 
 fn front_options(config: &Config) -> FrontOptions {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_storage::{LogOptions, RecoveryMode};
+use weir_storage::{JournalOptions, LogOptions, RecoveryMode};
 
 use super::keeper::Retention;
 
@@ -13,6 +13,8 @@ pub struct IngestOptions {
     pub partitions: u32,
     /// How each partition is kept. `expose_on_commit` is overruled: ingest exposes, after it has moved state.
     pub log: LogOptions,
+    /// The journal of all partitions; without one each partition is synced for itself.
+    pub journal: Option<JournalOptions>,
     /// Payload bytes of all connections between submit and verdict.
     pub total_budget: usize,
     /// Payload bytes of one connection between submit and verdict; at least one message is let in.
@@ -56,6 +58,7 @@ impl Default for IngestOptions {
         Self {
             partitions: 4,
             log: LogOptions { segment_bytes: 256 << 20, recovery: RecoveryMode::Tail, ..LogOptions::default() },
+            journal: None,
             total_budget: 64 << 20,
             connection_budget: 4 << 20,
             describe_wait: weir_protocol::batch::describe::WAIT,

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use thiserror::Error;
 use weir_protocol::batch::LossKind;
-use weir_storage::{Fs, IoError, ReadError, Reader, Recovery};
+use weir_storage::{Fs, IoError, ReadError, Reader, Recovery, Redone};
 
 use super::checkpoint::{self, Body, Head};
 use super::devices::Devices;
@@ -31,6 +31,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub struct RecoveryReport {
     /// What opening each partition found.
     pub partitions: Vec<PartitionReport>,
+    /// What the journal held.
+    pub redone: Redone,
     /// Readings stored, those included that retention removed.
     pub readings: u64,
     /// Sequences dead-lettered.

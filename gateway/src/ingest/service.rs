@@ -105,7 +105,7 @@ impl Ingest {
         let topics = Topics::new(opened.logs.iter().map(|log| log.reader()), options.partitions);
         let source = Source { fs: &*fs, data, topics: &topics };
         let recovered = recovery::recover(&source, options.limits, opened.recoveries)?;
-        let report = recovered.report.clone();
+        let report = RecoveryReport { redone: opened.redone, ..recovered.report.clone() };
         #[cfg_attr(not(feature = "plant"), expect(unused_mut, reason = "a plant changes them"))]
         let Recovered { mut devices, bases, .. } = recovered;
         #[cfg(feature = "plant")]
@@ -126,9 +126,14 @@ impl Ingest {
         };
         let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
         let (full_retry, retention) = (options.full_retry, options.retention);
+        let journal = layout::journal(&fs, data, options.journal);
         let ends = opened.logs.iter().map(Log::next_offset).collect();
         let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices, ends);
-        let committer = Arc::new(Committer::spawn(opened.logs, CommitterOptions::default())?);
+        let journal = journal.unwrap_or_else(|error| {
+            tracing::warn!(%error, "no journal: commits go on without it, more slowly over many partitions");
+            None
+        });
+        let committer = Arc::new(Committer::spawn_with(opened.logs, CommitterOptions::default(), journal)?);
 
         let now = Now { elapsed: Duration::ZERO, wall_ms: clock.now().as_millis() };
         let damaged = report.damaged_logs();

@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/topics/<topic>/partitions         a weir_storage::StateFile: the partition count, u32 big endian
 //! <data>/topics/<topic>/<partition>/       the segments of one weir_storage::Log
+//! <data>/topics/journal                    the weir_storage::journal of all of them
 //! ```
 //!
 //! The count is written before the first partition is made. If the file is damaged, the directories say the
@@ -12,12 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
-use weir_storage::{Fs, IoError, Loaded, Log, LogOptions, OpenError, Recovery, StateFile, durable};
+use weir_storage::{
+    Fs, IoError, Journal, JournalOptions, Loaded, Log, LogOptions, OpenError, Recovery, Redone, StateFile, durable,
+    journal,
+};
 
 use super::{TopicId, murmur2};
 
 /// The most partitions of one topic.
 pub const MAX_PARTITIONS: u32 = 64;
+
+/// The directory of all topics.
+const TOPICS: &str = "topics";
 
 /// Why the topics could not be opened.
 #[derive(Debug, Error)]
@@ -49,6 +56,8 @@ pub(crate) struct Opened {
     pub(crate) routes: Routes,
     /// What opening found, log by log.
     pub(crate) recoveries: Vec<Recovery>,
+    /// What the journal held.
+    pub(crate) redone: Redone,
 }
 
 /// Which place in the list of logs a record goes to.
@@ -91,7 +100,7 @@ impl Routes {
 
 /// The directory of a topic.
 pub fn topic_dir(data: &Path, topic: TopicId) -> PathBuf {
-    data.join("topics").join(topic.name())
+    data.join(TOPICS).join(topic.name())
 }
 
 /// The directory of a partition.
@@ -124,7 +133,8 @@ pub(crate) fn open(fs: &Arc<dyn Fs>, data: &Path, partitions: u32, options: LogO
         return Err(LayoutError::Count(partitions));
     }
     let routes = Routes::new(partitions);
-    let mut opened = Opened { logs: Vec::new(), routes, recoveries: Vec::new() };
+    let redone = journal::recover(fs, &data.join(TOPICS))?;
+    let mut opened = Opened { logs: Vec::new(), routes, recoveries: Vec::new(), redone };
     for topic in TopicId::ALL {
         let dir = topic_dir(data, topic);
         durable::create_dir_all(&**fs, &dir)?;
@@ -143,6 +153,19 @@ pub(crate) fn open(fs: &Arc<dyn Fs>, data: &Path, partitions: u32, options: LogO
         }
     }
     Ok(opened)
+}
+
+/// The journal of all logs, once they are open; without options the one that is there is removed.
+pub(crate) fn journal(
+    fs: &Arc<dyn Fs>,
+    data: &Path,
+    options: Option<JournalOptions>,
+) -> Result<Option<Journal>, IoError> {
+    let root = data.join(TOPICS);
+    match options {
+        Some(options) => Journal::open(Arc::clone(fs), &root, options).map(Some),
+        None => Journal::remove(fs, &root).map(|()| None),
+    }
 }
 
 fn count_file(fs: &Arc<dyn Fs>, dir: &Path) -> StateFile {
