@@ -26,14 +26,15 @@ use std::sync::OnceLock;
 /// Damages and truncations listed one by one; more are only counted.
 pub const MAX_LISTED: usize = 4096;
 
-/// How much of a log opening reads. Either way a torn tail is cut and the last segment is checked frame by frame.
+/// How much of a log opening reads. Either way a torn tail is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RecoveryMode {
     /// Every frame of every segment: all damage is known once the log is open.
     #[default]
     Full,
-    /// The frames of the last segment only, so that opening takes the same time whatever the log holds. Damage before
-    /// it is met by the reader that comes to it, or by [`crate::verify`].
+    /// The frames of the last segment only, of these those that came after the last clean stop, so that opening takes
+    /// the same time whatever the log holds. Damage before it is met by the reader that comes to it, or by
+    /// [`crate::verify`].
     Tail,
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn recover(
         let file = fs.open(&path, Mode::ReadWrite).map_err(IoError::on("open", &path))?;
         let Some(&end_offset) = ends.next() else {
             settle(&*file).map_err(IoError::on("sync", &path))?;
-            let mut found = survey_last(fs, &*file, &path, base_offset, index_interval_bytes)?;
+            let mut found = survey_last(fs, &*file, &path, base_offset, (mode, index_interval_bytes))?;
             if found.has_leftover {
                 file.set_len(found.extent.bytes).map_err(IoError::on("truncate", &path))?;
             }
@@ -207,7 +208,7 @@ pub(crate) fn look(
         };
         recovered.recovery.segments += 1;
         let Some(&end_offset) = bases.get(at + 1) else {
-            let found = survey_last(fs, &*file, &path, base_offset, index_interval_bytes)?;
+            let found = survey_last(fs, &*file, &path, base_offset, (mode, index_interval_bytes))?;
             recovered.take_last(base_offset, file, found);
             break;
         };

@@ -2,14 +2,15 @@
 //!
 //! A segment that is followed by another one ends at that one's base offset. The last one ends where its frames
 //! do, and bad bytes there may be a torn tail; but what its sidecar covers was durable once, so up to there bad
-//! bytes are damage.
+//! bytes are damage, and after a clean stop there is nothing that need be walked.
 
 use crate::error::IoError;
 use crate::fs::{File, Fs};
-use crate::recovery::Recovery;
+use crate::index::Entry;
+use crate::recovery::{Recovery, RecoveryMode};
 use crate::scan::{Bounds, Found, Scan};
 use crate::segment::{self, Extent};
-use crate::sidecar::{self, Covered};
+use crate::sidecar::{self, Covered, Sidecar};
 use std::ops::Range;
 use std::path::Path;
 
@@ -42,19 +43,26 @@ pub(crate) fn survey_closed(
     Ok(survey)
 }
 
-/// Walks the last segment of a log.
+/// Walks the last segment of a log; with [`RecoveryMode::Tail`] only what its sidecar does not cover.
 pub(crate) fn survey_last(
     fs: &dyn Fs,
     file: &dyn File,
     path: &Path,
     base_offset: u64,
-    index_interval_bytes: u64,
+    (mode, index_interval_bytes): (RecoveryMode, u64),
 ) -> Result<Survey, IoError> {
     let end_position = file.size().map_err(IoError::on("measure", path))?;
     let whole = Bounds { position: 0, offset: base_offset, end_position, end_offset: None };
-    let durable = sidecar::read(fs, path, index_interval_bytes).map(|sidecar| sidecar.covered);
+    let sidecar = sidecar::read(fs, path, index_interval_bytes);
+    let sidecar = sidecar.filter(|sidecar| sidecar.covered.base_offset == base_offset);
+    let covered = sidecar.as_ref().map(|sidecar| sidecar.covered);
+    if let Some(sidecar) = sidecar.filter(|_| mode == RecoveryMode::Tail)
+        && let Some(survey) = survey_behind(sidecar, file, path, whole)?
+    {
+        return Ok(survey);
+    }
     let mut survey = Survey::new(base_offset, index_interval_bytes);
-    match durable.filter(|durable| durable.base_offset == base_offset) {
+    match covered {
         Some(Covered { bytes, next_offset, .. }) => {
             let front = Bounds { end_position: bytes.min(end_position), end_offset: Some(next_offset), ..whole };
             survey.walk(file, path, front)?;
@@ -70,6 +78,25 @@ pub(crate) fn survey_last(
     }
     survey.extent.allocated = file.allocated().map_err(IoError::on("measure", path))?;
     Ok(survey)
+}
+
+/// Walks from the last entry of the sidecar's index on. `None` if the frames from there do not lead exactly to where
+/// the sidecar says that they do: it is not theirs, or one of them is damaged.
+fn survey_behind(sidecar: Sidecar, file: &dyn File, path: &Path, whole: Bounds) -> Result<Option<Survey>, IoError> {
+    let Covered { base_offset, next_offset, bytes } = sidecar.covered;
+    let Some(&Entry { position, offset, .. }) = sidecar.index.entries().last() else { return Ok(None) };
+    let mut survey = Survey::new(base_offset, 0);
+    survey.walk(file, path, Bounds { position, offset, end_position: bytes, end_offset: None })?;
+    let leads_there = (survey.extent.bytes, survey.extent.next_offset) == (bytes, next_offset);
+    if bytes > whole.end_position || !leads_there || survey.found.damage_count > 0 {
+        return Ok(None);
+    }
+    survey.extent.index = sidecar.index;
+    if bytes < whole.end_position {
+        survey.walk(file, path, Bounds { position: bytes, offset: next_offset, ..whole })?;
+    }
+    survey.extent.allocated = file.allocated().map_err(IoError::on("measure", path))?;
+    Ok(Some(survey))
 }
 
 impl Survey {

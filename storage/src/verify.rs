@@ -6,7 +6,7 @@
 
 use crate::error::IoError;
 use crate::fs::{Fs, Mode};
-use crate::recovery::{Damage, Recovery, list_bases};
+use crate::recovery::{Damage, Recovery, RecoveryMode, list_bases};
 use crate::segment;
 use crate::survey::{survey_closed, survey_last};
 use std::io::ErrorKind;
@@ -54,7 +54,7 @@ pub fn verify(fs: &dyn Fs, dir: &Path) -> Result<Verification, IoError> {
         };
         let survey = match bases.get(at + 1) {
             Some(&end_offset) => survey_closed(&*file, &path, base_offset..end_offset, index_interval_bytes)?,
-            None => survey_last(fs, &*file, &path, base_offset, index_interval_bytes)?,
+            None => survey_last(fs, &*file, &path, base_offset, (RecoveryMode::Full, index_interval_bytes))?,
         };
         verification.segments += 1;
         verification.offsets = *first.get_or_insert(base_offset)..survey.extent.next_offset;

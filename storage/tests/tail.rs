@@ -100,6 +100,21 @@ fn opening_reads_the_frames_of_the_last_segment_only_and_knows_where_every_segme
 }
 
 #[test]
+fn after_a_clean_stop_opening_reads_the_last_frames_alone() {
+    let fs = CountingFs::new(filled());
+    let (log, _) = open_counted(&fs);
+    log.mark_end();
+    drop(log);
+    fs.take_read("");
+    let (mut log, recovery) = open_counted(&fs);
+    assert!(fs.take_read(".log") <= 200);
+    assert_eq!((log.next_offset(), recovery.damage_count), (RECORDS, 0));
+    assert_eq!(read_all(&log.reader(), 0, 1_000), everything_but(&(0..0)));
+    assert_eq!(log.reader().offset_for_time(time(RECORDS - 3)).unwrap(), first_at_or_after(time(RECORDS - 3)));
+    assert_eq!(log.commit(&mut batch(&["goes on"])).unwrap(), RECORDS..RECORDS + 1);
+}
+
+#[test]
 fn draining_reads_each_byte_about_once_and_keeps_few_files_open() {
     let fs = CountingFs::new(filled());
     let bytes: u64 = segments(&fs.disk).iter().map(|path| size(&fs.disk, path)).sum();
@@ -160,6 +175,13 @@ fn a_sidecar_that_is_missing_cut_or_flipped_changes_nothing() {
 
 #[test]
 fn a_sidecar_of_other_frames_renumbers_nothing() {
+    read_with_a_strange_sidecar(RECORDS as usize / PER_SEGMENT as usize);
+    // And if its segment is the last one.
+    read_with_a_strange_sidecar(1);
+}
+
+/// Of a log of so many segments the first one has the sidecar of another log's.
+fn read_with_a_strange_sidecar(kept: usize) {
     // Another log whose first segment has the same base, length and end, but other frames.
     let other = FaultyFs::new(1);
     let (mut log, _) = open(&other, options());
@@ -173,15 +195,19 @@ fn a_sidecar_of_other_frames_renumbers_nothing() {
     }
     log.commit(&mut batch(&[&"next".repeat(10)])).unwrap();
     let fs = filled();
-    let (theirs, ours) = (&sidecars(&other)[0], &sidecars(&fs)[0]);
-    assert_eq!(theirs, ours);
+    let theirs = &sidecars(&other)[0];
     let mut content = vec![0; size(&other, theirs) as usize];
     other.open(theirs, Mode::Read).unwrap().read_at(&mut content, 0).unwrap();
-    let file = fs.open(ours, Mode::ReadWrite).unwrap();
+    let file = fs.open(theirs, Mode::ReadWrite).unwrap();
     file.set_len(0).unwrap();
     file.write_at(&content, 0).unwrap();
+    for name in segments(&fs).split_off(kept) {
+        fs.remove(&name).unwrap();
+    }
     let (log, _) = open(&fs, options());
-    for from in 0..RECORDS {
+    let next = kept as u64 * PER_SEGMENT;
+    assert_eq!(log.next_offset(), next);
+    for from in 0..next {
         let first = log.reader().read(from, 1).unwrap();
         let record = first.records().next().unwrap().unwrap();
         assert_eq!((record.offset, record.value), (from, Some(value(from).as_bytes())), "{:?}", first.gaps);
