@@ -48,7 +48,7 @@ impl LogContent {
         content
     }
 
-    fn note(&mut self, value: Value<'_>, key: Option<&[u8]>) {
+    pub(super) fn note(&mut self, value: Value<'_>, key: Option<&[u8]>) {
         let keyed = |device: &DeviceId| key == Some(device.as_str().as_bytes());
         match value {
             Value::Reading(reading) => {

@@ -11,6 +11,7 @@ mod payloads;
 mod plants;
 mod positions;
 mod property;
+mod rot;
 mod rules;
 mod schemas;
 mod service;

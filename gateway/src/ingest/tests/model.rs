@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weir_protocol::{DeviceId, Restart};
+
 use super::super::Verdict;
 use super::log_content::{Identity, LogContent};
 
@@ -19,6 +21,7 @@ pub(super) struct Said {
 pub(super) struct Model {
     said: Said,
     acknowledged: Said,
+    rot: bool,
 }
 
 impl Model {
@@ -43,9 +46,18 @@ impl Model {
     /// Nothing acknowledged is missing, nothing is there that nobody said, every value is the one sampled.
     pub(super) fn check(&self, log: &LogContent, value_of: impl Fn(u64) -> String) {
         log.assert_conserved();
-        let in_log = |id: &Identity| log.readings.contains_key(id) || log.dead.contains_key(id);
+        let rotten = |id: &Identity| self.rot && log.lost.contains_key(id);
+        let in_log = |id: &Identity| log.readings.contains_key(id) || log.dead.contains_key(id) || rotten(id);
         let missing: BTreeMap<&str, Vec<_>> = BTreeMap::from([
-            ("readings", self.acknowledged.valid.iter().filter(|id| !log.readings.contains_key(id)).collect()),
+            (
+                "readings",
+                self.acknowledged
+                    .valid
+                    .iter()
+                    .filter(|id| !log.readings.contains_key(id))
+                    .filter(|id| !self.has_rotted(id, log))
+                    .collect(),
+            ),
             ("dead letters", self.acknowledged.invalid.iter().filter(|id| !in_log(id)).collect()),
             (
                 "losses",
@@ -62,11 +74,49 @@ impl Model {
             let undescribed = reason == "unknown-schema" && self.said.valid.contains(identity);
             assert!(undescribed || self.said.invalid.contains(identity), "nobody sent the dead letter {identity:?}");
         }
-        assert!(log.lost.keys().all(|id| self.said.claimed.contains(id)), "a loss that nobody claimed");
+        for (identity, kind) in &log.lost {
+            let said = if kind == "damage" {
+                self.rot && self.said.has(identity)
+            } else {
+                self.said.claimed.contains(identity)
+            };
+            assert!(said, "a loss ({kind}) that nobody claimed: {identity:?}");
+        }
+    }
+
+    /// Whether a reading that was acknowledged is damaged, and counts by another verdict.
+    fn has_rotted(&self, identity: &Identity, log: &LogContent) -> bool {
+        self.rot && (log.dead.contains_key(identity) || log.lost.contains_key(identity))
+    }
+
+    /// At rest: every sequence that was acknowledged counts once.
+    pub(super) fn check_counts(&self, log: &LogContent) {
+        for identity in self.acknowledged.all() {
+            assert_eq!(log.count(identity), 1, "{identity:?} counts once");
+        }
+    }
+
+    /// What was acknowledged of one restart.
+    pub(super) fn acknowledged(&self, device: DeviceId, restart: Restart) -> BTreeSet<u64> {
+        let own = |id: &&Identity| (id.0, id.1) == (device, restart);
+        self.acknowledged.all().filter(own).map(|id| id.2).collect()
+    }
+
+    /// Records have been damaged.
+    pub(super) fn note_rot(&mut self) {
+        self.rot = true;
     }
 }
 
 impl Said {
+    fn all(&self) -> impl Iterator<Item = &Identity> {
+        self.valid.iter().chain(&self.invalid).chain(&self.claimed)
+    }
+
+    fn has(&self, identity: &Identity) -> bool {
+        [&self.valid, &self.invalid, &self.claimed].into_iter().any(|set| set.contains(identity))
+    }
+
     fn add(&mut self, other: &Self) {
         self.valid.extend(&other.valid);
         self.invalid.extend(&other.invalid);

@@ -13,15 +13,17 @@ use weir_protocol::{DeviceId, Restart};
 use weir_storage::fs::Fault;
 use weir_storage::{Batch, FaultyFs, LogOptions};
 
+use super::super::keeper::Retention;
 use super::super::{Event, IngestOptions, Verdict};
 use super::log_content::Identity;
 use super::model::{Model, Said};
 use super::payloads::*;
+use super::rot::Archive;
 use super::{Gateway, Peer};
 
-const DEVICES: [&str; 3] = ["probe", "gauge", "meter"];
+pub(super) const DEVICES: [&str; 3] = ["probe", "gauge", "meter"];
 const AGENTS: [&str; 3] = ["north", "south", "west"];
-const SEQUENCES: u64 = 60;
+pub(super) const SEQUENCES: u64 = 60;
 
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
@@ -47,20 +49,23 @@ struct Agent {
     backlog: Vec<(Vec<u8>, Said)>,
 }
 
-struct Run {
-    random: StdRng,
+pub(super) struct Run {
+    pub(super) random: StdRng,
     gateway: Option<Gateway>,
     /// A group in the committer's hands.
     writing: Option<Vec<(usize, Batch)>>,
     agents: Vec<Agent>,
-    model: Model,
+    pub(super) model: Model,
+    /// What a consumer read before retention removed it.
+    pub(super) archive: Archive,
 }
 
 fn options() -> IngestOptions {
     // Two partitions and small segments: more collisions, more rolls.
     IngestOptions {
         partitions: 2,
-        log: LogOptions { segment_bytes: 4096, ..LogOptions::default() },
+        log: LogOptions { segment_bytes: 256, ..IngestOptions::default().log },
+        retention: Retention { bytes: Some(16 << 10), age: None },
         ..IngestOptions::default()
     }
 }
@@ -74,11 +79,12 @@ impl Run {
             writing: None,
             agents: AGENTS.iter().map(agent).collect(),
             model: Model::default(),
+            archive: Archive::default(),
         }
     }
 
     fn run(mut self) {
-        for _ in 0..self.random.random_range(40..160) {
+        for _ in 0..self.random.random_range(60..300) {
             self.step();
         }
         self.finish();
@@ -87,10 +93,10 @@ impl Run {
     fn step(&mut self) {
         let at = self.random.random_range(0..AGENTS.len());
         match self.random.random_range(0..100) {
-            0..50 => self.send(at),
-            50..55 => self.disconnect(at),
-            55..58 => self.gateway().pass(Duration::from_secs(3)),
-            58..80 => self.commit(),
+            0..38 => self.send(at),
+            38..41 => self.disconnect(at),
+            41..43 => self.gateway().pass(Duration::from_secs(3)),
+            43..80 => self.commit(),
             80..84 => {
                 let fault = if self.random.random() { Fault::Sync } else { Fault::Write };
                 self.gateway().fs.fail_once(fault);
@@ -102,6 +108,23 @@ impl Run {
                 fs.set_capacity(if full { Some(fs.used_bytes() + free) } else { None });
             }
             87..90 => self.power_cut(),
+            92 => self.retain(),
+            93..96 => self.rot(),
+            96 => self.spoil_checkpoint(),
+            97 => {
+                // A stop, and the checkpoints that it writes.
+                let _ = self.gateway().keep();
+                self.gateway().engine.snapshot_all();
+                let _ = self.gateway().keep();
+            }
+            98 => {
+                // A checkpoint that the power cuts off.
+                let operations = self.random.random_range(0..12);
+                self.gateway().fs.fail_power_after(operations);
+                let _ = self.gateway().keep();
+                self.retain();
+                self.power_cut();
+            }
             90..92 => {
                 let operations = self.random.random_range(0..12);
                 self.gateway().fs.fail_power_after(operations);
@@ -113,7 +136,7 @@ impl Run {
         }
     }
 
-    fn gateway(&mut self) -> &mut Gateway {
+    pub(super) fn gateway(&mut self) -> &mut Gateway {
         self.gateway.as_mut().expect("runs")
     }
 
@@ -142,8 +165,12 @@ impl Run {
         }
     }
 
-    /// A batch of up to three sections over any devices and sequences: they overlap all the time.
     fn random_batch(&mut self) -> (Vec<u8>, Said) {
+        if self.random.random_range(0..12) == 0 { self.random_position() } else { self.random_sections() }
+    }
+
+    /// A batch of up to three sections over any devices and sequences: they overlap all the time.
+    fn random_sections(&mut self) -> (Vec<u8>, Said) {
         let mut said = Said::default();
         let mut runs: Vec<RunBuilder> = Vec::new();
         let mut claims = Vec::new();
@@ -184,6 +211,17 @@ impl Run {
         match self.writing.take() {
             Some(parts) => self.gateway().finish(parts),
             None => self.writing = self.gateway().engine.take_group(),
+        }
+        if self.random.random() {
+            // What cannot be written is written later.
+            let _ = self.gateway().keep();
+        }
+    }
+
+    /// Ends the commit under way.
+    pub(super) fn finish_commit(&mut self) {
+        if let Some(parts) = self.writing.take() {
+            self.gateway().finish(parts);
         }
     }
 
@@ -242,7 +280,14 @@ impl Run {
     }
 
     /// Everybody hears what was said before, then the power goes.
-    fn power_cut(&mut self) {
+    pub(super) fn power_cut(&mut self) {
+        self.restart();
+        let content = self.content();
+        self.model.check(&content, value_of);
+    }
+
+    /// As [`Run::power_cut`], without a look at the log.
+    pub(super) fn restart(&mut self) {
         self.listen();
         self.writing = None;
         for agent in &mut self.agents {
@@ -255,8 +300,6 @@ impl Run {
             drop(gateway);
             self.gateway = Some(Gateway::on(survivor, options()));
         }
-        let content = self.gateway().content();
-        self.model.check(&content, value_of);
     }
 
     /// No more faults: everybody sends everything again until all of it is acknowledged.
@@ -278,8 +321,9 @@ impl Run {
             rounds += 1;
             assert!(rounds < 20, "it comes to an end");
         }
-        let content = self.gateway().content();
+        let content = self.content();
         self.model.check(&content, value_of);
+        self.model.check_counts(&content);
     }
 }
 
