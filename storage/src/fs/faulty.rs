@@ -69,7 +69,12 @@ impl FaultyFs {
 
     /// Makes the next operation of this kind fail, once.
     pub fn fail_once(&self, fault: Fault) {
-        self.lock().once.push(fault);
+        self.fail_after(fault, 0);
+    }
+
+    /// Lets so many operations of this kind pass, and makes the next one fail, once.
+    pub fn fail_after(&self, fault: Fault, passing: usize) {
+        self.lock().once.push((fault, passing));
     }
 
     /// Makes operations of this kind fail at these odds; 0 stops it.

@@ -27,7 +27,8 @@ enum NameChange {
 pub(super) struct Disk {
     pub(super) chance: Chance,
     pub(super) capacity_bytes: Option<u64>,
-    pub(super) once: Vec<Fault>,
+    /// What fails once, and how many operations of its kind pass before.
+    pub(super) once: Vec<(Fault, usize)>,
     pub(super) per_mille: Vec<(Fault, u64)>,
     /// Operations that change something, so far.
     pub(super) operations: u64,
@@ -90,7 +91,12 @@ impl Disk {
         self.powered()?;
         self.operations += 1;
         self.powered()?;
-        if let Some(at) = self.once.iter().position(|planned| *planned == fault) {
+        let strikes = |(planned, passing): &mut (Fault, usize)| {
+            let strikes = *planned == fault && *passing == 0;
+            *passing -= usize::from(*planned == fault && *passing > 0);
+            strikes
+        };
+        if let Some(at) = self.once.iter_mut().position(strikes) {
             self.once.remove(at);
             return Err(Error::other(format!("injected {fault:?} fault")));
         }
