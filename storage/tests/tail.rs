@@ -8,7 +8,10 @@ use common::{batch, dir, open, read_all};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, Mode, ReadError, Reader, Recovery, RecoveryMode, verify};
+use std::sync::atomic::{AtomicBool, Ordering};
+use weir_storage::{
+    Batch, FaultyFs, Fs, Log, LogOptions, Mode, ReadError, Reader, RealFs, Recovery, RecoveryMode, verify,
+};
 
 const RECORDS: u64 = 400;
 /// Records of a segment: each is a commit of its own.
@@ -310,4 +313,49 @@ fn a_mark_of_the_end_stays_true_when_the_log_goes_on() {
     let (log, recovery) = open(&fs, options());
     assert_eq!((recovery.damage_count, log.next_offset()), (0, RECORDS), "the new commit was torn");
     assert_eq!(read_all(&log.reader(), 0, 500), everything_but(&(0..0)));
+}
+
+#[test]
+fn readers_in_closed_segments_go_on_while_the_writer_removes_them() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(Arc::new(RealFs), temporary.path(), options()).unwrap();
+    let finished = AtomicBool::new(false);
+    let readers: Vec<Reader> = (0..3).map(|_| log.reader()).collect();
+    std::thread::scope(|scope| {
+        let reading = readers.iter().map(|reader| scope.spawn(|| read_until(reader, &finished))).collect::<Vec<_>>();
+        for number in 0..600 {
+            log.commit(&mut batch(&[&value(number)])).unwrap();
+            if number % 40 == 39 {
+                log.remove_before(number.saturating_sub(60)).unwrap();
+            }
+        }
+        finished.store(true, Ordering::Release);
+        let read: Vec<u64> = reading.into_iter().map(|reader| reader.join().unwrap()).collect();
+        assert!(read.iter().all(|records| *records > 0), "{read:?}");
+    });
+    assert!(log.start_offset() > 450);
+}
+
+/// Reads from the front again and again; how many records that were.
+fn read_until(reader: &Reader, finished: &AtomicBool) -> u64 {
+    let (mut at, mut records) = (0, 0);
+    loop {
+        let was_finished = finished.load(Ordering::Acquire);
+        match reader.read(at, 500) {
+            Ok(chunk) => {
+                assert_eq!(chunk.gaps, []);
+                for record in chunk.records().map(Result::unwrap) {
+                    assert_eq!(record.value, Some(value(record.offset).as_bytes()));
+                    records += 1;
+                }
+                at = chunk.next_offset;
+            }
+            // Removed; a reader that fell behind goes on at the front.
+            Err(ReadError::OutOfRange { start, .. }) => at = start,
+            Err(error) => panic!("{error}"),
+        }
+        if was_finished && at == reader.end_offset() {
+            return records;
+        }
+    }
 }
