@@ -10,10 +10,13 @@
 //! How data flows, and where to read on:
 //!
 //! ```text
-//! Batch (batch) -> Committer (committer) -> Log (log) -> Segment files (segment, index)
-//!                                            |               |
-//!                             open: Recovery (recovery)   Scan (scan) -> Reader, Chunk, Record
+//! Batch (batch) -> Committer (committer, journal) -> Log (log) -> Segment files (segment, index, sidecar)
+//!                                                     |               |
+//!                          open: Recovery (recovery, survey)   Scan (scan) -> Segments (segments) -> Reader, Chunk, Record
 //! ```
+//!
+//! Beside logs: a [`StateFile`] is replaced as a whole (cursors, checkpoints), [`keyed`] is looked up by key and can be
+//! rebuilt from a log. Files of earlier builds are in `tests/fixtures`, and open for ever.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
