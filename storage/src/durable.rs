@@ -39,13 +39,15 @@ pub(crate) fn create(fs: &dyn Fs, path: &Path, temporary: &Path) -> Result<Box<d
     Ok(file)
 }
 
-/// Removes a file; the name stays away.
+/// Removes a file, if it is there; the name stays away. So a removal whose sync failed can be tried again.
 ///
 /// # Errors
 /// [`IoError`] naming what could not be removed or synced.
 pub fn remove(fs: &dyn Fs, path: &Path) -> Result<(), IoError> {
-    fs.remove(path).map_err(IoError::on("remove", path))?;
-    sync_parent(fs, path)
+    match fs.remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(IoError::on("remove", path)(error)),
+        _ => sync_parent(fs, path),
+    }
 }
 
 /// Replaces the whole content of `path`: after a power cut it has the old content or the new one.

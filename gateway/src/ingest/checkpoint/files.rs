@@ -66,14 +66,14 @@ pub(crate) fn remove(fs: &dyn Fs, dir: &Path, offset: u64) -> Result<(), IoError
     durable::remove(fs, &path(dir, offset))
 }
 
-/// Removes what is neither among the last two nor at the log's first offset.
+/// Removes what is neither among the last two nor at one of `starts`, the log's first offset.
 ///
 /// # Errors
 /// [`IoError`] when the filesystem refuses; what is left does no harm.
-pub(crate) fn prune(fs: &dyn Fs, dir: &Path, start_offset: u64) -> Result<(), IoError> {
+pub(crate) fn prune(fs: &dyn Fs, dir: &Path, starts: &[u64]) -> Result<(), IoError> {
     let offsets = list(fs, dir)?;
     let older = offsets.len().saturating_sub(KEPT);
-    offsets[..older].iter().filter(|offset| **offset != start_offset).try_for_each(|offset| remove(fs, dir, *offset))
+    offsets[..older].iter().filter(|offset| !starts.contains(offset)).try_for_each(|offset| remove(fs, dir, *offset))
 }
 
 fn path(dir: &Path, offset: u64) -> PathBuf {

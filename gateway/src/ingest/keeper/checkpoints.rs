@@ -35,7 +35,8 @@ impl Keeper {
         checkpoint::store(&*self.fs, &log.dir, snapshot.offset, &file)?;
         log.written = Some(snapshot.offset);
         self.counters.checkpoints.add(1);
-        checkpoint::prune(&*self.fs, &log.dir, log.reader.start_offset())
+        let start = log.reader.start_offset();
+        checkpoint::prune(&*self.fs, &log.dir, &[start, log.removing.unwrap_or(start)])
     }
 
     /// Logs that have grown since their last checkpoint.

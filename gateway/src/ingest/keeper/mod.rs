@@ -61,6 +61,8 @@ pub(crate) struct Kept {
     closed: BTreeMap<u64, i64>,
     /// The offset of the newest checkpoint.
     written: Option<u64>,
+    /// Where the log begins, perhaps, after a removal that did not return with success.
+    removing: Option<u64>,
 }
 
 pub(crate) struct Keeper {
@@ -90,7 +92,7 @@ impl Keeper {
                 let (topic, partition, reader) = (topic.id(), partition as u32, found.reader().clone());
                 let base = bases.next().cloned().unwrap_or_default();
                 let closed = ages.restore(base.written_ms, base.closed);
-                logs.push(Kept { topic, partition, dir, reader, closed, written: base.offset });
+                logs.push(Kept { topic, partition, dir, reader, closed, written: base.offset, removing: None });
             }
         }
         Self { fs, routes, retention, ages, counters, logs }

@@ -2,7 +2,9 @@
 //!
 //! Before they go, what they say is added to the checkpoint at the log's first offset: it says what was removed, and
 //! with it the identities of a damaged stretch can be told, and the log can be read from its beginning if both other
-//! checkpoints are bad.
+//! checkpoints are bad. They go one by one, each with a checkpoint of its own before it, so that wherever a removal is
+//! cut off, the log begins at an offset that has one. Only on a full disk that checkpoint comes after the removal, in
+//! the room that it made.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +40,7 @@ pub(crate) enum Waits {
 }
 
 impl Keeper {
-    /// Removes what a log need not keep; `remove` asks the committer to.
+    /// Removes the oldest segment of a log if it need not be kept; `remove` asks the committer to.
     ///
     /// # Errors
     /// What could not be read, written or removed; the log is as it was, or begins at a later segment.
@@ -49,6 +51,7 @@ impl Keeper {
         remove: impl FnOnce(u64) -> Result<u64, RemoveError>,
     ) -> Result<Removal, String> {
         let kept = &self.logs[log];
+        let start = kept.reader.start_offset();
         // Readings refer to descriptions for as long as there are readings.
         if kept.topic == TopicId::Describe {
             return Ok(Removal::Nothing);
@@ -56,10 +59,11 @@ impl Keeper {
         let segments = kept.reader.segments();
         let Some(wanted) = expired(&segments, &kept.closed, self.retention, now) else { return Ok(Removal::Nothing) };
         let (covered, waits) = self.covered(log).map_err(|error| error.to_string())?;
-        let boundary = segments.iter().skip(1).map(|segment| segment.base_offset);
-        let Some(upto) = boundary.filter(|base| *base <= wanted.min(covered)).max() else {
+        let next = segments.get(1).map(|segment| segment.base_offset);
+        let Some(upto) = next.filter(|base| *base <= wanted.min(covered)) else {
             return Ok(Removal::Waiting(waits));
         };
+        self.logs[log].removing = Some(upto);
         let retired = self.retired(log, upto, now)?;
         let store = |file: &[u8]| checkpoint::store(&*self.fs, &self.logs[log].dir, upto, file);
         // On a full disk the room for the file is that of the segments which it describes.
@@ -68,15 +72,14 @@ impl Keeper {
             Err(error) if error.is_no_space() => true,
             Err(error) => return Err(error.to_string()),
         };
-        let start = remove(upto).map_err(|error| error.to_string())?;
+        let begins = remove(upto).map_err(|error| error.to_string())?;
         if let (true, Some(file)) = (late, &retired) {
             store(file).map_err(|error| error.to_string())?;
         }
-        checkpoint::prune(&*self.fs, &self.logs[log].dir, start).map_err(|error| error.to_string())?;
-        self.counters
-            .removed_segments
-            .add(segments.iter().filter(|segment| segment.base_offset < start).count() as u64);
-        Ok(Removal::Upto(start))
+        self.logs[log].removing = None;
+        checkpoint::prune(&*self.fs, &self.logs[log].dir, &[begins]).map_err(|error| error.to_string())?;
+        self.counters.removed_segments.add(u64::from(begins > start));
+        Ok(Removal::Upto(begins))
     }
 
     /// The offset that the older of the last two checkpoints covers, read back and verified, and what a segment behind

@@ -1,6 +1,6 @@
 //! The keeper's thread.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -151,12 +151,17 @@ impl Worker {
         let now = self.now();
         self.keeper.look(now);
         let mut waiting = 0;
-        for log in 0..self.keeper.logs.len() {
+        let mut logs: VecDeque<_> = (0..self.keeper.logs.len()).collect();
+        while let Some(log) = logs.pop_front() {
             match self.keeper.retain(log, now, |offset| (self.door.remove)(log, offset)) {
                 Ok(Removal::Nothing) => {}
                 Ok(Removal::Upto(start)) => {
                     let kept = &self.keeper.logs[log];
                     tracing::info!(topic = kept.topic.name(), partition = kept.partition, start, "retention");
+                    if self.stopping.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    logs.push_back(log);
                 }
                 Ok(Removal::Waiting(waits)) => {
                     waiting += 1;

@@ -37,13 +37,25 @@ impl Gateway {
         self.keep().expect("writes");
     }
 
-    /// One look of retention at every log.
+    /// One look of retention at every log, segment by segment.
     pub(super) fn retain(&mut self) -> Vec<Result<Removal, String>> {
         let now = self.time();
         self.keeper.look(now);
         let logs = &mut self.logs;
         let mut remove = |log: usize, offset| logs[log].remove_before(offset).map_err(RemoveError::Io);
-        (0..self.keeper.logs.len()).map(|log| self.keeper.retain(log, now, |offset| remove(log, offset))).collect()
+        let mut ended = Vec::new();
+        for log in 0..self.keeper.logs.len() {
+            let mut begins = None;
+            let last = loop {
+                match self.keeper.retain(log, now, |offset| remove(log, offset)) {
+                    Ok(Removal::Upto(start)) => begins = Some(start),
+                    Ok(Removal::Nothing) => break Ok(begins.map_or(Removal::Nothing, Removal::Upto)),
+                    other => break other,
+                }
+            };
+            ended.push(last);
+        }
+        ended
     }
 
     /// Reads every log again, and counts what was damaged; how many sequences those were.

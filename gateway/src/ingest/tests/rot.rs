@@ -131,7 +131,9 @@ impl Run {
         let [.., older, newest] = offsets[..] else { return None };
         let is_good = |offset| checkpoint::load(&gateway.fs, &kept.dir, offset).is_ok();
         // The one at the first offset says what was removed: it stays as it is.
-        (older > kept.reader.start_offset() && is_good(older) && is_good(newest)).then_some((log, older))
+        let start = kept.reader.start_offset();
+        let is_known = start == 0 || is_good(start);
+        (older > start && is_known && is_good(older) && is_good(newest)).then_some((log, older))
     }
 
     fn flip(&mut self, path: &Path) {
