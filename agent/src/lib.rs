@@ -25,6 +25,7 @@ pub mod queue;
 mod run;
 pub mod serial;
 pub mod system;
+pub mod transfer;
 pub mod uplink;
 
 pub use environment::Environment;

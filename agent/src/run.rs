@@ -52,12 +52,7 @@ pub async fn run(
     #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
 ) -> Result<(), RunError> {
     let incarnation = Incarnation(environment.random.random());
-    let queue_options = QueueOptions {
-        cap: config.queue.cap.get_ref().0,
-        policy: config.queue.policy,
-        commit_interval: config.queue.commit_interval.0,
-    };
-    let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, queue_options, incarnation)?;
+    let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(&config), incarnation)?;
     report(&queue, &recovered);
     let queue = Arc::new(queue);
     let counters = Arc::new(Counters::default());

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, DEFAULT_PATH};
+use crate::transfer::Form;
+use weir_protocol::DeviceId;
 
 /// Reads sensors, keeps what they say on disk, and ships it to the gateway.
 #[derive(Debug, Parser)]
@@ -44,6 +46,16 @@ enum Command {
 enum QueueCommand {
     /// Say what is in the queue; works beside a running agent, whose checkpoint may be some seconds old
     Stat(StatArgs),
+    /// List what is held of each device and restart; works beside a running agent
+    Inspect(StatArgs),
+    /// Check every record and file; works beside a running agent; exits 1 if something is damaged
+    Verify(StatArgs),
+    /// Write what can be read of a damaged queue again, and keep the damaged files in queue/damaged; stop the agent first
+    Repair(StatArgs),
+    /// Take readings out of the queue into a file or directory; stop the agent first, or leave them with --copy
+    Export(ExportArgs),
+    /// Put an export into the queue of this box; stop the agent first
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +109,35 @@ struct StatArgs {
     output: Output,
 }
 
+#[derive(Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    output: Output,
+    /// The file or directory to make; it must not exist
+    target: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Form::Ndjson)]
+    format: Form,
+    /// Only what this device sampled
+    #[arg(long, value_name = "NAME")]
+    device: Option<DeviceId>,
+    /// Leave everything in the queue; works beside a running agent
+    #[arg(long)]
+    copy: bool,
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    output: Output,
+    /// The file or directory that an export made
+    source: PathBuf,
+}
+
 /// How a command ended, other than well.
 enum Failure {
     /// At run time.
@@ -126,9 +167,7 @@ pub fn main() -> ExitCode {
             load(&args.settings).and_then(|config| once::run(config, args.wait.0, args.output.output))
         }
         Command::Ports(output) => ports::run(output.output),
-        Command::Queue(QueueCommand::Stat(args)) => {
-            load(&args.settings).and_then(|config| queue::stat(&config, args.output.output))
-        }
+        Command::Queue(command) => queue::run(command),
     };
     let (code, message) = match done {
         Ok(()) => return ExitCode::SUCCESS,

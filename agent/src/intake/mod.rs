@@ -143,17 +143,9 @@ impl Intake {
 
     /// The records of the stage taken before are durable at `offsets`, in a segment that began at `began` if one did:
     /// acknowledge them.
-    pub fn committed(&mut self, covered: &mut Covered, offsets: &Range<u64>, began: Option<u64>) {
+    pub fn committed(&mut self, covered: &Covered, offsets: &Range<u64>, began: Option<u64>) {
         self.counters.add(Event::ReadingsAccepted, covered.readings);
-        let mut state = self.state.lock();
-        let begins = began.is_some_and(|began| began >= state.covered);
-        state.covered = offsets.end;
-        if !offsets.is_empty() {
-            let named = core::mem::take(&mut covered.named).into_iter();
-            let ranges = named.flat_map(|(key, set)| set.iter().map(|range| (key, range)).collect::<Vec<_>>());
-            state.blocks.note(offsets.clone(), begins, ranges);
-        }
-        drop(state);
+        self.state.lock().note(offsets, began, &covered.named);
         self.acknowledge_all(&covered.marks);
     }
 

@@ -294,11 +294,11 @@ impl Task {
     }
 
     fn complete(&mut self, committed: Committed) {
-        let Some(mut under_way) = self.under_way.take() else { return };
+        let Some(under_way) = self.under_way.take() else { return };
         self.spare = committed.spare;
         match committed.batch {
             Ok((offsets, began)) => {
-                self.intake.committed(&mut under_way.covered, &offsets, began);
+                self.intake.committed(&under_way.covered, &offsets, began);
                 self.committed.send_replace(offsets.end);
             }
             Err(error) => return self.fail(&error.to_string()),

@@ -15,10 +15,14 @@ mod blocks;
 mod claims;
 mod cover;
 mod descriptions;
+mod examination;
+mod files;
+mod inspection;
 pub mod keeper;
 mod policy;
 pub mod records;
 mod recovery;
+mod repair;
 mod restarts;
 mod standing;
 mod state;
@@ -38,8 +42,12 @@ pub use blocks::Blocks;
 pub use claims::{Claims, ClaimsError, ClaimsFull};
 pub use cover::coarsen;
 pub use descriptions::{Descriptions, MAX_DESCRIPTIONS};
+pub use examination::Examination;
+pub use files::Files;
+pub use inspection::{Holding, Inspection};
 pub use policy::{DropError, Dropped, Policy};
 pub use recovery::Recovered;
+pub use repair::{DAMAGED_DIR, RepairError, Repaired, repair};
 pub use restarts::{Key, MAX_RESTARTS, Progress, Restarts};
 pub use standing::Standing;
 pub use state::{Incarnation, SharedState, State};
@@ -74,6 +82,12 @@ pub struct QueueOptions {
 }
 
 impl QueueOptions {
+    /// As settings say.
+    pub fn of(config: &crate::config::Config) -> Self {
+        let queue = &config.queue;
+        Self { cap: queue.cap.get_ref().0, policy: queue.policy, commit_interval: queue.commit_interval.0 }
+    }
+
     /// The most bytes of the log.
     fn log_cap(&self) -> u64 {
         self.cap / (LOG_PARTS + 1) * LOG_PARTS
@@ -184,6 +198,11 @@ impl Queue {
             }
         });
         self.committer.submit(Submission { parts: vec![(0, batch)], done })
+    }
+
+    /// Makes claims beside the log durable. Blocks.
+    pub fn claim(&self, claims: &Claims) -> Result<bool, ClaimsError> {
+        self.claims.add(claims)
     }
 
     /// Makes the state durable. Blocks.

@@ -5,8 +5,9 @@
 //! than the log has: files were removed, or the tail is damaged. What of it the state had acknowledged stays known, so
 //! that the gateway hears that it is unaccounted.
 
-use weir_storage::{Loaded, ReadError, Reader, Recovery, StateFile};
+use weir_storage::{ReadError, Reader, Recovery, StateFile};
 
+use super::files::load;
 use super::records::{Found, sequences, walk};
 use super::{Claims, Incarnation, QueueError, State};
 
@@ -77,18 +78,4 @@ fn replay(state: &mut State, reader: &Reader) -> Result<u64, QueueError> {
     let State { restarts, claims, .. } = state;
     restarts.replay_claims(claims);
     Ok(replayed)
-}
-
-fn load<T>(
-    file: &StateFile,
-    decode: impl FnOnce(&[u8]) -> Result<T, String>,
-) -> Result<(Option<T>, Option<String>), QueueError> {
-    Ok(match file.load()? {
-        Loaded::Missing => (None, None),
-        Loaded::Damaged { reason } => (None, Some(reason)),
-        Loaded::Good(bytes) => match decode(&bytes) {
-            Ok(loaded) => (Some(loaded), None),
-            Err(reason) => (None, Some(reason)),
-        },
-    })
 }

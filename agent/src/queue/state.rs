@@ -5,14 +5,16 @@
 //! [`weir_storage::StateFile`]: version byte 1, then postcard of incarnation, covered, restarts, shipped ranges,
 //! descriptions, blocks. Claims beside the log are in a file of their own.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use weir_protocol::{RangeSet, items::Items};
 
 use super::blocks::StoredBlock;
-use super::{Blocks, Claims, Descriptions, Restarts};
+use super::{Blocks, Claims, Descriptions, Key, Restarts};
 
 const VERSION: u8 = 1;
 
@@ -78,6 +80,16 @@ impl State {
             blocks: Blocks::default(),
             claims: Claims::default(),
             sent_below: 0,
+        }
+    }
+
+    /// Notes that records are durable at `offsets`, in a segment that began at `began` if one did, and what they name.
+    pub fn note(&mut self, offsets: &Range<u64>, began: Option<u64>, named: &BTreeMap<Key, RangeSet>) {
+        let begins = began.is_some_and(|began| began >= self.covered);
+        self.covered = offsets.end;
+        if !offsets.is_empty() {
+            let ranges = named.iter().flat_map(|(key, set)| set.iter().map(|range| (*key, range)));
+            self.blocks.note(offsets.clone(), begins, ranges);
         }
     }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use weir_storage::{Fs, IoError, Loaded, StateFile, verify};
+use weir_storage::{Fs, IoError, verify};
 
-use super::{LOG_DIR, STATE_FILE, State};
+use super::{Files, LOG_DIR, State};
 
 /// A queue in numbers.
 #[derive(Clone, Debug, Serialize)]
@@ -54,14 +54,7 @@ impl Summary {
     /// Reads the files below `data_dir`; takes no lock and writes nothing.
     pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, IoError> {
         let found = verify(&**fs, &data_dir.join(LOG_DIR))?;
-        let (state, state_damage) = match StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE)).load()? {
-            Loaded::Missing => (None, None),
-            Loaded::Damaged { reason } => (None, Some(reason)),
-            Loaded::Good(bytes) => match State::decode(&bytes) {
-                Ok(state) => (Some(state), None),
-                Err(reason) => (None, Some(reason)),
-            },
-        };
+        let Files { state, state_damage, .. } = Files::load(fs, data_dir)?;
         let unshipped = |state: &State| state.shipped.gaps(found.offsets.clone()).map(|gap| gap.end - gap.start).sum();
         let devices =
             state.iter().flat_map(|state| state.restarts.iter()).map(|((device, restart), progress)| DeviceSummary {

@@ -1,12 +1,16 @@
 //! Stories about the agent, from one rule to the whole process.
 
+mod damage;
 mod intake;
+mod policies;
 mod power_cuts;
 mod process;
+mod queue_commands;
 mod seeds;
 mod state_file;
 mod support;
 mod system;
 mod task;
+mod transfer;
 mod uplink;
 mod uplink_limits;

@@ -18,22 +18,22 @@ use crate::support::kept::Kept;
 const R: Restart = Restart::from_boot(1, 7);
 
 /// A directory with settings, a place for data and a place for a cable.
-struct Place {
+pub(crate) struct Place {
     dir: TempDir,
 }
 
 /// A running agent, killed when it goes.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Place {
-    fn new(settings: &str) -> Self {
+    pub(crate) fn new(settings: &str) -> Self {
         let place = Self { dir: tempfile::tempdir().expect("a directory") };
         std::fs::write(place.config(), settings).expect("a file");
         place
     }
 
     /// Settings for an agent with one line and no source of its own.
-    fn with_line(port: u16) -> Self {
+    pub(crate) fn with_line(port: u16) -> Self {
         let place = Self::new("");
         let settings = format!(
             "name = \"edge-1\"\ndata_dir = {:?}\n\n[queue]\ncheckpoint = \"100ms\"\n\n\
@@ -46,40 +46,40 @@ impl Place {
         place
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("agent.toml")
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    fn line(&self) -> PathBuf {
+    pub(crate) fn line(&self) -> PathBuf {
         self.dir.path().join("tty")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir-agent"));
         command.args(words).arg("--config").arg(self.config()).env_remove("WEIR_CONFIG");
         command
     }
 
-    fn output(&self, words: &[&str]) -> Output {
+    pub(crate) fn output(&self, words: &[&str]) -> Output {
         self.command(words).output().expect("the program starts")
     }
 
-    fn start(&self) -> Agent {
+    pub(crate) fn start(&self) -> Agent {
         Agent(self.command(&["run"]).stderr(Stdio::null()).spawn().expect("the program starts"))
     }
 }
 
 impl Agent {
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).expect("a running process");
     }
 
     /// Waits for the end; its exit code, none if it was killed.
-    fn ends(mut self) -> Option<i32> {
+    pub(crate) fn ends(mut self) -> Option<i32> {
         self.0.wait().expect("a child").code()
     }
 }
@@ -92,19 +92,19 @@ impl Drop for Agent {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Hello, description, and readings `0..count`.
-async fn greets_and_sends(board: &mut Board, talker: &mut Talker, count: u64) {
+pub(crate) async fn greets_and_sends(board: &mut Board, talker: &mut Talker, count: u64) {
     board.hears(|down| matches!(down, Down::HelloRequest).then_some(())).await;
     board.says(&talker.hello(&[(R, 0, count)])).await;
     board.says(&talker.describe()).await;
     board.says(&talker.readings(R, (0, count), 0, count)).await;
 }
 
-async fn is_acknowledged(board: &mut Board, upto: u64) {
+pub(crate) async fn is_acknowledged(board: &mut Board, upto: u64) {
     let wanted = Down::Ack { restart: R, accepted: Sequence(upto) };
     board.hears(|down| (down == wanted).then_some(())).await;
 }

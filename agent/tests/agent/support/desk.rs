@@ -70,9 +70,8 @@ impl Desk {
             .submit(staged.entries, move |committed| sender.send(committed).expect("somebody waits"))
             .expect("a running committer");
         let committed = done.recv().expect("an answer");
-        let mut covered = staged.covered;
-        let in_log =
-            committed.batch.map(|(offsets, began)| self.intake.committed(&mut covered, &offsets, began)).is_ok();
+        let covered = staged.covered;
+        let in_log = committed.batch.map(|(offsets, began)| self.intake.committed(&covered, &offsets, began)).is_ok();
         if in_log && committed.claims.is_ok() {
             self.intake.claimed(&covered);
             return true;

@@ -1,6 +1,7 @@
 //! What the stories are told with.
 
 pub(crate) mod board;
+pub(crate) mod books;
 pub(crate) mod desk;
 pub(crate) mod device;
 pub(crate) mod gateway;

@@ -1,0 +1,57 @@
+//! `queue ...`: the queue of this box, from its files.
+
+mod look;
+mod transfer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand::random;
+use weir_storage::{Fs, OpenError, RealFs};
+
+use super::{Failure, QueueCommand, load, print, print_json};
+use crate::config::Config;
+use crate::queue::{Incarnation, LOG_DIR, Queue, QueueError, QueueOptions};
+
+pub(super) fn run(command: QueueCommand) -> Result<(), Failure> {
+    match command {
+        QueueCommand::Stat(args) => look::stat(&load(&args.settings)?, args.output.output),
+        QueueCommand::Inspect(args) => look::inspect(&load(&args.settings)?, args.output.output),
+        QueueCommand::Verify(args) => look::verify(&load(&args.settings)?, args.output.output),
+        QueueCommand::Repair(args) => look::repair(&load(&args.settings)?, args.output.output),
+        QueueCommand::Export(args) => transfer::export(&load(&args.settings)?, &args),
+        QueueCommand::Import(args) => transfer::import(&load(&args.settings)?, &args),
+    }
+}
+
+fn fs() -> Arc<dyn Fs> {
+    Arc::new(RealFs)
+}
+
+/// The directory of the log, which must be there.
+fn log_dir(config: &Config) -> Result<PathBuf, Failure> {
+    let dir = config.data_dir.join(LOG_DIR);
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let help = "start the agent once, or name its settings with --config PATH";
+    Err(Failure::Unavailable(format!("{}: no queue here yet; {help}", dir.display())))
+}
+
+/// Opens the queue to change it, which only one process can.
+fn open(config: &Config) -> Result<Queue, Failure> {
+    let options = QueueOptions::of(config);
+    match Queue::open(&fs(), &config.data_dir, options, Incarnation(random())) {
+        Ok((queue, _)) => Ok(queue),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+fn failure(error: QueueError) -> Failure {
+    match error {
+        QueueError::Open(OpenError::Locked(_)) => {
+            Failure::Unavailable(format!("{error}; if it is the agent: systemctl stop weir-agent"))
+        }
+        error => Failure::Failed(error.to_string()),
+    }
+}

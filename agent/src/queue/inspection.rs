@@ -1,0 +1,103 @@
+//! What a queue holds of each restart, read from its files alone, also beside the agent that writes them.
+//!
+//! The state file is as old as the agent's last checkpoint, so what the gateway took since is still listed.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use weir_protocol::batch::Section;
+use weir_protocol::{Clock, RangeSet};
+use weir_storage::{Fs, ReadError, Reader, RecoveryMode};
+
+use super::files::Files;
+use super::records::{Entry, Found, sequences, walk};
+use super::{Key, LOG_DIR, QueueError, coarsen};
+
+/// The most ranges listed of one restart; more are joined.
+const MAX_RANGES: usize = 256;
+
+/// What is held.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Inspection {
+    /// One entry for each restart of which something is held.
+    pub restarts: Vec<Holding>,
+    /// Records that cannot be read.
+    pub unreadable: u64,
+}
+
+/// What is held of one restart.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Holding {
+    /// The device.
+    pub device: String,
+    /// The restart; text, because JSON numbers lose bits.
+    pub restart: String,
+    /// Sequences, first and first behind, at most 256 ranges: readings and claims.
+    pub held: Vec<(u64, u64)>,
+    /// Readings.
+    pub readings: u64,
+    /// Sequences in claims, by kind.
+    pub claims: BTreeMap<&'static str, u64>,
+    /// Bytes of records.
+    pub bytes: u64,
+    /// The oldest time of a sample, in microseconds since 1970, of those from a synchronised clock.
+    pub oldest_us: Option<i64>,
+}
+
+#[derive(Default)]
+struct Sum {
+    held: RangeSet,
+    holding: Holding,
+}
+
+impl Inspection {
+    /// Reads the files below `data_dir`; takes no lock and writes nothing.
+    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, QueueError> {
+        let files = Files::load(fs, data_dir)?;
+        let (reader, _) = Reader::open(fs, &data_dir.join(LOG_DIR), RecoveryMode::Tail)?;
+        let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
+        let mut unreadable = 0;
+        let shipped = files.state.as_ref().map(|state| state.shipped.clone()).unwrap_or_default();
+        walk(&reader, 0..reader.end_offset(), |found| -> Result<(), ReadError> {
+            match found {
+                Found::Entry(entry) if !shipped.contains(entry.offset) => note(&mut sums, &entry),
+                Found::Entry(_) => {}
+                Found::Unreadable(offsets) => {
+                    unreadable += shipped.gaps(offsets).map(|gap| gap.end - gap.start).sum::<u64>()
+                }
+            }
+            Ok(())
+        })?;
+        for (key, kind, set) in files.claims.unwrap_or_default().lost() {
+            let sum = sums.entry(key).or_default();
+            sum.held.union(set);
+            *sum.holding.claims.entry(kind.as_str()).or_default() += set.len();
+        }
+        let restarts = sums.into_iter().map(|((device, restart), mut sum)| {
+            coarsen(&mut sum.held, MAX_RANGES);
+            let held = sum.held.iter().map(|range: Range<u64>| (range.start, range.end)).collect();
+            Holding { device: device.to_string(), restart: restart.to_string(), held, ..sum.holding }
+        });
+        Ok(Self { restarts: restarts.collect(), unreadable })
+    }
+}
+
+fn note(sums: &mut BTreeMap<Key, Sum>, entry: &Entry<'_>) {
+    let Some((key, range)) = sequences(&entry.section) else { return };
+    let sum = sums.entry(key).or_default();
+    sum.held.insert(range.clone());
+    sum.holding.bytes += entry.encoded.len() as u64;
+    match &entry.section {
+        Section::Readings(run) => {
+            sum.holding.readings += u64::from(run.count);
+            let synchronised = run.iter().flatten().filter(|(_, reading)| reading.clock == Clock::Synchronised);
+            let oldest = synchronised.map(|(_, reading)| reading.time.0).min();
+            sum.holding.oldest_us = sum.holding.oldest_us.into_iter().chain(oldest).min();
+        }
+        Section::Claim(claim) => *sum.holding.claims.entry(claim.kind.as_str()).or_default() += range.end - range.start,
+        Section::End(_) | Section::Position(_) => {}
+    }
+}

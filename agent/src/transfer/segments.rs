@@ -1,0 +1,78 @@
+//! The form of an export for many readings: a directory that looks like the agent's own.
+//!
+//! `queue/` is a log of the records, as the queue had them and in its order; `state` holds the descriptions, covers
+//! all records, and is written last: a directory without it is not complete.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_storage::{Batch, Fs, IoError, Log, LogOptions, Reader, RecoveryMode, StateFile, durable};
+
+use super::TransferError;
+use crate::queue::records::ASIDE;
+use crate::queue::{Files, Incarnation, LOG_DIR, QueueError, STATE_FILE, State};
+
+/// A record is committed with others up to so many bytes.
+const COMMIT: usize = 1 << 20;
+
+/// Writes an export.
+pub(super) struct Writer {
+    fs: Arc<dyn Fs>,
+    dir: std::path::PathBuf,
+    log: Log,
+    batch: Batch,
+}
+
+impl Writer {
+    /// Starts in a directory that does not exist.
+    pub(super) fn create(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Self, TransferError> {
+        durable::create_dir_all(&**fs, dir)?;
+        let opened = Log::open(Arc::clone(fs), &dir.join(LOG_DIR), LogOptions::default());
+        let (log, _) = opened.map_err(QueueError::from)?;
+        Ok(Self { fs: Arc::clone(fs), dir: dir.to_owned(), log, batch: Batch::new() })
+    }
+
+    /// Adds a record.
+    pub(super) fn push(&mut self, timestamp_ms: i64, encoded: &[u8]) -> Result<(), TransferError> {
+        self.batch.push(timestamp_ms, Some(ASIDE), Some(encoded), &[])?;
+        if self.batch.byte_len() >= COMMIT { self.commit() } else { Ok(()) }
+    }
+
+    /// Makes it complete.
+    pub(super) fn finish(mut self, described: &State) -> Result<(), TransferError> {
+        self.commit()?;
+        let state = State {
+            covered: self.log.next_offset(),
+            descriptions: described.descriptions.clone(),
+            ..State::new(Incarnation(described.incarnation.0))
+        };
+        Ok(StateFile::new(Arc::clone(&self.fs), &self.dir.join(STATE_FILE)).replace(&state.encode())?)
+    }
+
+    fn commit(&mut self) -> Result<(), TransferError> {
+        if !self.batch.is_empty() {
+            self.log.commit(&mut self.batch)?;
+            self.batch.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Opens an export: its records, and the state with its descriptions.
+pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<(Reader, State), TransferError> {
+    let wrong = |reason: String| TransferError::NotAnExport { path: dir.to_owned(), reason };
+    let files: Result<Files, IoError> = Files::load(fs, dir);
+    let state = match files? {
+        Files { state: Some(state), .. } => state,
+        Files { state_damage: Some(reason), .. } => return Err(wrong(format!("damaged: {reason}"))),
+        _ => return Err(wrong(format!("got no file `{STATE_FILE}`, expected a complete export of segments"))),
+    };
+    let (reader, found) = Reader::open(fs, &dir.join(LOG_DIR), RecoveryMode::Full)?;
+    if let Some(damage) = found.damage.first() {
+        return Err(wrong(format!("damaged: {damage}")));
+    }
+    if reader.end_offset() != state.covered {
+        return Err(wrong(format!("got {} records, expected {}", reader.end_offset(), state.covered)));
+    }
+    Ok((reader, state))
+}

@@ -1,0 +1,179 @@
+//! A queue that is damaged: what is gone is unaccounted, exactly, and nothing else is lost.
+#![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use weir_agent::queue::{Examination, Incarnation, Key, Policy, repair};
+use weir_protocol::batch::LossKind;
+use weir_protocol::serial::device_to_agent::Ring;
+use weir_protocol::{DeviceId, RangeSet, Restart};
+use weir_storage::{FaultyFs, Fs};
+
+use crate::seeds::for_each_seed;
+use crate::support::books::Books;
+use crate::support::desk::Desk;
+use crate::support::device::Talker;
+use crate::support::kept::records;
+
+const R: Restart = Restart::from_boot(1, 1);
+const QUEUE: &str = "/agent/queue";
+/// Small enough that it has segments.
+const CAP: u64 = 128 << 10;
+
+/// A queue with a few segments of one board, closed, its state on disk; its readings are `0..` the number.
+fn filled(seed: u64) -> (FaultyFs, Key, u64) {
+    let disk = FaultyFs::new(seed);
+    let mut desk = Desk::with_cap(&disk, Policy::Block, CAP);
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    desk.hears(&talker.hello(&[(R, 0, 0)]));
+    desk.hears(&talker.describe());
+    let mut next = 0;
+    while desk.queue.reader().segments().len() < 5 {
+        desk.hears(&talker.readings(R, (next, next + 50), next, next + 50));
+        assert!(desk.commits());
+        next += 50;
+    }
+    desk.queue.save().expect("a good disk");
+    (disk, (talker.device, R), next)
+}
+
+fn segments(disk: &FaultyFs) -> Vec<PathBuf> {
+    let mut names = disk.list(Path::new(QUEUE)).expect("a directory");
+    names.retain(|name| name.ends_with(".log"));
+    names.sort();
+    names.into_iter().map(|name| Path::new(QUEUE).join(name)).collect()
+}
+
+/// Damages a closed segment somewhere.
+fn damage(disk: &FaultyFs, random: &mut StdRng) {
+    let segments = segments(disk);
+    let segment = &segments[random.random_range(1..segments.len() - 1)];
+    assert!(disk.flip_bit(segment, random.random_range(0..3000), random.random_range(0..8)));
+}
+
+/// Everything that the books must say of the board: what is not stored is unaccounted and nothing else.
+fn is_exact(books: &Books, key: Key, next: u64) {
+    let mut gone: RangeSet = [0..next].into_iter().collect();
+    books.stored(key).into_iter().for_each(|range| gone.remove(range));
+    assert_eq!(books.lost(key, LossKind::Unaccounted), gone.iter().collect::<Vec<_>>());
+    assert!(books.balances(key, 0..next));
+}
+
+#[test]
+fn one_flipped_bit_in_the_middle_costs_its_frame_which_is_unaccounted_exactly() {
+    for_each_seed("one_flipped_bit_in_the_middle", 20, |seed| {
+        let (disk, key, next) = filled(seed);
+        damage(&disk, &mut StdRng::seed_from_u64(seed));
+        let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+        let mut books = Books::default();
+        books.ship(&desk.queue);
+        is_exact(&books, key, next);
+        let lost = next - books.stored[&key].len();
+        assert!(lost <= 50, "{lost} readings for one bit");
+    });
+}
+
+#[test]
+fn a_segment_that_was_removed_by_hand_is_unaccounted_exactly() {
+    for at in [0, 2] {
+        let (disk, key, next) = filled(3);
+        disk.remove(&segments(&disk)[at]).expect("a file");
+        let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+        let mut books = Books::default();
+        books.ship(&desk.queue);
+        is_exact(&books, key, next);
+        assert!(!books.lost(key, LossKind::Unaccounted).is_empty());
+    }
+}
+
+/// The state remembers what was acknowledged; the device has it no more.
+#[test]
+fn a_queue_that_was_wiped_is_unaccounted_and_what_the_device_still_has_is_not() {
+    let (disk, key, next) = filled(4);
+    segments(&disk).iter().for_each(|segment| disk.remove(segment).expect("a file"));
+    let mut desk = Desk::with_cap(&disk, Policy::Block, CAP);
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    // The acknowledgement of the last ten was lost on the line.
+    desk.hears(&talker.hello(&[(R, next - 10, next + 5)]));
+    desk.hears(&talker.readings(R, (next - 10, next + 5), next - 10, next + 5));
+    assert!(desk.commits());
+    let mut books = Books::default();
+    books.ship(&desk.queue);
+    assert_eq!(books.stored(key), [next - 10..next + 5]);
+    is_exact(&books, key, next + 5);
+}
+
+#[test]
+fn a_repaired_queue_is_good_keeps_the_damaged_files_and_what_is_gone_is_unaccounted() {
+    for_each_seed("a_repaired_queue_is_good", 20, |seed| {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (disk, key, next) = filled(seed);
+        damage(&disk, &mut random);
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let examine = |fs: &Arc<dyn Fs>| Examination::read(fs, Path::new("/agent")).expect("a readable disk");
+        assert!(!examine(&fs).is_good());
+        let repaired = repair(&fs, Path::new("/agent"), Incarnation(1)).expect("a good disk");
+        assert_eq!(repaired.kept.len(), 1, "{repaired:?}");
+        assert!(disk.exists(&repaired.kept[0]).expect("a good disk"));
+        let disk = disk.power_cut();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        assert!(examine(&fs).is_good(), "{:?}", examine(&fs));
+        let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+        let sequences =
+            records(&desk.queue).into_values().filter_map(|kept| kept.sequences()).map(|(_, range)| range.start);
+        assert!(sequences.is_sorted(), "the order is kept");
+        let mut books = Books::default();
+        books.ship(&desk.queue);
+        is_exact(&books, key, next);
+    });
+}
+
+#[test]
+fn a_repair_that_power_cuts_short_loses_nothing_more() {
+    for_each_seed("a_repair_that_power_cuts_short", 20, |seed| {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (disk, key, next) = filled(seed);
+        damage(&disk, &mut random);
+        let lost = {
+            let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+            let mut books = Books::default();
+            books.ship(&desk.queue);
+            next - books.stored[&key].len()
+        };
+        disk.fail_power_after(random.random_range(0..25));
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let _ = repair(&fs, Path::new("/agent"), Incarnation(1));
+        let disk = disk.power_cut();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        repair(&fs, Path::new("/agent"), Incarnation(1)).expect("a good disk");
+        let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+        let mut books = Books::default();
+        books.ship(&desk.queue);
+        is_exact(&books, key, next);
+        assert_eq!(next - books.stored[&key].len(), lost);
+    });
+}
+
+#[test]
+fn a_state_file_and_claims_that_cannot_be_believed_are_kept_aside_by_a_repair() {
+    let (disk, key, next) = filled(5);
+    let mut claims = weir_agent::queue::Claims::default();
+    claims.add((DeviceId::new("old").expect("a name"), R), LossKind::Queue, 0..4);
+    let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+    desk.queue.claim(&claims).expect("a good disk");
+    drop(desk);
+    for file in ["/agent/state", "/agent/claims"] {
+        assert!(disk.flip_bit(file.as_ref(), 20, 1));
+    }
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let repaired = repair(&fs, Path::new("/agent"), Incarnation(1)).expect("a good disk");
+    assert_eq!(repaired.kept.len(), 2, "{repaired:?}");
+    assert!(Examination::read(&fs, Path::new("/agent")).expect("a readable disk").is_good());
+    let desk = Desk::with_cap(&disk, Policy::Block, CAP);
+    let mut books = Books::default();
+    books.ship(&desk.queue);
+    assert_eq!(books.stored(key), [0..next]);
+}
