@@ -19,6 +19,7 @@ pub mod binaries;
 pub mod board;
 pub mod census;
 pub mod cli;
+mod clients;
 pub mod deployment;
 pub mod emulator;
 pub mod ledger;

@@ -11,7 +11,7 @@ mod machine;
 mod memory;
 mod mosquitto;
 mod partitions;
-mod payload;
+pub(crate) mod payload;
 mod peers;
 mod publish;
 mod readings;

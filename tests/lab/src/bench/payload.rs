@@ -11,17 +11,17 @@ use weir_protocol::{
 };
 
 /// What one publisher sends, ready for the socket.
-pub(super) struct Packets {
+pub(crate) struct Packets {
     /// CONNECT and, so that readings are valid, a describe with packet id 65,535.
-    pub(super) opening: Vec<u8>,
+    pub(crate) opening: Vec<u8>,
     /// PUBLISH packets back to back, packet ids 1, 2, ... and again from 1.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Where each packet ends.
-    pub(super) ends: Vec<usize>,
+    pub(crate) ends: Vec<usize>,
     /// Readings in each payload.
-    pub(super) readings: u64,
+    pub(crate) readings: u64,
     /// Bytes of the longest payload.
-    pub(super) payload: usize,
+    pub(crate) payload: usize,
 }
 
 /// Packet ids are used up to here, so that none is used twice in a window.
@@ -29,7 +29,7 @@ const IDS: usize = 10_000;
 
 /// Packets of publisher `number`, `count` of them, each filled with as many readings as go into `size` bytes.
 /// `restart` must be new.
-pub(super) fn packets(number: usize, count: usize, size: usize, restart: u64) -> Result<Packets> {
+pub(crate) fn packets(number: usize, count: usize, size: usize, restart: u64) -> Result<Packets> {
     let agent = format!("bench-{number}");
     let device = DeviceId::new(&agent).context("the name of a publisher")?;
     let channel = Channel { id: ChannelId(1), name: "load", unit: "1", kind: ValueKind::Float, resolution: 0.0 };

@@ -3,6 +3,7 @@
 mod backlog;
 mod blackouts;
 mod clock;
+mod crowd;
 mod disk;
 mod firehose;
 mod image;
@@ -91,7 +92,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "kills",
     "unplug",
     "disk-full",
@@ -99,6 +100,7 @@ const NAMES: [&str; 14] = [
     "read-only",
     "read-only-disk",
     "clock",
+    "crowd",
     "black-hole",
     "backlog",
     "blackouts",
@@ -142,6 +144,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "read-only" => readonly::for_a_while(bench).await,
         "read-only-disk" => readonly::remounted(bench).await,
         "clock" => clock::run(bench).await,
+        "crowd" => crowd::run(bench).await,
         "black-hole" => network::black_hole(bench).await,
         "backlog" => backlog::run(bench).await,
         "blackouts" => blackouts::journaled(bench).await,
