@@ -41,6 +41,7 @@ mod connection;
 pub mod counters;
 mod deliveries;
 mod exchange;
+pub mod fuzz;
 pub mod memory;
 pub mod refusal;
 pub mod session;

@@ -13,6 +13,7 @@
 //! | `/metrics` | Prometheus text, see [`metrics`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
+pub mod fuzz;
 pub mod metrics;
 pub mod page;
 mod routes;

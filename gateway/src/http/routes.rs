@@ -74,10 +74,24 @@ async fn topic(State(app): State<App>, Path(name): Path<String>) -> Result<Json<
 /// Where a page starts and how long it is.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RecordsQuery {
+pub(super) struct RecordsQuery {
     offset: Option<String>,
     time: Option<String>,
     limit: Option<String>,
+}
+
+impl RecordsQuery {
+    /// How many records.
+    pub(super) fn limit(&self) -> Result<usize, Refused> {
+        let Some(text) = &self.limit else { return Ok(DEFAULT_LIMIT) };
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_RECORDS).contains(limit));
+        limit.ok_or_else(|| Refused::bad(format!("limit={text}: expected 1 to {MAX_RECORDS}")))
+    }
+
+    /// From where on.
+    pub(super) fn start(&self) -> Result<Start, Refused> {
+        start(self.offset.as_deref(), self.time.as_deref())
+    }
 }
 
 async fn records(
@@ -86,11 +100,7 @@ async fn records(
     query: Result<Query<RecordsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= or time=, and limit=")))?;
-    let limit = query.limit.as_deref().map_or(Some(DEFAULT_LIMIT), |limit| limit.parse().ok());
-    let limit = limit.filter(|limit| (1..=MAX_RECORDS).contains(limit)).ok_or_else(|| {
-        Refused::bad(format!("limit={}: expected 1 to {MAX_RECORDS}", query.limit.unwrap_or_default()))
-    })?;
-    let start = start(query.offset.as_deref(), query.time.as_deref())?;
+    let (limit, start) = (query.limit()?, query.start()?);
     let topics = app.topics.clone();
     let read = move || {
         let topic = named(&topics, &name)?;
@@ -120,7 +130,7 @@ fn start(offset: Option<&str>, time: Option<&str>) -> Result<Start, Refused> {
 /// Where a tail starts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TailQuery {
+pub(super) struct TailQuery {
     offset: Option<String>,
     partition: Option<String>,
 }

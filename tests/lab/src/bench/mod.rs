@@ -5,6 +5,7 @@
 
 mod append;
 pub mod codec_loop;
+mod connections;
 mod latency;
 mod load;
 mod machine;
@@ -27,7 +28,8 @@ use table::{Measure, Table};
 /// Measures speed, latency and memory, each beside its reference; prints Markdown.
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
-    /// Only the measures whose name holds this text: append, partitions, publish, readings, latency, memory
+    /// Only the measures whose name holds this text: append, partitions, publish, readings, latency,
+    /// connections, memory
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
@@ -59,6 +61,9 @@ pub async fn run(options: &Bench) -> Result<bool> {
     }
     if wanted("latency") {
         table.extend(latency::run(&binaries, options.quick).await?);
+    }
+    if wanted("connections") {
+        table.extend(connections::run(&binaries, options.quick).await?);
     }
     if wanted("memory") {
         table.extend(memory::run(&binaries, options.quick).await?);

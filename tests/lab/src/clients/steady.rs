@@ -20,8 +20,6 @@ const BATCH: usize = 200;
 /// CONNACK and PUBACK of MQTT 3.1.1.
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 const PUBACK: [u8; 2] = [0x40, 2];
-/// The pause between two that connect.
-const BETWEEN: Duration = Duration::from_micros(200);
 
 /// Agents at work.
 pub(crate) struct Steady {
@@ -41,23 +39,23 @@ impl Steady {
         batches: usize,
         restart: u64,
     ) -> Result<Self> {
-        let (acknowledged, mut agents) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
-        let (stop, _) = watch::channel(false);
-        let mut readings = 0;
-        let begin = Instant::now() + BETWEEN * count as u32 + Duration::from_secs(1);
+        let mut ready = Vec::new();
         for number in 0..count {
             let packets = packets(number, batches, BATCH, restart)?;
-            readings = packets.readings;
             let mut socket = connect(number, gateway).await?;
             socket.set_nodelay(true)?;
             open(&mut socket, &packets).await?;
+            ready.push((socket, packets));
+        }
+        let readings = ready.first().map_or(0, |(_, packets)| packets.readings);
+        let (acknowledged, mut agents) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
+        let (stop, stopping) = watch::channel(false);
+        let begin = Instant::now();
+        for (number, (socket, packets)) in ready.into_iter().enumerate() {
             // Spread over the interval, as agents are.
             let first = begin + interval * number as u32 / count as u32;
-            let agent = publish(socket, packets, first, interval, Arc::clone(&acknowledged), stop.subscribe());
-            agents.spawn(agent);
-            sleep(BETWEEN).await;
+            agents.spawn(publish(socket, packets, first, interval, Arc::clone(&acknowledged), stopping.clone()));
         }
-        sleep_until(begin).await;
         Ok(Self { readings, acknowledged, stop, agents })
     }
 
