@@ -160,7 +160,8 @@ fn a_sidecar_that_is_missing_cut_or_flipped_changes_nothing() {
             assert_eq!(log.reader().offset_for_time(timestamp_ms).unwrap(), first_at_or_after(timestamp_ms), "{story}");
         }
     };
-    for byte in 0..bytes {
+    // All of the header, some of the entries.
+    for byte in (0..52).chain((52..bytes).step_by(5)) {
         let flipped = filled();
         assert!(flipped.flip_bit(sidecar, byte, (byte % 8) as u8));
         check(&flipped, &format!("byte {byte} flipped"));
