@@ -19,7 +19,7 @@
 //! A reader beside a commit may see a part of it. There is one writer: commits wait for each other.
 //!
 //! Format: `<dir>/lock`; `<dir>/generation`, a [`StateFile`] with the generation as u64 big endian, counted up
-//! whenever the state starts empty; `<dir>/sled/`, a database of sled 0.34 with one tree. A key is the name of
+//! whenever the state starts empty; `<dir>/sled.<generation>/`, a database of sled 0.34 with one tree. A key is the name of
 //! its space, a zero byte, and the caller's key. Spaces of its own start with a zero byte: see [`store`].
 
 mod changes;
@@ -45,6 +45,8 @@ pub const MAX_KEY_BYTES: usize = 512;
 pub const MAX_VALUE_BYTES: usize = 4096;
 /// The most keys that one commit changes.
 pub const MAX_CHANGES: usize = 16 * 1024;
+
+const DATABASE_PREFIX: &str = "sled.";
 
 /// What was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,9 +100,9 @@ impl Keyed {
         }
         let generation = StateFile::new(Arc::clone(&fs), &dir.join("generation"));
         let (opened, store) = match find(&*fs, dir, &generation)? {
-            Found::Nothing => (Opened::Fresh, start(dir, &generation, 0)?),
+            Found::Nothing => (Opened::Fresh, start(&*fs, dir, &generation)?),
             Found::Store(store) => (Opened::Existing, store),
-            Found::Unusable { reason, generation: last } => (Opened::Rebuild(reason), start(dir, &generation, last)?),
+            Found::Unusable(reason) => (Opened::Rebuild(reason), start(&*fs, dir, &generation)?),
         };
         let state = Mutex::new(State::Open(Arc::new(store)));
         Ok((Keyed { dir: dir.to_owned(), generation, state, _lock: lock }, opened))
@@ -153,11 +155,7 @@ impl Keyed {
     pub fn clear(&self) -> Result<(), KeyedError> {
         let mut state = self.state();
         *state = State::Failed("it was being cleared".into());
-        let last = match self.generation.load() {
-            Ok(Loaded::Good(payload)) => number(&payload).unwrap_or(0),
-            _ => 0,
-        };
-        match start(&self.dir, &self.generation, last) {
+        match start(&RealFs, &self.dir, &self.generation) {
             Ok(store) => *state = State::Open(Arc::new(store)),
             Err(error) => *state = State::Failed(error.to_string()),
         }
@@ -178,7 +176,11 @@ impl Keyed {
             State::Failed(reason) => return Err(self.failed(reason)),
         };
         act(&store).map_err(|reason| {
-            *self.state() = State::Failed(reason.clone());
+            let mut state = self.state();
+            // Meanwhile it may have been cleared.
+            if matches!(&*state, State::Open(current) if Arc::ptr_eq(current, &store)) {
+                *state = State::Failed(reason.clone());
+            }
             self.failed(&reason)
         })
     }
@@ -195,41 +197,56 @@ impl Keyed {
 enum Found {
     Nothing,
     Store(Store),
-    Unusable { reason: String, generation: u64 },
+    /// For this reason.
+    Unusable(String),
 }
 
 /// Looks at what is in `dir`.
 fn find(fs: &dyn Fs, dir: &Path, generation: &StateFile) -> Result<Found, IoError> {
-    let database = database(dir);
-    let there = fs.exists(&database).map_err(IoError::on("look at", &database))?;
+    let there = databases(fs, dir)?;
     let loaded = match generation.load()? {
-        Loaded::Missing if !there => return Ok(Found::Nothing),
+        Loaded::Missing if there.is_empty() => return Ok(Found::Nothing),
         Loaded::Missing => Err("its generation is missing".to_owned()),
         Loaded::Damaged { reason } => Err(format!("its generation is damaged: {reason}")),
         Loaded::Good(payload) => number(&payload).ok_or_else(|| format!("got a generation of {} bytes", payload.len())),
     };
     Ok(match loaded {
-        Err(reason) => Found::Unusable { reason, generation: 0 },
-        Ok(generation) if !there => Found::Unusable { reason: "its database is missing".into(), generation },
-        Ok(generation) => match Store::open(&database).and_then(|store| store.checked(generation)) {
+        Err(reason) => Found::Unusable(reason),
+        Ok(generation) if !there.contains(&generation) => Found::Unusable("its database is missing".into()),
+        Ok(generation) => match Store::open(&database(dir, generation)).and_then(|store| store.checked(generation)) {
             Ok(store) => Found::Store(store),
-            Err(reason) => Found::Unusable { reason, generation },
+            Err(reason) => Found::Unusable(reason),
         },
     })
 }
 
-/// Starts an empty database in place of what is there, in a generation above `last`.
-fn start(dir: &Path, generation: &StateFile, last: u64) -> Result<Store, IoError> {
-    let database = database(dir);
-    let next = last.wrapping_add(1);
+/// Starts an empty database in place of what is there, in a generation above every one that was.
+fn start(fs: &dyn Fs, dir: &Path, generation: &StateFile) -> Result<Store, IoError> {
+    let before = databases(fs, dir)?;
+    let last = match generation.load()? {
+        Loaded::Good(payload) => number(&payload),
+        Loaded::Missing | Loaded::Damaged { .. } => None,
+    };
+    let next = before.iter().copied().chain(last).max().unwrap_or(0).wrapping_add(1);
     // First, so that whatever is left of the old database, if this is interrupted, is not believed.
     generation.replace(&next.to_be_bytes())?;
-    engine::remove(&database)?;
-    Store::create(&database, next).map_err(|reason| IoError::on("create", &database)(std::io::Error::other(reason)))
+    for generation in before {
+        engine::remove(&database(dir, generation))?;
+    }
+    let path = database(dir, next);
+    Store::create(&path, next).map_err(|reason| IoError::on("create", &path)(std::io::Error::other(reason)))
 }
 
-fn database(dir: &Path) -> PathBuf {
-    dir.join("sled")
+/// Each generation has a directory of its own, so that a thread of sled that was given up on writes into none but its
+/// own.
+fn database(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("{DATABASE_PREFIX}{generation}"))
+}
+
+/// Generations that have a database in `dir`.
+fn databases(fs: &dyn Fs, dir: &Path) -> Result<Vec<u64>, IoError> {
+    let names = fs.list(dir).map_err(IoError::on("list", dir))?;
+    Ok(names.iter().filter_map(|name| name.strip_prefix(DATABASE_PREFIX)?.parse().ok()).collect())
 }
 
 pub(crate) fn number(payload: &[u8]) -> Option<u64> {

@@ -7,7 +7,7 @@ use common::for_each_seed;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use weir_storage::OpenError;
 use weir_storage::keyed::{Changes, Keyed, MAX_CHANGES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Opened};
 
@@ -143,7 +143,7 @@ fn entries_that_no_commit_left_are_not_served() {
     // the same.
     let tamper = |story: &str, change: &dyn Fn(&sled::Db)| {
         let opened = open_damaged(original.path(), story, |dir| {
-            let database = sled::open(dir.join("sled")).unwrap();
+            let database = sled::open(database(dir)).unwrap();
             change(&database);
             database.flush().unwrap();
         });
@@ -189,8 +189,13 @@ fn open_damaged(original: &Path, story: &str, damage: impl FnOnce(&Path)) -> Ope
     opened
 }
 
-fn database(dir: &Path) -> std::path::PathBuf {
-    dir.join("sled/db")
+/// The directory of the one database.
+fn database(dir: &Path) -> PathBuf {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut databases = paths.filter(|path| path.to_string_lossy().contains("/sled."));
+    let (one, other) = (databases.next().unwrap(), databases.next());
+    assert_eq!(other, None, "the one before is gone");
+    one
 }
 
 #[test]
@@ -199,12 +204,12 @@ fn a_database_that_is_flipped_anywhere_is_as_a_commit_left_it_or_rebuilt() {
     let (keyed, _) = Keyed::open(original.path()).unwrap();
     populate(&keyed, 8);
     drop(keyed);
-    let bytes = std::fs::metadata(database(original.path())).unwrap().len();
+    let bytes = std::fs::metadata(database(original.path()).join("db")).unwrap().len();
     let rebuilt = Cell::new(0);
     for_each_seed("a_database_that_is_flipped", 40, |number| {
         let position = (number * 7919 * 31) % bytes.min(64 * 1024);
         let opened = open_damaged(original.path(), &format!("bit {} of byte {position}", number % 8), |dir| {
-            let file = std::fs::File::options().read(true).write(true).open(database(dir)).unwrap();
+            let file = std::fs::File::options().read(true).write(true).open(database(dir).join("db")).unwrap();
             let mut byte = [0];
             file.read_exact_at(&mut byte, position).unwrap();
             file.write_all_at(&[byte[0] ^ 1 << (number % 8)], position).unwrap();
@@ -221,7 +226,9 @@ fn a_database_that_is_cut_emptied_or_gone_is_as_a_commit_left_it_or_rebuilt() {
     populate(&keyed, 8);
     drop(keyed);
     let cut = |bytes| {
-        move |dir: &Path| std::fs::File::options().write(true).open(database(dir)).unwrap().set_len(bytes).unwrap()
+        move |dir: &Path| {
+            std::fs::File::options().write(true).open(database(dir).join("db")).unwrap().set_len(bytes).unwrap()
+        }
     };
     for bytes in [1, 511, 4_096, 20_000, 50_000] {
         open_damaged(original.path(), &format!("cut to {bytes} bytes"), cut(bytes));
@@ -231,24 +238,26 @@ fn a_database_that_is_cut_emptied_or_gone_is_as_a_commit_left_it_or_rebuilt() {
         assert!(matches!(opened, Opened::Rebuild(_)), "{story}: {opened:?}");
     };
     is_rebuilt("cut to nothing", &cut(0));
-    is_rebuilt("no database", &|dir| std::fs::remove_dir_all(dir.join("sled")).unwrap());
+    is_rebuilt("no database", &|dir| std::fs::remove_dir_all(database(dir)).unwrap());
     is_rebuilt("an empty directory", &|dir| {
-        std::fs::remove_dir_all(dir.join("sled")).unwrap();
-        std::fs::create_dir(dir.join("sled")).unwrap();
+        let database = database(dir);
+        std::fs::remove_dir_all(&database).unwrap();
+        std::fs::create_dir(&database).unwrap();
     });
     is_rebuilt("no generation", &|dir| std::fs::remove_file(dir.join("generation")).unwrap());
     is_rebuilt("a damaged generation", &|dir| std::fs::write(dir.join("generation"), b"WEIR").unwrap());
     is_rebuilt("an older database", &|dir| {
         let (keyed, _) = Keyed::open(dir).unwrap();
-        copy(&dir.join("sled"), &dir.join("older"));
+        copy(&database(dir), &dir.join("older"));
         keyed.clear().unwrap();
         drop(keyed);
-        std::fs::remove_dir_all(dir.join("sled")).unwrap();
-        std::fs::rename(dir.join("older"), dir.join("sled")).unwrap();
+        let current = database(dir);
+        std::fs::remove_dir_all(&current).unwrap();
+        std::fs::rename(dir.join("older"), current).unwrap();
     });
-    is_rebuilt("a file where the database was", &|dir| {
-        std::fs::remove_dir_all(dir.join("sled/db")).or_else(|_| std::fs::remove_file(dir.join("sled/db"))).unwrap();
-        std::fs::create_dir(dir.join("sled/db")).unwrap();
+    is_rebuilt("a directory where its file was", &|dir| {
+        std::fs::remove_file(database(dir).join("db")).unwrap();
+        std::fs::create_dir(database(dir).join("db")).unwrap();
     });
 }
 
@@ -264,8 +273,8 @@ fn a_database_that_fails_while_it_is_used_serves_nothing_more_until_it_is_cleare
         }
         keyed.commit(&changes).unwrap();
     }
-    let bytes = std::fs::metadata(database(temporary.path())).unwrap().len();
-    let file = std::fs::File::options().write(true).open(database(temporary.path())).unwrap();
+    let bytes = std::fs::metadata(database(temporary.path()).join("db")).unwrap().len();
+    let file = std::fs::File::options().write(true).open(database(temporary.path()).join("db")).unwrap();
     file.write_all_at(&vec![0; bytes as usize], 0).unwrap();
 
     let failed = keyed.range("large", b"", None, usize::MAX).unwrap_err();
