@@ -229,9 +229,13 @@ impl Config {
             None if default.exists() => Source::read(default)?,
             None => Source::new(DEFAULT_PATH, ""),
         };
-        let source = source.with_overrides(ENV_PREFIX, variables);
+        Self::of(&source.with_overrides(ENV_PREFIX, variables))
+    }
+
+    /// Reads and checks settings.
+    pub fn of(source: &Source) -> Result<Self, SettingsError> {
         let config: Self = source.parse()?;
-        config.check(&source)?;
+        config.check(source)?;
         Ok(config)
     }
 

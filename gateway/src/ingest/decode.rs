@@ -21,6 +21,9 @@ use crate::record::Description;
 
 /// The most spans of one manifest.
 pub const MAX_SPANS: usize = 1 << 16;
+/// The most sections of one batch. Decoded they take some 200 bytes each, and four million fit into a body that
+/// compresses to a few hundred bytes.
+pub const MAX_SECTIONS: usize = 1 << 16;
 
 /// What a message asks for.
 #[derive(Debug)]
@@ -129,6 +132,9 @@ fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeE
         let Some(section) = sections.next() else { return Ok(parts) };
         let section = section.map_err(|_| EnvelopeError::Body("section encoding"))?;
         let encoded = &before[..before.len() - sections.rest().len()];
+        if parts.len() == MAX_SECTIONS {
+            return Err(EnvelopeError::Body("more than 65536 sections"));
+        }
         parts.push(match section {
             Section::Readings(run) => {
                 readings += u64::from(run.count);

@@ -21,7 +21,7 @@
 mod budget;
 mod buried;
 mod channels;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod connection;
 mod damage;
 pub mod decode;
