@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod lobby;
 pub mod lock;
 pub mod log_gate;
+pub mod model;
 pub mod moment;
 pub mod record;
 pub mod router;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use weir_protocol::settings::Spanned;
 use weir_protocol::time::WallClock;
+use weir_storage::keyed::Opened;
 use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 
 use crate::config::Config;
@@ -28,6 +29,8 @@ use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
 use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
+use crate::model::Model;
+use crate::model::feed::{self, Feeding};
 use crate::router::Live;
 
 /// What the gateway touches beyond the network.
@@ -126,10 +129,12 @@ pub async fn run(
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
+    let (model, feeding) = start_model(config, &topics, &ingest).await;
     let parts = Parts {
         front: front.clone(),
         ingest: ingest.clone(),
         live: live.clone(),
+        model,
         stopping: stopping.clone(),
         instance,
     };
@@ -147,6 +152,10 @@ pub async fn run(
     let (mqtt_abort, web_abort) = (mqtt.abort_handle(), web.abort_handle());
     let drained = timeout(config.drain.get_ref().0, async {
         let _ = mqtt.await;
+        if let Some(feeding) = feeding {
+            // It may wait for ingest, which is still there.
+            let _ = tokio::task::spawn_blocking(move || feeding.stop()).await;
+        }
         ingest.stop().await;
         let _ = close.send(true);
         let _ = web.await;
@@ -178,6 +187,31 @@ async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics:
     let (ingest, topics, report) = started.await.map_err(|_| RunError::CutOff)??;
     log_recovery(&report);
     Ok((ingest, topics))
+}
+
+/// Opens the read model and begins to feed it. A gateway without it stores and serves all the same.
+async fn start_model(
+    config: &Config,
+    topics: &crate::topics::Topics,
+    ingest: &Ingest,
+) -> (Option<Arc<Model>>, Option<Feeding>) {
+    let (data, topics, ingest) = (config.data.clone(), topics.clone(), ingest.clone());
+    let started = tokio::task::spawn_blocking(move || -> Result<_, String> {
+        let (model, opened) = Model::open(&data).map_err(|error| error.to_string())?;
+        if let Opened::Rebuild(why) = opened {
+            tracing::warn!(why, "the read model cannot be believed; it is filled again from the logs");
+        }
+        let model = Arc::new(model);
+        let feeding = feed::start(Arc::clone(&model), topics, ingest).map_err(|error| error.to_string())?;
+        Ok((model, feeding))
+    });
+    match started.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok((model, feeding)) => (Some(model), Some(feeding)),
+        Err(error) => {
+            tracing::error!(error, "the read model cannot be opened: /devices is not served");
+            (None, None)
+        }
+    }
 }
 
 /// Says what recovery found; damage is named, not fatal.
@@ -295,6 +329,7 @@ struct Parts {
     front: Arc<Front<Ingest>>,
     ingest: Ingest,
     live: Live,
+    model: Option<Arc<Model>>,
     stopping: watch::Receiver<bool>,
     instance: String,
 }
@@ -308,6 +343,10 @@ impl Gateway for Parts {
             .stats()
             .paused
             .then(|| "paused: no room on the disk, or a log is at topics.partition_cap".to_owned())
+    }
+
+    fn model(&self) -> Option<Arc<Model>> {
+        self.model.clone()
     }
 
     fn status(&self) -> Value {

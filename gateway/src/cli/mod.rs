@@ -8,6 +8,7 @@
 mod client;
 mod consume;
 mod dead_letters;
+mod device;
 mod logs;
 mod print;
 mod source;
@@ -57,6 +58,12 @@ enum Command {
     /// Look at what could not be stored as readings.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
+    /// Look at devices: latest values, restarts, and what became of their readings.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// The read model that devices are shown from.
+    #[command(subcommand)]
+    Model(ModelCommand),
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +124,23 @@ enum DeadLetterCommand {
         /// Partition and offset as `list` prints them, such as 2:17.
         place: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceCommand {
+    /// One line for each device.
+    List,
+    /// One device: latest values, restarts and counts.
+    Show {
+        /// Its name.
+        device: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelCommand {
+    /// Fill it again from the logs; the gateway is stopped.
+    Rebuild,
 }
 
 /// Why a command ends without success.
@@ -185,6 +209,9 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Topic(TopicCommand::Consume(args)) => consume::consume(&config, &args, &mut printer),
         Command::Topic(TopicCommand::Verify { topic }) => topic::verify(&config, topic.as_deref(), &mut printer),
         Command::Deadletter(DeadLetterCommand::List { limit }) => dead_letters::list(&config, limit, &mut printer),
+        Command::Device(DeviceCommand::List) => device::list(&config, &mut printer),
+        Command::Device(DeviceCommand::Show { device }) => device::show(&config, &device, &mut printer),
+        Command::Model(ModelCommand::Rebuild) => device::rebuild(&config, &mut printer),
         Command::Deadletter(DeadLetterCommand::Show { place }) => dead_letters::show(&config, &place, &mut printer),
     }
 }

@@ -34,6 +34,14 @@ impl Source {
         files(config).map(Self::Files)
     }
 
+    /// What a path of the running gateway answers.
+    pub(super) async fn json(&self, path: &str) -> Result<Value, Failed> {
+        match self {
+            Self::Gateway(client) => client.json(path).await,
+            Self::Files(_) => Err(Failed::unavailable("no gateway runs on this data")),
+        }
+    }
+
     /// Every topic, as `GET /topics` has it.
     pub(super) async fn topics(&self) -> Result<Vec<Value>, Failed> {
         match self {
@@ -86,7 +94,7 @@ impl Source {
 }
 
 /// Opens the logs for reading only.
-fn files(config: &Config) -> Result<Topics, Failed> {
+pub(super) fn files(config: &Config) -> Result<Topics, Failed> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let count = |topic| layout::partition_count(&fs, &config.data, topic).map_err(Failed::runtime);
     // All topics have the same count, unless the very first start was cut off.

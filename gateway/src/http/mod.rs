@@ -8,6 +8,7 @@
 //! | `/topics`, `/topics/{topic}` | topics with partitions and offsets |
 //! | `/topics/{topic}/partitions/{p}/records?offset=\|time=&limit=` | a [`page`] of records |
 //! | `/topics/{topic}/tail?offset=&partition=` | server-sent events, see [`tail`] |
+//! | `/devices?after=&limit=`, `/devices/{device}` | devices by name; latest values, restarts and counts of one, as the read model has them |
 //! | `/status` | agents, whether they are connected, and what they last said of themselves |
 //! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::model::Model;
 use crate::topics::Topics;
 
 pub use routes::{router, starting};
@@ -50,6 +52,8 @@ pub trait Gateway: Send + Sync {
     fn status(&self) -> Value;
     /// The answer of `/version`.
     fn version(&self) -> Value;
+    /// The read model; `None` while there is none.
+    fn model(&self) -> Option<Arc<Model>>;
     /// Writes the metrics.
     fn metrics(&self, out: &mut metrics::Text);
 }

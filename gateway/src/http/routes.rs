@@ -7,11 +7,14 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use weir_protocol::{DeviceId, Tenant};
 use weir_storage::ReadError;
+use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
 use super::{App, metrics};
+use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
 
@@ -41,13 +44,15 @@ pub fn router(app: App) -> Router {
         .route("/topics/{topic}", get(topic))
         .route("/topics/{topic}/partitions/{partition}/records", get(records))
         .route("/topics/{topic}/tail", get(tail))
+        .route("/devices", get(devices))
+        .route("/devices/{device}", get(device))
         .route("/status", get(async |State(app): State<App>| Json(app.gateway.status())))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/version", get(async |State(app): State<App>| Json(app.gateway.version())))
         .fallback(async || {
-            let paths = "/topics, /status, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /status, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .with_state(app)
@@ -149,6 +154,48 @@ async fn tail(
     let from = resumed.or(query.offset).unwrap_or_else(|| "latest".to_owned());
     let position = Position::parse(topic, only.map(|(number, _)| number), &from).map_err(Refused::bad)?;
     Ok(tail::response(app.topics.clone(), topic.name(), position, app.stop.clone()))
+}
+
+/// Which devices a page shows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DevicesQuery {
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+async fn devices(
+    State(app): State<App>,
+    query: Result<Query<DevicesQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Refused> {
+    let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use after= and limit=")))?;
+    let limit = query.limit.as_deref().map_or(Some(DEFAULT_LIMIT), |limit| limit.parse().ok());
+    let limit = limit
+        .filter(|limit| (1..=MAX_DEVICES).contains(limit))
+        .ok_or_else(|| Refused::bad(format!("limit: expected 1 to {MAX_DEVICES}")))?;
+    let found = of_model(&app, move |model| model.devices(Tenant::DEFAULT, query.after.as_deref(), limit)).await?;
+    Ok(Json(Value::Array(found)))
+}
+
+async fn device(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Refused> {
+    let known: Result<DeviceId, _> = name.parse();
+    let device = known.map_err(|error| Refused::bad(format!("device {name:?}: {error}")))?;
+    let found = of_model(&app, move |model| model.device(Tenant::DEFAULT, device.as_str())).await?;
+    let unknown = || Refused(StatusCode::NOT_FOUND, format!("no device {name:?}; /devices lists those there are"));
+    found.map(Json).ok_or_else(unknown)
+}
+
+/// Reads the model, which reads files.
+async fn of_model<T: Send + 'static>(
+    app: &App,
+    read: impl FnOnce(&Model) -> Result<T, KeyedError> + Send + 'static,
+) -> Result<T, Refused> {
+    let unavailable = |why: &str| Refused(StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
+    let model = app.gateway.model().ok_or_else(|| {
+        unavailable("the read model cannot be opened; the log of the gateway says why, and everything else goes on")
+    })?;
+    let read = tokio::task::spawn_blocking(move || read(&model)).await.map_err(|_| unavailable("stopping"))?;
+    read.map_err(|error| unavailable(&error.to_string()))
 }
 
 async fn readyz(State(app): State<App>) -> Response {

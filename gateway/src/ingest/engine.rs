@@ -24,6 +24,7 @@ use super::group::{Group, LogSet};
 use super::moves::Move;
 use super::options::IngestOptions;
 use super::plan::{Plan, Planner, Scratch};
+use super::rows::{RestartRow, Rows};
 use super::snapshots::{Snapshot, Snapshots};
 use super::stats::Counters;
 use super::waited::Waited;
@@ -67,6 +68,7 @@ pub(crate) struct Engine {
     damage: VecDeque<Job>,
     /// Refusals to be logged, at most [`MAX_REFUSED`].
     refused: Vec<(OverLimit, Sender, Option<DeviceId>)>,
+    rows: Rows,
 }
 
 impl Engine {
@@ -100,6 +102,7 @@ impl Engine {
             snapshots: Snapshots::default(),
             damage: VecDeque::new(),
             refused: Vec::new(),
+            rows: Rows::default(),
             routes,
         }
     }
@@ -166,10 +169,13 @@ impl Engine {
 
     /// Stages what was found damaged; it waits for its turn like a batch.
     fn advance_damage(&mut self) {
-        let Self { damage, devices, staging, snapshots, counters, routes, .. } = self;
+        let Self { damage, devices, staging, snapshots, rows, counters, routes, .. } = self;
         for job in damage.iter_mut() {
             let take = |devices: &mut Devices, change: Move| {
                 snapshots.before_change(change.log, change.device, devices, *routes);
+                if let Some(restart) = change.restart() {
+                    rows.note(change.device, restart);
+                }
                 change.apply(devices, counters);
             };
             if !job.stage(devices, staging, (*routes, GROUP_BYTES), take) {
@@ -345,6 +351,9 @@ impl Engine {
             if failed.contains(change.log) {
                 change.undo(&mut self.devices);
             } else {
+                if let Some(restart) = change.restart() {
+                    self.rows.note(change.device, restart);
+                }
                 for log in change.changes() {
                     self.snapshots.before_change(log, change.device, &self.devices, self.routes);
                 }
@@ -457,6 +466,15 @@ impl Engine {
             connection.refuse_waiting(Failure::Stopping);
             connection.answer(self.resolved, &self.counters);
         }
+    }
+
+    /// What the read model is to be told next. If `all`, nothing now, and everything from now on.
+    pub(crate) fn take_rows(&mut self, all: bool) -> Vec<RestartRow> {
+        if all {
+            self.rows.begin();
+            return Vec::new();
+        }
+        self.rows.take(&self.devices)
     }
 
     /// What was refused over a bound since this was asked, for the log; not all of a flood.

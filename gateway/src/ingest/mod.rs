@@ -38,6 +38,7 @@ mod plan;
 #[cfg(feature = "plant")]
 pub mod plant;
 mod recovery;
+mod rows;
 pub mod service;
 mod snapshots;
 pub mod stats;
@@ -51,6 +52,7 @@ use weir_protocol::{AgentId, Tenant};
 pub use keeper::Retention;
 pub use options::{IngestOptions, Limits};
 pub use recovery::{PartitionReport, RecoveryReport};
+pub use rows::{RestartRow, restarts_on_disk};
 pub use service::{Connection, Ingest, StartError};
 pub use stats::Stats;
 

@@ -54,6 +54,18 @@ pub(crate) enum Effect {
 }
 
 impl Move {
+    /// The restart that it is about; none for a description.
+    pub(crate) fn restart(&self) -> Option<Restart> {
+        match self.effect {
+            Effect::Stored { restart, .. }
+            | Effect::Dead { restart, .. }
+            | Effect::Lost { restart, .. }
+            | Effect::Damaged { restart, .. }
+            | Effect::Ended { restart } => Some(restart),
+            Effect::Described { .. } => None,
+        }
+    }
+
     /// The logs whose state it changes.
     pub(crate) fn changes(&self) -> impl Iterator<Item = usize> + use<> {
         let other = match self.effect {

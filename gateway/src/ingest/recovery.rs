@@ -71,6 +71,8 @@ pub(crate) struct Source<'a> {
     pub(crate) fs: &'a dyn Fs,
     pub(crate) data: &'a Path,
     pub(crate) topics: &'a Topics,
+    /// Whether the logs are somebody else's, perhaps: then nothing is written.
+    pub(crate) is_read_only: bool,
 }
 
 /// What recovery hands on.
@@ -306,7 +308,7 @@ impl Found {
 
     /// Makes sure that what is appended next is not taken for what a checkpoint beyond the end says.
     fn settle(&self, source: &Source<'_>) -> Result<(), RecoverError> {
-        if !self.is_beyond {
+        if !self.is_beyond || source.is_read_only {
             return Ok(());
         }
         let PartitionReport { topic, partition, .. } = self.report;

@@ -30,6 +30,7 @@ use super::engine::Engine;
 use super::exposure::Exposure;
 use super::keeper::{self, Door, Finding, Keeper, Keeping, Now};
 use super::recovery::{self, RecoverError, Recovered, RecoveryReport, Source};
+use super::rows::RestartRow;
 use super::snapshots::Snapshot;
 use super::stats::{Counters, Stats};
 use super::{Event, Events, Failure, IngestOptions, Message, Outcome, Sender, Verdict};
@@ -84,6 +85,8 @@ enum Input {
     CommitterDied,
     /// The keeper wants what a log says now.
     Snapshot(usize, Inbox<Snapshot>),
+    /// The read model wants to know how far restarts have come; all of them again if true.
+    Rows(bool, Inbox<Vec<RestartRow>>),
     /// The keeper found damage.
     Lose(Finding, Inbox<()>),
     Stop(oneshot::Sender<()>),
@@ -103,7 +106,7 @@ impl Ingest {
         let log_options = LogOptions { expose_on_commit: false, ..options.log };
         let opened = layout::open(&fs, data, options.partitions, log_options)?;
         let topics = Topics::new(opened.logs.iter().map(|log| log.reader()), options.partitions);
-        let source = Source { fs: &*fs, data, topics: &topics };
+        let source = Source { fs: &*fs, data, topics: &topics, is_read_only: false };
         let recovered = recovery::recover(&source, options.limits, opened.recoveries)?;
         let report = RecoveryReport { redone: opened.redone, ..recovered.report.clone() };
         #[cfg_attr(not(feature = "plant"), expect(unused_mut, reason = "a plant changes them"))]
@@ -174,6 +177,24 @@ impl Ingest {
     /// What ingest did so far.
     pub fn stats(&self) -> Stats {
         self.counters.snapshot()
+    }
+
+    /// Restarts that changed since this was asked, in bounded parts; all of them after a start. Waits for the answer:
+    /// not for an async task. Empty when there is nothing to tell, or ingest has stopped.
+    pub fn rows(&self) -> Vec<RestartRow> {
+        self.ask_rows(false)
+    }
+
+    /// Has [`Ingest::rows`] tell everything once more.
+    pub fn tell_all_rows(&self) {
+        self.ask_rows(true);
+    }
+
+    fn ask_rows(&self, all: bool) -> Vec<RestartRow> {
+        let (answer, answered) = channel();
+        // One that has stopped drops the question.
+        let _ = self.inbox.0.send(Input::Rows(all, answer));
+        answered.recv().unwrap_or_default()
     }
 
     /// Refuses what is not staged, commits and answers what is, and stops. Returns when all is on disk.
@@ -414,6 +435,10 @@ impl Service {
                 self.asks += 1;
                 self.asked.insert(self.asks, answer);
                 self.engine.ask_snapshot(log, self.asks);
+            }
+            Input::Rows(all, answer) => {
+                // Who asked may have gone.
+                let _ = answer.send(self.engine.take_rows(all));
             }
             Input::Lose(finding, done) => self.engine.lose(Job::new(finding, self.clock.now(), done)),
             Input::Stop(stopped) => {

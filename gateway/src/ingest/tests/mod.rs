@@ -85,7 +85,7 @@ impl Gateway {
         let log = LogOptions { expose_on_commit: false, ..options.log };
         let opened = layout::open(&shared, Path::new("/data"), options.partitions, log)?;
         let topics = Topics::new(opened.logs.iter().map(Log::reader), options.partitions);
-        let source = Source { fs: &fs, data: Path::new("/data"), topics: &topics };
+        let source = Source { fs: &fs, data: Path::new("/data"), topics: &topics, is_read_only: false };
         let recovered = recovery::recover(&source, options.limits, opened.recoveries).expect("reads");
         let Recovered { devices, report, bases } = recovered;
         let counters = Arc::new(Counters::default());
