@@ -74,6 +74,9 @@ fn sequences(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> 
     for _ in 0..input.varint()? {
         let restart = Restart(input.number()?);
         let flags = input.byte()?;
+        if flags & !(ENDED | HAS_FLOOR) != 0 {
+            return Err(format!("got flags {flags:#04x}, expected at most 0x03"));
+        }
         let floor = if flags & HAS_FLOOR != 0 { input.varint()? } else { 0 };
         let mut found = Sequences { ended: flags & ENDED != 0, floor, ..Sequences::default() };
         let mut at = 0u64;

@@ -1,1 +1,110 @@
 //! The bytes of version 1, and files that are not to be believed.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use weir_protocol::{Channel, ChannelId, DeviceId, Restart, SchemaHash, Tenant, ValueKind};
+
+use super::super::buried::Remains;
+use super::super::channels::Channels;
+use super::super::log_state::{LogState, Sequences};
+use super::*;
+
+/// A file of version 1, which every later build reads: change nothing here.
+const VERSION_1: &str = "\
+    57524e4700010000000000020000000000000040000000000000000700000199c82cc0000000000000000079\
+    010080ecc7e49833014080a3d7bf9c33\
+    020764656661756c740570726f626502000000000000000100020010100880000000000000000305010001\
+    030764656661756c740570726f62650100c0ffee010007003f0000000b74656d70657261747572650343656c\
+    0402000000000000000000000000deadbeef\
+    b1931367";
+
+fn state() -> LogState {
+    let device = (Tenant::DEFAULT, DeviceId::new("probe").unwrap());
+    let mut state = LogState::default();
+    for range in [0..16, 32..40] {
+        state.insert(device, Restart(1), range);
+    }
+    let ended = Sequences { ended: true, floor: 5, ranges: std::iter::once(0..1).collect() };
+    *state.sequences(device, Restart(1 << 63)) = ended;
+    let channel =
+        Channel { id: ChannelId(7), name: "temperature", unit: "Cel", kind: ValueKind::Float, resolution: 0.5 };
+    let schemas = &mut state.devices.get_mut(&device).unwrap().schemas;
+    schemas.insert(SchemaHash(0x00c0_ffee), Channels::new(&[channel]).into());
+    state.buried.insert(Remains::from_hash(0));
+    state.buried.insert(Remains::from_hash(0xdead_beef));
+    state
+}
+
+fn file() -> Vec<u8> {
+    let head =
+        Head { topic: TopicId::Readings, partition: 2, offset: 64, loss_offset: 7, written_ms: 1_760_000_000_000 };
+    encode(&head, [(0, 1_759_000_000_000), (64, 1_759_996_400_000)], &Body::of(&state()).finish())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_bytes_of_version_1_never_change() {
+    assert_eq!(hex(&file()), VERSION_1);
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let file = file();
+    let (head, body) = verified(&file).unwrap();
+    assert_eq!((head.topic, head.partition, head.offset), (TopicId::Readings, 2, 64));
+    assert_eq!((head.loss_offset, head.written_ms), (7, 1_760_000_000_000));
+    let (closed, found) = decode_state(body).unwrap();
+    assert_eq!(closed, [(0, 1_759_000_000_000), (64, 1_759_996_400_000)]);
+    let said = state();
+    for (device, records) in &said.devices {
+        assert_eq!(found.devices[device].restarts, records.restarts);
+        let channels = |state: &LogState| {
+            let schema = &state.devices[device].schemas[&SchemaHash(0x00c0_ffee)];
+            schema.iter().map(|channel| format!("{channel:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(channels(&found), channels(&said));
+    }
+    assert_eq!(found.buried.iter().collect::<Vec<_>>(), [0, 0xdead_beef]);
+}
+
+#[test]
+fn no_flipped_bit_is_believed() {
+    let file = file();
+    for position in 0..file.len() {
+        for bit in 0..8 {
+            let mut flipped = file.clone();
+            flipped[position] ^= 1 << bit;
+            assert!(verified(&flipped).is_err(), "bit {bit} of byte {position}");
+        }
+        assert!(verified(&file[..position]).is_err(), "cut at {position}");
+    }
+}
+
+#[test]
+fn a_body_that_contradicts_itself_is_refused_and_asks_for_no_memory_in_advance() {
+    let good = Body::of(&state()).finish();
+    let mut random = StdRng::seed_from_u64(1);
+    for length in 1..good.len() {
+        // A cut between two entries is a shorter list.
+        let _ = decode_state(&good[..length]);
+    }
+    for _ in 0..20_000 {
+        let mut flipped = good.clone();
+        let at = random.random_range(0..flipped.len());
+        flipped[at] = random.random();
+        let _ = decode_state(&flipped);
+    }
+    // 2^63 ranges, and none there.
+    let mut many = Body::default();
+    many.restart(Restart(1), &std::iter::once(0..1).collect(), false, 0);
+    many.end_device((Tenant::DEFAULT, DeviceId::new("probe").unwrap()));
+    let mut many = many.finish();
+    many.truncate(many.len() - 3);
+    many.extend_from_slice(&[0xff; 9]);
+    many.push(0x7f);
+    assert!(decode_state(&many).is_err());
+    assert!(decode_state(&[9]).is_err());
+}
