@@ -1,11 +1,13 @@
 //! Stories about the agent, from one rule to the whole process.
 
+mod accounts;
 mod damage;
 mod intake;
 mod policies;
 mod power_cuts;
 mod process;
 mod queue_commands;
+mod reopening;
 mod seeds;
 mod state_file;
 mod support;
