@@ -13,6 +13,8 @@ pub struct Environment {
     pub fs: Arc<dyn Fs>,
     /// The time that readings of this machine and records get.
     pub clock: Arc<dyn WallClock>,
+    /// Whether that clock is disciplined, as the kernel says.
+    pub is_synchronised: fn() -> bool,
     /// For restarts, the incarnation and jitter.
     pub random: StdRng,
 }
@@ -20,7 +22,8 @@ pub struct Environment {
 impl Environment {
     /// The real one.
     pub fn real() -> Self {
-        Self { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), random: StdRng::from_os_rng() }
+        let is_synchronised = crate::system::clock::is_synchronised;
+        Self { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), is_synchronised, random: StdRng::from_os_rng() }
     }
 
     /// Randomness of its own for a part.

@@ -17,7 +17,7 @@ use crate::intake::Intake;
 use crate::intake::task::{Handle, Task};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
 use crate::serial::{self, Lines, SerialOptions};
-use crate::system::{self, SystemOptions};
+use crate::system::{self, Clocks, SystemOptions};
 use crate::uplink::connection::{Options, Version};
 use crate::uplink::{Drain, Uplink, UplinkOptions};
 use crate::{Environment, environment};
@@ -139,8 +139,8 @@ fn start_sources(
             disks: config.system.disks.get_ref().clone(),
         };
         let restart = Restart::from_agent(environment.random.random());
-        let clock = Arc::clone(&environment.clock);
-        sources.spawn(system::run(options, restart, intake.clone(), clock, Arc::clone(counters), stop.clone()));
+        let clocks = Clocks { wall: Arc::clone(&environment.clock), is_synchronised: environment.is_synchronised };
+        sources.spawn(system::run(options, restart, intake.clone(), clocks, Arc::clone(counters), stop.clone()));
     }
     sources
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::serial;
 use crate::system::Sampler;
+use crate::system::clock::{is_synchronised, sample_time};
 
 /// Processor use is measured between two samples this far apart.
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(250);
@@ -73,7 +74,7 @@ fn this_machine(config: &Config) -> Vec<Printed> {
     sampler.sample(&counters);
     std::thread::sleep(BETWEEN_SAMPLES);
     let measured = sampler.sample(&counters);
-    let time = SystemClock.now();
+    let (time, clock) = sample_time(&SystemClock, is_synchronised());
     let print = |measurement: &crate::system::Measurement| {
         let meaning = sampler.meaning(measurement.channel)?;
         Some(Printed {
@@ -83,7 +84,7 @@ fn this_machine(config: &Config) -> Vec<Printed> {
             value: json(&measurement.value),
             unit: meaning.unit.to_owned(),
             time_us: time.0,
-            clock: "synchronised",
+            clock: clock_name(clock),
         })
     };
     measured.iter().filter_map(print).collect()
@@ -165,10 +166,7 @@ impl Heard {
                 value: value.clone(),
                 unit: unit.clone(),
                 time_us: time.0,
-                clock: match clock {
-                    Clock::Uptime => "uptime",
-                    Clock::Synchronised => "synchronised",
-                },
+                clock: clock_name(*clock),
             })
         };
         let printed: Option<Vec<Printed>> = self.newest.iter().map(print).collect();
@@ -180,6 +178,13 @@ async fn ask(port: &mut SerialStream, down: &Down) -> std::io::Result<()> {
     match frame::to_vec(down) {
         Some(frame) => port.write_all(&frame).await,
         None => Ok(()),
+    }
+}
+
+fn clock_name(clock: Clock) -> &'static str {
+    match clock {
+        Clock::Uptime => "uptime",
+        Clock::Synchronised => "synchronised",
     }
 }
 

@@ -32,14 +32,13 @@ impl Device {
     }
 
     /// Keeps a measurement; the oldest makes room.
-    pub(super) fn push(&mut self, measurement: &Measurement, time: Timestamp) {
+    pub(super) fn push(&mut self, measurement: &Measurement, time: Timestamp, clock: Clock) {
         if self.ring.len() == self.capacity {
             self.ring.pop_front();
             self.base += 1;
             self.cursor = self.cursor.max(self.base);
         }
-        let reading =
-            Reading { channel: measurement.channel, time, clock: Clock::Synchronised, value: measurement.value };
+        let reading = Reading { channel: measurement.channel, time, clock, value: measurement.value };
         let mut encoded = Vec::new();
         items::push(&mut encoded, &reading);
         self.ring.push_back((self.schema, encoded));

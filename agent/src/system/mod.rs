@@ -2,8 +2,9 @@
 //!
 //! It is a device like any other, behind a line that happens to be in memory: it has a restart, which is new
 //! with every start of the agent, sequences, a bounded ring of what was not acknowledged, and it is given
-//! credit or none. A restart whose agent was killed ends with an unknown tail; a clean stop ends it exactly.
+//! credit or none. Its samples say by which [`clock`] they were taken. A restart whose agent was killed ends with an unknown tail; a clean stop ends it exactly.
 
+pub mod clock;
 mod device;
 mod disks;
 mod network;
@@ -39,6 +40,15 @@ pub struct SystemOptions {
     pub disks: Vec<PathBuf>,
 }
 
+/// What samples are timed by.
+#[derive(Clone)]
+pub struct Clocks {
+    /// The wall clock.
+    pub wall: Arc<dyn WallClock>,
+    /// Whether to believe it.
+    pub is_synchronised: fn() -> bool,
+}
+
 /// The first sample comes after this or the interval, whichever is shorter.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 /// How long a stopping source waits for the last acknowledgement.
@@ -51,7 +61,7 @@ pub async fn run(
     options: SystemOptions,
     restart: Restart,
     intake: Handle,
-    clock: Arc<dyn WallClock>,
+    clocks: Clocks,
     counters: Arc<Counters>,
     mut stop: watch::Receiver<()>,
 ) {
@@ -79,10 +89,10 @@ pub async fn run(
         let silence = tokio::time::sleep(RESEND);
         tokio::select! {
             _ = ticks.tick(), if stopped_at.is_none() => {
-                let now = clock.now();
+                let (now, by) = clock::sample_time(&*clocks.wall, (clocks.is_synchronised)());
                 let measured = sampler.sample(&counters);
                 device.describe(&sampler);
-                measured.iter().for_each(|measurement| device.push(measurement, now));
+                measured.iter().for_each(|measurement| device.push(measurement, now, by));
             }
             answer = answers.recv() => match answer {
                 Some(down) => {

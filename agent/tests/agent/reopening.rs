@@ -15,7 +15,7 @@ use crate::support::desk::Desk;
 use crate::support::device::Talker;
 
 const R: Restart = Restart::from_boot(1, 1);
-const CAP: u64 = 4 << 20;
+const CAP: u64 = 2 << 20;
 
 /// A disk that counts the bytes read.
 struct Counting {

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use weir_agent::counters::Counters;
+use weir_agent::system::clock::{is_synchronised, sample_time};
 use weir_agent::system::{Measurement, Sampler};
-use weir_protocol::Value;
+use weir_protocol::{Clock, Value};
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
@@ -100,4 +101,15 @@ fn a_machine_without_anything_is_counted_and_not_fatal() {
     let mut sampler = Sampler::new(empty.path().to_owned(), vec!["/nonexistent".into()]);
     assert_eq!(sampler.sample(&counters), []);
     assert!(counters.iter().any(|(event, count)| event.name() == "source_failed" && count > 0));
+}
+
+#[test]
+fn a_sample_says_which_clock_it_was_taken_by() {
+    use crate::support::{NOON, StoppedClock};
+    assert_eq!(sample_time(&StoppedClock, true), (NOON, Clock::Synchronised));
+    let (time, clock) = sample_time(&StoppedClock, false);
+    assert_eq!(clock, Clock::Uptime, "nobody disciplines the wall clock, so it is not believed");
+    assert!(time.0 > 0 && time < NOON, "{time} since power-on");
+    // Whatever it says here, it can be asked.
+    let _ = is_synchronised();
 }
