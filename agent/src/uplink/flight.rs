@@ -69,6 +69,15 @@ impl Flights {
         Some(flight)
     }
 
+    /// The batch that was formed first.
+    pub(super) fn oldest_batch(&self) -> Option<&Outgoing> {
+        let batches = self.sent.values().chain(&self.waiting).filter_map(|flight| match flight {
+            Flight::Batch(batch) => Some(batch),
+            _ => None,
+        });
+        batches.min_by_key(|batch| batch.parts.first().map(|part| (part.offset, part.units.start)))
+    }
+
     /// How many publishes are in flight.
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.sent.len()

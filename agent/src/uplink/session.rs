@@ -10,7 +10,7 @@ use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::{EnvelopeBuilder, describe};
 
 use super::accounts::Accounts;
-use super::connection::{Connection, Event as Mqtt, NotTaken};
+use super::connection::{Connection, Event as Mqtt, NotTaken, Version};
 use super::flight::{Flight, Flights};
 use super::spool::{Outgoing, Spool, Unreadable};
 use super::status::Status;
@@ -251,7 +251,10 @@ impl<'a> Session<'a> {
     fn on(&mut self, event: Option<Mqtt>) -> Option<Outcome> {
         match event {
             None => Some(Outcome::Lost("the event loop ended".to_owned())),
-            Some(Mqtt::Closed(reason)) => Some(Outcome::Lost(reason)),
+            Some(Mqtt::Closed(reason)) => {
+                self.closed();
+                Some(Outcome::Lost(reason))
+            }
             Some(Mqtt::Connected { .. }) => Some(Outcome::Lost("a second CONNACK".to_owned())),
             Some(Mqtt::Sent(packet)) => {
                 self.flights.sent(packet);
@@ -262,6 +265,17 @@ impl<'a> Session<'a> {
                 None
             }
             Some(Mqtt::Acked { packet, reason }) => self.acked(packet, reason),
+        }
+    }
+
+    /// MQTT 3.1.1 has no reasons: a batch that cannot be read shows as connections that close on it.
+    fn closed(&mut self) {
+        let Some(batch) = self.flights.oldest_batch() else { return };
+        if self.uplink.options.connection.version == Version::V4 && self.spool.closed_on(&batch.parts) {
+            self.uplink.counters.warn(Event::BatchesUnreadable, || {
+                let units = batch.units;
+                format!("connections close on one batch of {units}: halved; uplink.mqtt = \"5\" would say why")
+            });
         }
     }
 

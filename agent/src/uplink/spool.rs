@@ -22,6 +22,9 @@ const WINDOW: usize = 64 * 1024;
 /// A batch of so many units is full: half of what a gateway takes, because one more record may still come.
 const FULL_UNITS: u32 = (MAX_READINGS / 2) as u32;
 
+/// So many connections in a row that close on one batch make it go in halves.
+const SUSPICIOUS: u32 = 3;
+
 /// A part of a record: units are the readings of a run, or the one claim or end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -80,6 +83,8 @@ pub struct Spool {
     /// Readings that the gateway cannot read even alone, and claims that it could not read once.
     rejected: BTreeSet<(u64, u32)>,
     damaged: u64,
+    /// The batch that the last connection closed on, by its first unit and its units, and how many did so in a row.
+    suspect: Option<((u64, u32), u32, u32)>,
 }
 
 impl Spool {
@@ -99,6 +104,7 @@ impl Spool {
             partial: BTreeMap::new(),
             rejected: BTreeSet::new(),
             damaged: 0,
+            suspect: None,
         };
         spool.rewind();
         spool
@@ -156,6 +162,7 @@ impl Spool {
 
     /// The gateway has these.
     pub fn shipped(&mut self, parts: &[Part]) {
+        self.suspect = None;
         let state = self.state.clone();
         let mut state = state.lock();
         for part in parts {
@@ -184,10 +191,9 @@ impl Spool {
 
     /// The gateway could not read a batch of these.
     pub fn unreadable(&mut self, parts: &[Part]) -> Unreadable {
-        let units: u32 = parts.iter().map(|part| part.units.end - part.units.start).sum();
+        let units = units(parts);
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Unreadable::Again };
-        let end = self.search.map_or((last.offset, last.units.end), |(_, end)| end);
-        self.search = Some(((units / 2).max(1), end));
+        self.halve(units, last);
         let alone = (first.offset, first.units.start);
         if units > 1 {
             return Unreadable::Halved;
@@ -202,6 +208,31 @@ impl Spool {
         }
         self.shipped(parts);
         Unreadable::GivenUp(first.offset)
+    }
+
+    /// A connection closed while these were the oldest in flight, and gave no reason, as MQTT 3.1.1 has none. True if
+    /// it was the same batch so often that it goes in halves from now on. A reading alone is never given up for it:
+    /// nobody said that the reading is at fault.
+    pub fn closed_on(&mut self, parts: &[Part]) -> bool {
+        let units = units(parts);
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
+        let start = (first.offset, first.units.start);
+        let closes = match self.suspect {
+            Some((at, of, closes)) if (at, of) == (start, units) => closes + 1,
+            _ => 1,
+        };
+        self.suspect = Some((start, units, closes));
+        if closes < SUSPICIOUS || units < 2 {
+            return false;
+        }
+        self.halve(units, last);
+        true
+    }
+
+    /// From now on at most half of it goes at once, until what it ended with is there.
+    fn halve(&mut self, units: u32, last: &Part) {
+        let end = self.search.map_or((last.offset, last.units.end), |(_, end)| end);
+        self.search = Some(((units / 2).max(1), end));
     }
 
     /// Damaged records skipped since the last call.
@@ -339,6 +370,10 @@ impl Spool {
     fn has_rejected(&self, offset: u64) -> bool {
         self.rejected.range((offset, 0)..(offset + 1, 0)).next().is_some()
     }
+}
+
+fn units(parts: &[Part]) -> u32 {
+    parts.iter().map(|part| part.units.end - part.units.start).sum()
 }
 
 /// A run of one reading of `run`.

@@ -90,3 +90,32 @@ async fn the_bytes_in_flight_are_bounded_however_large_the_window() {
     }
     shipping.drains().await;
 }
+
+/// MQTT 3.1.1 has no reason for a refusal: a batch that a gateway could not read closed connection after connection,
+/// for ever.
+#[tokio::test]
+async fn a_batch_that_closes_connection_after_connection_goes_in_halves() {
+    let shipping = Shipping::start(options(1), &[0..8]);
+    let mut spool = Spool::new(shipping.queue.reader(), shipping.queue.state(), MAX_PAYLOAD / 2, false);
+    let again = |spool: &mut Spool| {
+        spool.rewind();
+        spool.fill().expect("a good disk");
+        spool.take().expect("a batch")
+    };
+    for units in [8, 4, 2] {
+        for _ in 0..2 {
+            let batch = again(&mut spool);
+            assert_eq!(batch.units, units);
+            assert!(!spool.closed_on(&batch.parts), "once or twice may be anything");
+        }
+        let batch = again(&mut spool);
+        assert!(spool.closed_on(&batch.parts));
+    }
+    for _ in 0..10 {
+        let batch = again(&mut spool);
+        assert!(batch.units == 1 && !spool.closed_on(&batch.parts), "a reading is not given up for it");
+    }
+    let batch = again(&mut spool);
+    spool.shipped(&batch.parts);
+    assert_eq!(again(&mut spool).units, 2, "what can be read goes faster again");
+}
