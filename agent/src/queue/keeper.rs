@@ -42,7 +42,8 @@ pub async fn keep(
         let now = {
             let state = queue.state();
             let state = state.lock();
-            (state.covered, state.shipped.iter().next().map(|range| range.end), state.descriptions.revision())
+            let shipped = state.shipped.iter().next().map(|range| range.end);
+            (state.covered, shipped, state.descriptions.revision(), state.claims.sequences())
         };
         if last != Some(now) {
             let working = Arc::clone(&queue);

@@ -145,13 +145,14 @@ fn lines(
     for section in beside(state, selection) {
         writer.section(&section, &names)?;
     }
-    let Totals { readings, claims, ends } = exported.totals;
+    let totals = writer.totals;
+    let Totals { readings, claims, ends } = totals;
     writer.line(&Line::Total { readings, claims, ends })?;
     writer.finish()?;
     fs.rename(&temporary, target).map_err(IoError::on("rename", &temporary))?;
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs.sync_dir(parent).map_err(IoError::on("sync", parent))?;
-    Ok(exported)
+    Ok(Exported { totals, ..exported })
 }
 
 /// Writes lines to a file.
@@ -160,28 +161,37 @@ struct Writer {
     path: PathBuf,
     at: u64,
     buffer: Vec<u8>,
+    /// What was written.
+    totals: Totals,
 }
 
 impl Writer {
     fn create(fs: &dyn Fs, path: &Path) -> Result<Self, IoError> {
         let file = fs.open(path, Mode::Create).map_err(IoError::on("create", path))?;
         file.set_len(0).map_err(IoError::on("cut", path))?;
-        Ok(Self { file, path: path.to_owned(), at: 0, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Self { file, path: path.to_owned(), at: 0, buffer: Vec::with_capacity(BUFFER), totals: Totals::default() })
     }
 
     fn section(&mut self, section: &Section<'_>, names: &Names) -> Result<(), TransferError> {
         match section {
             Section::Readings(run) => {
                 for item in run.iter() {
-                    // One that cannot be decoded is missing in the file; the total says so when it is read.
+                    // What cannot be decoded no gateway could read either.
                     let Ok((sequence, reading)) = item else { break };
                     let place = Place { device: run.device, restart: run.restart, sequence, schema: run.schema };
                     let name = names.get(&(run.device, run.schema, reading.channel)).map(String::as_str);
                     self.line(&Line::reading(&place, &reading, name))?;
+                    self.totals.readings += 1;
                 }
             }
-            Section::Claim(claim) => self.line(&Line::claim(claim))?,
-            Section::End(end) => self.line(&Line::end(end))?,
+            Section::Claim(claim) => {
+                self.line(&Line::claim(claim))?;
+                self.totals.claims += 1;
+            }
+            Section::End(end) => {
+                self.line(&Line::end(end))?;
+                self.totals.ends += 1;
+            }
             Section::Position(_) => {}
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod damage;
+mod format_1;
 mod intake;
 mod policies;
 mod power_cuts;
