@@ -66,7 +66,9 @@ async fn a_model_that_is_deleted_or_damaged_gives_the_same_answers_after_the_nex
         match harm {
             "delete" => std::fs::remove_dir_all(&model).unwrap(),
             "damage" => {
-                let db = model.join("sled/db");
+                let paths = std::fs::read_dir(&model).unwrap().map(|entry| entry.unwrap().path());
+                let databases = paths.filter(|path| path.to_string_lossy().contains("/sled."));
+                let db = databases.last().unwrap().join("db");
                 let length = std::fs::metadata(&db).unwrap().len();
                 std::fs::write(&db, vec![0xa5; length as usize]).unwrap();
             }
