@@ -46,3 +46,8 @@ async fn a_disk_that_turned_read_only_ends_no_process_and_loses_nothing() {
 async fn a_clock_that_jumps_years_loses_nothing() {
     soak_slice("clock").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_silent_sockets_slows_nobody() {
+    soak_slice("crowd").await;
+}

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! agent == MQTT ==> front -> ingest -> topics (weir-storage logs) -> http -> consumers
-//!       <- PUBACK -- front <- verdict, after fdatasync
+//!       <- PUBACK -- front <- verdict, after fdatasync |
+//! viewer <== MQTT == front <- router <-----------------+
 //! ```
 //!
 //! What it guarantees: PUBACK means that every sequence of the batch is on disk as a reading, a dead letter or
@@ -10,8 +11,8 @@
 //! with a reason that is counted, and costs bounded memory.
 //!
 //! Read in this order: [`run`] wires the parts; [`front`] speaks MQTT; [`ingest`] decides and commits;
-//! [`topics`] is the log; [`record`] is what stands in it; [`http`] serves it; [`config`] and [`cli`] are
-//! what a person sees.
+//! [`topics`] is the log; [`record`] is what stands in it; [`http`] serves it and [`router`] shows it live;
+//! [`lobby`] is where sockets of both ports wait; [`config`] and [`cli`] are what a person sees.
 
 pub mod cli;
 pub mod config;

@@ -8,6 +8,7 @@
 mod client;
 mod consume;
 mod dead_letters;
+mod descriptors;
 mod device;
 mod logs;
 mod print;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_protocol::time::SystemClock;
 
-use super::{Failed, RunArgs, logs};
+use super::{Failed, RunArgs, descriptors, logs};
 use crate::config::Config;
 use crate::run::{self, World};
 
 pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), Failed> {
     let world = world(args)?;
     logs::start();
+    descriptors::take(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -209,8 +209,15 @@ impl Link {
     async fn close(mut self) -> Result<(), Failure> {
         self.pump.abort();
         // However it ended, it says nothing more.
-        let _ = self.pump.await;
+        let _ = (&mut self.pump).await;
         close(&mut self.sender)
+    }
+}
+
+/// A router that is given up leaves no pump behind, even if its thread stays.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.pump.abort();
     }
 }
 

@@ -97,6 +97,7 @@ async fn heard(subscriber: &mut Subscriber) -> (String, u64) {
     (topic.to_owned(), record["value"]["sequence"].as_u64().unwrap())
 }
 
+/// What was committed right behind a subscription used to be published before its link was made, and nobody heard it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_after_subscribing_is_heard_once_and_nothing_else_is() {
     let mut world = World::start().await;

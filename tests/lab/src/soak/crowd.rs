@@ -76,7 +76,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
         let grown = memory(deployment.gateway.pid())? - before;
         let ((open, opened), (silent_open, _)) = (half_open.counts(), silent.counts());
         let what = format!(
-            "{name}: {opened} half-open sockets came ({open} open) and {silent_open} silent ones stayed, {AGENTS} agents kept \
+            "{name}: {opened} half-open sockets came ({open} open) beside {silent_open} silent ones, {AGENTS} agents kept \
              {:.2} of {alone:.0} batches/s, others were answered in {} ms, memory +{grown:.1} MiB",
             beside / alone,
             slowest.as_millis(),
