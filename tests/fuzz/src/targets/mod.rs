@@ -1,5 +1,6 @@
 //! The targets, by where their bytes come from.
 
+mod import;
 mod intake;
 mod messages;
 mod mqtt;
@@ -13,10 +14,12 @@ use crate::target::Target;
 pub const ALL: &[Target] = &[
     serial::FRAMES,
     intake::INTAKE,
+    import::IMPORT,
     messages::BATCH,
     messages::DESCRIBE,
     messages::COMMAND,
     mqtt::PACKETS,
+    mqtt::QUERY,
     stored::SEGMENT,
     stored::STATE,
     stored::CHECKPOINT,

@@ -1,4 +1,5 @@
-//! MQTT packets as the gateway's front takes them off a socket, in both versions.
+//! What strangers send to the gateway's ports: MQTT in both versions, packet by packet and as a session, and queries
+//! over HTTP.
 
 use bytes::BytesMut;
 use weir_gateway::front::wire::{MAX_PACKET, Version, read, read_connect};
@@ -6,9 +7,26 @@ use weir_gateway::front::wire::{MAX_PACKET, Version, read, read_connect};
 use crate::target::Target;
 
 pub(super) const PACKETS: Target =
-    Target { name: "mqtt", run, max_len: 4096, memory: 256 << 10, inputs: 200_000, seeds };
+    Target { name: "mqtt", run, max_len: 4096, memory: 256 << 10, inputs: 100_000, seeds };
+
+pub(super) const QUERY: Target = Target {
+    name: "http",
+    run: weir_gateway::http::fuzz::query,
+    max_len: 1024,
+    memory: 256 << 10,
+    inputs: 200_000,
+    seeds: || {
+        vec![
+            ("offset", b"/topics/readings/partitions/0/records?offset=18446744073709551615&limit=100".to_vec()),
+            ("time", b"/topics/readings/partitions/3/records?time=2026-11-21T08:30:00.25%2B01:00&limit=1".to_vec()),
+            ("tail", b"/topics/weir.loss/tail?offset=latest&partition=2".to_vec()),
+            ("event-id", b"12,0,7,99".to_vec()),
+        ]
+    },
+};
 
 fn run(bytes: &[u8]) {
+    weir_gateway::front::fuzz::mqtt(bytes);
     let mut stream = BytesMut::from(bytes);
     let version = match read_connect(&mut stream) {
         Ok(Some((version, _))) => Some(version),
