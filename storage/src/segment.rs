@@ -9,7 +9,7 @@ use crate::scan::{Bounds, Scan};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 const SUFFIX: &str = ".log";
 const DIGITS: usize = 20;
@@ -22,6 +22,8 @@ pub(crate) struct Segment {
     extent: RwLock<Extent>,
     /// A sync failed: whatever was not synced before may be missing on disk, though the cache shows it.
     suspect: AtomicBool,
+    /// Held while a sync runs.
+    syncing: Mutex<()>,
     /// The epoch of the journal that knows of bytes in it.
     noted_in: AtomicU64,
 }
@@ -43,16 +45,21 @@ impl Segment {
             file,
             extent: RwLock::new(extent),
             suspect: AtomicBool::new(false),
+            syncing: Mutex::default(),
             noted_in: AtomicU64::new(0),
         }
     }
 
     /// Makes what was written durable. A failure is remembered: a later sync that returns without an error proves
-    /// nothing about the bytes that this one lost.
+    /// nothing about the bytes that this one lost. The system tells an error to one sync of an open file and no other,
+    /// so of two at once the second would learn nothing of what the first one lost: they run one after the other.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let synced = self.file.sync_data();
         if synced.is_err() {
             self.suspect.store(true, Ordering::Release);
+        } else if self.is_suspect() {
+            return Err(io::Error::other("an earlier sync of it failed, and may have lost these bytes too"));
         }
         synced
     }

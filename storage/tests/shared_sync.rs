@@ -1,0 +1,210 @@
+//! A segment is synced from two sides, by a commit and behind the journal: an error that one of them is told is not
+//! told to the other.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
+mod common;
+
+use common::{batch, values};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::Duration;
+use std::{io, thread};
+use weir_storage::fs::Fault;
+use weir_storage::{
+    Committer, CommitterOptions, FaultyFs, File, Fs, Journal, JournalOptions, Log, LogOptions, Mode, Part, Submission,
+    journal,
+};
+
+/// What happens at the segments, so that each side can wait for the other.
+#[derive(Default)]
+struct Events {
+    stage: Mutex<Stage>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    #[default]
+    Unarmed,
+    Armed,
+    /// A sync in the background began, and waits for a commit to write into the same file.
+    Began,
+    Written,
+    /// It failed, and was told so.
+    Failed,
+}
+
+impl Events {
+    fn reach(&self, from: Stage, to: Stage) {
+        let mut stage = self.stage.lock().unwrap();
+        if *stage == from {
+            *stage = to;
+            self.changed.notify_all();
+        }
+    }
+
+    fn wait_for(&self, wanted: Stage) {
+        let stage = self.stage.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(stage, Duration::from_secs(60), |stage| *stage < wanted);
+        assert!(!waited.unwrap().1.timed_out(), "the other side never came");
+    }
+
+    fn is(&self, wanted: Stage) -> bool {
+        *self.stage.lock().unwrap() == wanted
+    }
+}
+
+/// The first sync of the first log in the background fails after a commit wrote into the same file.
+#[derive(Clone)]
+struct SharedFs {
+    disk: FaultyFs,
+    events: Arc<Events>,
+}
+
+struct SharedFile {
+    file: Box<dyn File>,
+    disk: FaultyFs,
+    events: Arc<Events>,
+    is_first_log: bool,
+}
+
+impl File for SharedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let written = self.file.write_at(bytes, position);
+        if self.is_first_log {
+            self.events.reach(Stage::Began, Stage::Written);
+        }
+        written
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let is_background = thread::current().name() == Some("sync");
+        if self.is_first_log && is_background && self.events.is(Stage::Armed) {
+            self.events.reach(Stage::Armed, Stage::Began);
+            self.events.wait_for(Stage::Written);
+            self.disk.fail_once(Fault::Sync);
+            let failed = self.file.sync_data();
+            self.events.reach(Stage::Written, Stage::Failed);
+            return failed;
+        }
+        if self.is_first_log && self.events.is(Stage::Written) {
+            self.events.wait_for(Stage::Failed);
+        }
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.file.allocated()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        self.file.forget_cache()
+    }
+}
+
+impl Fs for SharedFs {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
+        let (disk, events) = (self.disk.clone(), Arc::clone(&self.events));
+        let is_first_log = path.starts_with(dir(0));
+        Ok(Box::new(SharedFile { file: self.disk.open(path, mode)?, disk, events, is_first_log }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk.exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new("/topics")
+}
+
+fn dir(log: usize) -> PathBuf {
+    root().join(log.to_string())
+}
+
+fn logs(fs: &Arc<dyn Fs>) -> Vec<Log> {
+    (0..2).map(|log| Log::open(Arc::clone(fs), &dir(log), LogOptions::default()).unwrap().0).collect()
+}
+
+fn commit(committer: &Committer, parts: &[(usize, &str)]) -> Vec<Part> {
+    let (answer, answered) = mpsc::channel();
+    let parts = parts.iter().map(|(log, value)| (*log, batch(&[value]))).collect();
+    let done = Box::new(move |completion: weir_storage::Completion| answer.send(completion.parts).unwrap());
+    committer.submit(Submission { parts, done }).unwrap();
+    answered.recv().unwrap()
+}
+
+/// A commit wrote its bytes while the background synced the same file. The device refused them; the system told that
+/// to the sync in the background, and the commit's own sync returned without an error: it acknowledged bytes that were
+/// nowhere but in the page cache, and the journal, which mends the segment, never had them.
+#[test]
+fn a_commit_beside_a_failing_sync_in_the_background_is_on_disk_or_not_acknowledged() {
+    common::for_each_seed("a_commit_beside_a_failing_sync", 20, |seed| {
+        let disk = FaultyFs::new(seed);
+        let events = Arc::new(Events::default());
+        let fs: Arc<dyn Fs> = Arc::new(SharedFs { disk: disk.clone(), events: Arc::clone(&events) });
+        journal::recover(&fs, root()).unwrap();
+        let opened = logs(&fs);
+        let options = JournalOptions { bytes: journal::MIN_BYTES, salt: 7 };
+        let journal = Journal::open(Arc::clone(&fs), root(), options).unwrap();
+        let committing = CommitterOptions { max_parallel_syncs: 2, ..CommitterOptions::default() };
+        let running = Committer::spawn_with(opened, committing, Some(journal)).unwrap();
+
+        let mut acknowledged = Vec::new();
+        events.reach(Stage::Unarmed, Stage::Armed);
+        // The eighth does not fit into the half, whose segments are being synced from then on.
+        for round in 0..8 {
+            let value = format!("journaled {round}");
+            assert!(commit(&running, &[(0, &value), (1, &value)]).iter().all(|part| part.result.is_ok()));
+            acknowledged.push(value);
+        }
+        events.wait_for(Stage::Began);
+        for value in ["beside it", "behind it"] {
+            if commit(&running, &[(0, value)])[0].result.is_ok() {
+                acknowledged.push(value.to_owned());
+            }
+        }
+        assert!(acknowledged.contains(&"behind it".to_owned()), "commits go on");
+
+        let survivor: Arc<dyn Fs> = Arc::new(disk.power_cut());
+        journal::recover(&survivor, root()).unwrap();
+        let found = values(&logs(&survivor)[0].reader());
+        assert_eq!(found, acknowledged);
+    });
+}
