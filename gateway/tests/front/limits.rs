@@ -265,7 +265,7 @@ async fn a_packet_that_comes_byte_by_byte_for_ever_is_given_up() {
         let packet = publish(version, BATCH, 1, 1, &[7; 10_000]);
         let mut sent = 0;
         // Never silent for long, and never done.
-        while loris.stream.write_all(&packet[sent..=sent]).await.is_ok() {
+        while sent < 100 && loris.stream.write_all(&packet[sent..=sent]).await.is_ok() {
             sent += 1;
             tokio::time::sleep(Duration::from_secs(1)).await;
             healthy.send(&publish(version, "weir/1/default/edge-2/batch", 1, 1, b"healthy")).await;
