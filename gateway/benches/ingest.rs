@@ -1,6 +1,6 @@
 //! How fast ingest is from payload to verdict: decode, drop repeats, Avro, group commit with `fdatasync`.
 //!
-//! `cargo bench -p weir-gateway --bench ingest [-- SECONDS [DIRECTORY]]`: 8 connections, each with a device of
+//! `cargo bench -p weir-gateway --bench ingest [-- SECONDS [DIRECTORY [direct]]]`, `direct` being without a journal: 8 connections, each with a device of
 //! its own and a window of 100 batches of about 200 B, on a real disk. Prints batches and readings a second,
 //! bytes written, and CPU time of the whole process. A report, not a gate: the disk decides.
 
@@ -19,7 +19,7 @@ use weir_protocol::{
     AgentId, Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Tenant, Value,
     ValueKind, items,
 };
-use weir_storage::RealFs;
+use weir_storage::{JournalOptions, RealFs};
 
 const CONNECTIONS: u64 = 8;
 const WINDOW: usize = 100;
@@ -31,12 +31,15 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5);
     let given = arguments.next().map(PathBuf::from);
+    let direct = arguments.next().is_some_and(|text| text == "direct");
     let scratch = tempfile::tempdir_in(given.unwrap_or_else(std::env::temp_dir)).expect("a directory");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
 
+    let journal = Some(JournalOptions { bytes: 64 << 20, salt: 1 }).filter(|_| !direct);
+    let options = IngestOptions { journal, ..IngestOptions::default() };
     let clock = Arc::new(SystemClock);
     let (ingest, _topics, _report) =
-        Ingest::start(Arc::new(RealFs), scratch.path(), IngestOptions::default(), clock).expect("starts");
+        Ingest::start(Arc::new(RealFs), scratch.path(), options, clock).expect("starts");
     let (start, cpu_before) = (Instant::now(), cpu_seconds());
     let until = start + Duration::from_secs(seconds);
     let payload_bytes = runtime.block_on(async {

@@ -25,6 +25,9 @@ pub const MAX_SPANS: usize = 1 << 16;
 /// compresses to a few hundred bytes.
 pub const MAX_SECTIONS: usize = 1 << 16;
 
+/// Room for so many parts is made before they are read.
+const MAX_EXPECTED: usize = 16;
+
 /// What a message asks for.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -124,7 +127,8 @@ fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeE
     let plain = payload.as_ptr_range().contains(&sections.as_ptr()).then(|| payload.slice_ref(sections));
     let body = plain.unwrap_or_else(|| Bytes::from(buffer));
 
-    let mut parts = Vec::new();
+    // Most batches are one run, and a vector that grows by itself starts with room for four.
+    let mut parts = Vec::with_capacity(envelope.manifest().take(MAX_EXPECTED).count());
     let mut readings = 0;
     let mut sections = Items::<Section<'_>>::new(&body).iter();
     loop {

@@ -66,6 +66,8 @@ pub(crate) struct Scratch {
     /// The device of each part.
     places: Vec<DeviceIndex>,
     value: Vec<u8>,
+    /// What of a run is stored.
+    streaks: Vec<readings::Streak>,
 }
 
 /// A bound that shows only while staging.

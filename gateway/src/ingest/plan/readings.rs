@@ -35,7 +35,8 @@ impl Planner<'_> {
         let key = Some(run.device.as_str().as_bytes());
 
         let mut streak = Streak::at(run.first);
-        let mut streaks = Vec::new();
+        let streaks = &mut self.scratch.streaks;
+        streaks.clear();
         let mut poison = Poison::default();
         let mut repeats = 0;
         let mut staged = Ok(());
@@ -82,7 +83,7 @@ impl Planner<'_> {
         }
         streaks.extend(streak.end());
 
-        for Streak { range, heals } in streaks {
+        for Streak { range, heals } in streaks.drain(..) {
             ledger.pending.insert(range.clone());
             self.logs.insert(log);
             let effect = Effect::Stored { restart: run.restart, range, heals };
@@ -95,7 +96,8 @@ impl Planner<'_> {
 }
 
 /// Consecutive sequences that are stored, and how many of them heal.
-struct Streak {
+#[derive(Debug)]
+pub(super) struct Streak {
     range: Range<u64>,
     heals: u64,
 }
