@@ -18,7 +18,8 @@
 //! left behind is told apart. An interrupted entry was never acknowledged; its group may survive in part, as
 //! a prefix in each log.
 //!
-//! A journal writes every byte twice. [`Journal::takes`] says when that is worth one sync instead of many.
+//! A journal writes every byte twice. [`Journal::takes`] says when that is worth one sync instead of many; measured in
+//! `storage/COMMIT.md`.
 
 mod entry;
 mod file;
