@@ -38,8 +38,7 @@ fn main() {
     let journal = Some(JournalOptions { bytes: 64 << 20, salt: 1 }).filter(|_| !direct);
     let options = IngestOptions { journal, ..IngestOptions::default() };
     let clock = Arc::new(SystemClock);
-    let (ingest, _topics, _report) =
-        Ingest::start(Arc::new(RealFs), scratch.path(), options, clock).expect("starts");
+    let (ingest, _topics, _report) = Ingest::start(Arc::new(RealFs), scratch.path(), options, clock).expect("starts");
     let (start, cpu_before) = (Instant::now(), cpu_seconds());
     let until = start + Duration::from_secs(seconds);
     let payload_bytes = runtime.block_on(async {
