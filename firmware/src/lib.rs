@@ -13,17 +13,20 @@
 //! - Only monotonic time decides anything. Wall time is an annotation on readings.
 //!
 //! Budget: 1 KiB of RAM for its state with a flash ring (`tests/budget.rs` enforces it);
-//! on thumbv6m (`opt-level = "s"`, LTO) 34 KB of flash with everything it needs: 14 KB device,
-//! sampler, sender and clock, 6 KB compiler intrinsics and soft floats, 6 KB flash queue, 4 KB ring, 4 KB frames.
+//! 30 to 40 KB of flash with everything it needs, by chip; `firmware/sizes.toml` has the figures and the budgets that
+//! `firmware/build` enforces.
 //!
 //! A board's shell owns the hardware and calls [`Device::poll`] with the time and the bytes that arrived; it
 //! gets back bytes to send, when to call again, and now and then something to do. Read in this order:
-//! [`sensor`] and [`sampler`], [`ring`], [`sender`], [`clock`], [`device`].
+//! [`sensor`] and [`sampler`], [`ring`], [`sender`], [`clock`], [`device`]; [`pump`] is the rest of a main loop.
 #![no_std]
 
 pub mod clock;
 pub mod device;
 pub mod event;
+pub mod identity;
+pub mod light;
+pub mod pump;
 pub mod restart;
 pub mod ring;
 pub mod sampler;
@@ -33,6 +36,7 @@ pub mod uptime;
 
 pub use device::{Config, Device, FRAME, Request, Turn, schema_of};
 pub use event::{Counters, Event};
+pub use pump::Pump;
 pub use ring::{AnyRing, FlashRing, RamRing, Ring};
 pub use sensor::{Lm75, Sensor, Sht4x};
 pub use uptime::Uptime;

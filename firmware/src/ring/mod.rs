@@ -9,7 +9,8 @@
 //!   its readings are left: only then is its loss accounted for.
 //! - Everything is bounded: readings by the memory given, restarts by [`MAX_RESTARTS`]. With that many held no
 //!   samples are taken until the agent has accepted one: backpressure, because forgetting a restart would be a
-//!   loss that nobody could name.
+//!   loss that nobody could name. It takes as many losses of power without an agent, each with samples. Going on
+//!   under the last restart instead would reuse sequences whenever the newest sample is damaged.
 
 mod any;
 mod flash;

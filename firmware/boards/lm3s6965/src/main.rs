@@ -9,8 +9,8 @@
 #![no_main]
 
 mod bus;
+mod chip;
 mod clock;
-mod identity;
 mod light;
 mod registers;
 mod serial;
@@ -21,10 +21,11 @@ use cortex_m::peripheral::SCB;
 use static_cell::StaticCell;
 use weir_firmware::restart::eeprom;
 use weir_firmware::sensor::LM75_CHANNELS;
-use weir_firmware::{Config, Device, FRAME, Lm75, RamRing, Request, device};
+use weir_firmware::{Config, Device, Lm75, Pump, RamRing, device, identity};
 use weir_protocol::Restart;
 
 use crate::bus::Bus;
+use crate::chip::Chip;
 use crate::clock::{Clock, Delay};
 use crate::light::Light;
 use crate::serial::Serial;
@@ -36,47 +37,34 @@ const RING: usize = 32 * 1024;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    static DEVICE: StaticCell<Device<RamRing<RING>, Lm75<Bus>>> = StaticCell::new();
+    static PUMP: StaticCell<Pump<RamRing<RING>, Lm75<Bus>>> = StaticCell::new();
 
     let mut clock = Clock::start();
     let (mut serial, bus, mut light) = (Serial::start(), Bus::start(), Light::start());
 
-    let chip = identity::chip();
-    let number = eeprom::count(bus, &mut Delay, &chip);
+    let chip = Chip::read();
+    let number = eeprom::count(bus, &mut Delay, &chip.id());
     let mut unnumbered = number.is_none();
     let ring = RamRing::<RING>::numbered(number.unwrap_or(Restart::UNBOUND), device::schema_of(&LM75_CHANNELS));
-    let config = Config { device: identity::device_id(&chip), interval: INTERVAL };
-    let device = DEVICE.init(Device::new(clock.turn(), config, ring, Lm75::new(bus)));
-
+    let config = Config { device: identity::device_id("lm3s", chip.mac()), interval: INTERVAL };
+    let pump = PUMP.init(Pump::new(Device::new(clock.turn(), config, ring, Lm75::new(bus))));
     let mut input = [0; 64];
-    let mut frame = [0; FRAME];
-    let mut unsent = 0..0;
-    let mut reboot = false;
     loop {
         let now = clock.turn();
         let arrived = serial.receive(&mut input);
-        // While a frame leaves, the core gets no room for another, and goes on with everything else.
-        let room = if unsent.is_empty() { &mut frame[..] } else { &mut [] };
-        let turn = device.poll(now, arrived, room);
-        if unsent.is_empty() {
-            unsent = 0..turn.send;
-        }
-        match turn.request {
-            Some(Request::Identify) => light.identify(now),
-            Some(Request::Reboot) => reboot = true,
-            None => {}
-        }
-        if unnumbered && device.running().restart != Restart::UNBOUND {
+        let wake = pump.turn(now, arrived);
+        let number = pump.device().running().restart;
+        if unnumbered && number != Restart::UNBOUND {
             unnumbered = false;
             // If the EEPROM does not take it, the agent numbers the next run too.
-            eeprom::adopt(bus, &mut Delay, device.running().restart);
+            eeprom::adopt(bus, &mut Delay, number);
         }
-        light.show(now);
-        unsent.start += serial.send(&frame[unsent.clone()]);
-        if reboot && unsent.is_empty() && serial.is_idle() {
+        light.set(pump.is_lit(now));
+        pump.sent(serial.send(pump.unsent()));
+        if pump.must_restart() && serial.is_idle() {
             SCB::sys_reset();
         }
-        if arrived.is_empty() && turn.wake > now {
+        if arrived.is_empty() && wake > now {
             clock::sleep();
         }
     }

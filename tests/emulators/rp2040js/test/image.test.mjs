@@ -42,8 +42,7 @@ test('the UF2 puts the same bytes into flash as the ELF it was made from', () =>
     [0x10001ff0, 0x20000000, Buffer.from('initial values of variables')],
   ]);
   const made = scratch('good.uf2');
-  const printed = execFileSync('python3', [uf2, source, made], { encoding: 'utf8' });
-  assert.equal(printed, 'text 714 data 27 bss 0 bytes\n');
+  execFileSync('python3', [uf2, source, made]);
   assert.equal(readFileSync(made).length % 512, 0);
   assert.deepEqual(content(made), content(source));
 });
