@@ -34,6 +34,7 @@ impl Keeper {
         }
         checkpoint::store(&*self.fs, &log.dir, snapshot.offset, &file)?;
         log.written = Some(snapshot.offset);
+        log.written_bytes = log.reader.allocated();
         self.counters.checkpoints.add(1);
         let start = log.reader.start_offset();
         checkpoint::prune(&*self.fs, &log.dir, &[start, log.removing.unwrap_or(start)])
@@ -46,6 +47,15 @@ impl Keeper {
             end > log.written.unwrap_or(0)
         };
         (0..self.logs.len()).filter(|log| has_grown(&self.logs[*log])).collect()
+    }
+
+    /// Logs that have grown by more than this many bytes.
+    pub(crate) fn grown_by(&self, bytes: u64) -> Vec<usize> {
+        let has_grown = |log: &usize| {
+            let kept = &self.logs[*log];
+            kept.reader.allocated().saturating_sub(kept.written_bytes) > bytes
+        };
+        self.grown().into_iter().filter(has_grown).collect()
     }
 
     pub(super) fn encode(&self, log: usize, (offset, loss_offset): (u64, u64), body: &[u8], now: Now) -> Vec<u8> {

@@ -61,6 +61,8 @@ pub(crate) struct Kept {
     closed: BTreeMap<u64, i64>,
     /// The offset of the newest checkpoint.
     written: Option<u64>,
+    /// Bytes that the log had on disk then.
+    written_bytes: u64,
     /// Where the log begins, perhaps, after a removal that did not return with success.
     removing: Option<u64>,
 }
@@ -92,7 +94,17 @@ impl Keeper {
                 let (topic, partition, reader) = (topic.id(), partition as u32, found.reader().clone());
                 let base = bases.next().cloned().unwrap_or_default();
                 let closed = ages.restore(base.written_ms, base.closed);
-                logs.push(Kept { topic, partition, dir, reader, closed, written: base.offset, removing: None });
+                let written_bytes = if base.offset.is_some() { reader.allocated() } else { 0 };
+                logs.push(Kept {
+                    topic,
+                    partition,
+                    dir,
+                    reader,
+                    closed,
+                    written: base.offset,
+                    written_bytes,
+                    removing: None,
+                });
             }
         }
         Self { fs, routes, retention, ages, counters, logs }

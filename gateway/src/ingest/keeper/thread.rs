@@ -17,9 +17,10 @@ use crate::topics::{TopicId, Topics};
 
 /// How often retention looks, and what could not be written is tried again.
 const LOOK: Duration = Duration::from_secs(5);
-/// A log that has grown gets a checkpoint at least this often: it bounds what a start has to read, and tells how old
-/// its segments are.
+/// A log that has grown gets a checkpoint at least this often: it tells how old its segments are.
 const CHECKPOINT: Duration = Duration::from_secs(3600);
+/// And when it has grown by so much since the last one: it bounds what a start has to read.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// How long the scrub rests when it has read everything.
 const REST: Duration = Duration::from_secs(24 * 3600);
 /// The pace of the scrub.
@@ -174,6 +175,7 @@ impl Worker {
             }
         }
         self.keeper.counters.retention_waiting.set(waiting);
+        self.due.extend(self.keeper.grown_by(CHECKPOINT_BYTES));
         let grown = self.keeper.grown();
         for log in std::mem::take(&mut self.due) {
             if grown.contains(&log)
