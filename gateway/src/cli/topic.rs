@@ -10,6 +10,7 @@ use super::print::{Printer, bare};
 use super::source::{Source, no_data};
 use crate::config::Config;
 use crate::http::page;
+use crate::ingest::checkpoint;
 use crate::topics::{TopicId, layout};
 
 pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed> {
@@ -79,14 +80,15 @@ fn verify_partition(
 ) -> Result<u64, Failed> {
     let dir = layout::partition_dir(&config.data, topic, partition);
     let found = weir_storage::verify(fs, &dir).map_err(Failed::runtime)?;
+    let (checkpoints, bad) = checkpoint::verify(fs, &dir).map_err(Failed::runtime)?;
     let mut text = format!(
-        "{}/{partition}: {} segments, {} records, offsets {} to {}, {} damages",
+        "{}/{partition}: {} segments, {} records, offsets {} to {}, {checkpoints} checkpoints, {} damages",
         topic.name(),
         found.segments,
         found.records,
         found.offsets.start,
         found.offsets.end,
-        found.damage_count
+        found.damage_count + bad.len() as u64
     );
     for damage in &found.damage {
         let lost = match damage.gap.end - damage.gap.start {
@@ -97,6 +99,9 @@ fn verify_partition(
         let file = dir.join(&damage.file);
         text.push_str(&format!("\n  {} at byte {}, {} bytes: {lost}", file.display(), damage.position, damage.bytes));
     }
+    for why in &bad {
+        text.push_str(&format!("\n  checkpoint {why}; the gateway uses another, and replaces it in time"));
+    }
     let damage: Vec<Value> = found.damage.iter().map(page::gap).collect();
     let json = json!({
         "topic": topic.name(),
@@ -106,11 +111,13 @@ fn verify_partition(
         "records": found.records,
         "start": found.offsets.start,
         "end": found.offsets.end,
+        "checkpoints": checkpoints,
+        "bad_checkpoints": bad,
         "damages": found.damage_count,
         "lost_offsets": found.lost_offsets,
         "tail_bytes": found.tail_bytes,
         "damage": damage,
     });
     printer.line(text, &json)?;
-    Ok(found.damage_count)
+    Ok(found.damage_count + bad.len() as u64)
 }

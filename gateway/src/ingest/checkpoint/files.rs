@@ -42,6 +42,16 @@ pub(crate) fn load(fs: &dyn Fs, dir: &Path, offset: u64) -> Result<Checkpoint, S
     Ok(Checkpoint { head, closed, state })
 }
 
+/// Reads every checkpoint in `dir`: how many there are, and why some cannot be believed.
+///
+/// # Errors
+/// [`IoError`] when the directory cannot be read.
+pub(crate) fn verify(fs: &dyn Fs, dir: &Path) -> Result<(usize, Vec<String>), IoError> {
+    let offsets = list(fs, dir)?;
+    let bad = offsets.iter().filter_map(|offset| load(fs, dir, *offset).err());
+    Ok((offsets.len(), bad.collect()))
+}
+
 /// Makes the checkpoint at `offset` durable, in place of one that is there.
 ///
 /// # Errors

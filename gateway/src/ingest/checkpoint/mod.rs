@@ -31,6 +31,7 @@ mod files;
 mod read;
 
 pub(crate) use body::Body;
+pub(crate) use files::verify;
 pub(crate) use files::{list, load, prune, remove, store};
 pub(crate) use read::{decode_state, verified};
 

@@ -301,3 +301,20 @@ fn what_a_checkpoint_knows_and_the_log_lost_at_its_end_is_counted_and_heals() {
     assert_eq!(readings(&gateway), (0..20).collect::<Vec<_>>());
     gateway.content().assert_conserved();
 }
+
+/// The offsets of what was cut off are given out again: a checkpoint that lies beyond the end must not speak for those.
+#[test]
+fn what_is_appended_where_the_log_was_cut_is_known_after_the_next_power_cut() {
+    let (mut gateway, _) = filled(options(), 20);
+    gateway.checkpoint();
+    let fs = gateway.fs.power_cut();
+    drop(gateway);
+    let log = dir(TopicId::Readings, 0).join(format!("{:020}.log", 0));
+    let size = weir_storage::Fs::open(&fs, &log, weir_storage::Mode::Read).unwrap().size().unwrap();
+    assert!(fs.flip_bit(&log, size - 1, 0));
+    let mut gateway = Gateway::on(fs, options());
+    assert_eq!(stored_again(&mut gateway, 20..25), 5);
+    let mut gateway = gateway.power_cut(options());
+    assert_eq!(stored_again(&mut gateway, 20..25), 0);
+    gateway.content().assert_conserved();
+}
