@@ -141,13 +141,18 @@ fn what_is_exported_is_imported_as_it_was_bit_for_bit() {
         take_out(&desk, &disk, form, device);
         // The file is durable before anything leaves the queue.
         let disk = disk.power_cut();
-        let other = Desk::open(&FaultyFs::new(1000 + seed));
+        let elsewhere = FaultyFs::new(1000 + seed);
+        let other = Desk::open(&elsewhere);
         put_in(&other, &disk, form).expect("a good export");
         assert_eq!(contents(&other.queue), expected);
-        let state = other.queue.state();
-        let described = state.lock().descriptions.payloads().count();
+        let described = other.queue.state().lock().descriptions.payloads().count();
         assert!(described >= usize::from(device.is_some()), "what it measures came along");
-        assert_eq!(state.lock().restarts.iter().count(), 0, "no device was accepted here");
+        // Read from its records alone, too.
+        drop(other);
+        elsewhere.remove("/agent/state".as_ref()).expect("a state");
+        let other = Desk::open(&elsewhere);
+        assert_eq!(other.recovered.replayed, other.queue.reader().end_offset());
+        assert_eq!(other.queue.state().lock().restarts.iter().count(), 0, "no device was accepted here");
     });
 }
 
