@@ -6,10 +6,11 @@
 //!      ◂────────── ack, credit ──────┘        ◂─ keeper removes ──────────── PUBACK ◂────────────╯
 //! ```
 //!
-//! Guarantees: a device is acknowledged after its readings are on disk; the queue loses only what the gateway
-//! has acknowledged; memory, disk and connections are bounded; whatever a line or the gateway sends, the
-//! process lives. Read in this order: [`run`] wires everything, [`intake`] holds the rules towards devices,
-//! [`queue`] the disk, [`uplink`] the rules towards the gateway; [`serial`] and [`system`] are the sources.
+//! Guarantees: a device is acknowledged after its readings are on disk; what the gateway has not acknowledged
+//! leaves the queue only as a claim; memory, disk and connections are bounded; whatever a line or the gateway
+//! sends, the process lives. Read in this order: [`run`] wires everything, [`intake`] holds the rules towards
+//! devices, [`queue`] the disk, [`uplink`] the rules towards the gateway; [`serial`] and [`system`] are the
+//! sources, [`transfer`] takes readings out by hand.
 //!
 //! Clock, randomness and filesystem are parameters ([`Environment`]), so that every rule can be tested under
 //! faults.

@@ -6,7 +6,7 @@
 //! - After a refusal everything later on that connection counts as refused, so order holds.
 //! - A connection on which nothing was acknowledged for `ack_timeout` although something is in flight is
 //!   dropped: a dead TCP link looks alive for hours. A gateway that asked for a description may take longer.
-//! - What the queue dropped, and where each restart stands, is told beside it ([`accounts`]), through the same window.
+//! - What the queue dropped, and where each restart stands, is told beside it (`accounts.rs`), through the same window.
 //! - Never more publishes in flight than the gateway's Receive Maximum; two of them are kept for descriptions
 //!   and status, which must never wait behind readings that wait for them.
 

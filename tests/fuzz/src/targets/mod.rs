@@ -22,6 +22,7 @@ pub const ALL: &[Target] = &[
     mqtt::QUERY,
     stored::SEGMENT,
     stored::STATE,
+    stored::EXPORT,
     stored::CHECKPOINT,
     stored::RECORD,
     settings::AGENT,

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_agent::queue::{Incarnation, State};
+use weir_agent::queue::{Claims, Incarnation, State};
+use weir_agent::transfer::import;
 use weir_gateway::record::Value;
 use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, Mode};
 
@@ -23,12 +24,34 @@ pub(super) const STATE: Target = Target {
     run: |bytes| {
         weir_storage::fuzz::state(bytes);
         let _ = State::decode(bytes);
+        let _ = Claims::decode(bytes);
     },
     max_len: 4096,
     memory: 1 << 20,
     inputs: 200_000,
     seeds: || vec![("agent", State::new(Incarnation(7)).encode())],
 };
+pub(super) const EXPORT: Target = Target {
+    name: "export",
+    run: |bytes| {
+        let _ = import::check(bytes);
+    },
+    max_len: 4096,
+    memory: 4 << 20,
+    inputs: 50_000,
+    seeds: || vec![("lines", EXPORTED.as_bytes().to_vec())],
+};
+/// A small export of an agent's queue.
+const EXPORTED: &str = concat!(
+    r#"{"type":"export","version":1}"#,
+    "\n",
+    r#"{"type":"reading","tenant":"default","device":"b","restart":"7","sequence":5,"schema":"0a1b2c3d","channel":0,"time_us":1,"clock":"uptime","kind":"float","value":21.3}"#,
+    "\n",
+    r#"{"type":"claim","tenant":"default","device":"b","restart":"7","kind":"queue","start":6,"end":9}"#,
+    "\n",
+    r#"{"type":"total","readings":1,"claims":1,"ends":0}"#,
+    "\n",
+);
 pub(super) const CHECKPOINT: Target = Target {
     name: "checkpoint",
     run: |bytes| {
