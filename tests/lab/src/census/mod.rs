@@ -64,7 +64,12 @@ impl LogReader {
 
     /// Every partition of every topic.
     pub async fn partitions(&self) -> Result<Vec<(String, u32)>> {
-        page::partitions(&self.json("/topics").await?)
+        Ok(self.starts().await?.into_keys().collect())
+    }
+
+    /// The first offset that each partition still has; what is below was removed.
+    pub async fn starts(&self) -> Result<BTreeMap<(String, u32), u64>> {
+        page::starts(&self.json("/topics").await?)
     }
 
     /// A page of records from `offset` on.

@@ -1,5 +1,6 @@
 //! The gateway's JSON, taken apart. Whatever is not as documented is an error with what was found.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result, anyhow};
@@ -40,12 +41,16 @@ impl Page {
     }
 }
 
-pub(super) fn partitions(json: &Json) -> Result<Vec<(String, u32)>> {
-    let mut all = Vec::new();
+/// The partitions, and the first offset that each still has.
+pub(super) fn starts(json: &Json) -> Result<BTreeMap<(String, u32), u64>> {
+    let mut all = BTreeMap::new();
     for topic in json.as_array().context("no list of topics")? {
         let name = topic["topic"].as_str().context("a topic without `topic`")?;
         let partitions = topic["partitions"].as_array().context("a topic without `partitions`")?;
-        all.extend((0..partitions.len() as u32).map(|partition| (name.to_owned(), partition)));
+        for partition in partitions {
+            let which = u32::try_from(number(&partition["partition"])?).context("the number of a partition")?;
+            all.insert((name.to_owned(), which), number(&partition["start"]).context("start")?);
+        }
     }
     Ok(all)
 }

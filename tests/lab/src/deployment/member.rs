@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -77,6 +78,16 @@ impl Member {
             Some(mut process) => process.kill().await,
             None => Ok(()),
         }
+    }
+
+    /// Asks it to end, and waits at most `limit`; ending with an error is one.
+    pub async fn stop(&mut self, limit: Duration) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let status = process.stop(limit).await?;
+        if !status.success() {
+            bail!("{}", self.failure(status));
+        }
+        Ok(())
     }
 
     /// If it was killed by a signal since the last look: which process, and by which signal. If it ended by

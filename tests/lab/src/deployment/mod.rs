@@ -121,7 +121,7 @@ impl Deployment {
             let path = scratch.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
         };
-        let gateway_settings = write("gateway.toml", settings::gateway(&data, mqtt, http))?;
+        let gateway_settings = write("gateway.toml", settings::gateway(&data, mqtt, http, &plan))?;
         let agent_data = plan.agent_data.clone().unwrap_or_else(|| scratch.join("agent"));
         let agent_settings = settings::agent(&agent_data, network.address, &serial, &plan);
         let agent_settings = write("agent.toml", agent_settings)?;
@@ -257,25 +257,20 @@ impl Deployment {
 
     /// Stops everything in the order of the data and compares the ledger with the log, read whole.
     pub async fn drain(&mut self) -> Result<(Report, Census)> {
+        self.drain_from(Census::default()).await
+    }
+
+    /// As [`Deployment::drain`], with a census that was brought up to date before anything was removed.
+    pub async fn drain_from(&mut self, mut census: Census) -> Result<(Report, Census)> {
         self.network.clear();
         self.tend()?;
         self.wait_for_gateway().await?;
         for index in 0..self.boards.len() {
             self.stop_board(index).await?;
         }
-        if let Some(mut agent) = self.agent.take() {
-            let status = agent.stop(DRAIN).await?;
-            if !status.success() {
-                bail!("{}", self.agent.failure(status));
-            }
-        }
-        let census = Census::take(&self.log, &self.truths).await?;
-        if let Some(mut gateway) = self.gateway.take() {
-            let status = gateway.stop(DRAIN).await?;
-            if !status.success() {
-                bail!("{}", self.gateway.failure(status));
-            }
-        }
+        self.agent.stop(DRAIN).await?;
+        census.catch_up(&self.log, &self.truths).await?;
+        self.gateway.stop(DRAIN).await?;
         Ok((reconcile(&self.ledger, &census), census))
     }
 

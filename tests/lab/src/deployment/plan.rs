@@ -23,6 +23,10 @@ pub struct Plan {
     pub system: bool,
     /// The cap of the agent's queue.
     pub queue: String,
+    /// What the agent does when its queue is full.
+    pub policy: &'static str,
+    /// Settings of the gateway's table `topics`, as TOML lines.
+    pub topics: String,
     /// Where the agent keeps its data instead of the run's own directory.
     pub agent_data: Option<PathBuf>,
     /// Where the gateway keeps its data instead of the run's own directory.
@@ -46,6 +50,8 @@ impl Plan {
             emulator: None,
             system: true,
             queue: "64 MiB".to_owned(),
+            policy: "block",
+            topics: String::new(),
             agent_data: None,
             gateway_data: None,
             plant: None,

@@ -14,22 +14,24 @@ fn quoted(text: impl std::fmt::Display) -> String {
 }
 
 /// The gateway's settings.
-pub(super) fn gateway(data: &Path, mqtt: SocketAddr, http: SocketAddr) -> String {
+pub(super) fn gateway(data: &Path, mqtt: SocketAddr, http: SocketAddr, plan: &Plan) -> String {
+    let topics = &plan.topics;
     let (data, mqtt, http) = (quoted(data.display()), quoted(mqtt), quoted(http));
-    format!("data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n")
+    format!("data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n\n[topics]\n{topics}")
 }
 
 /// The agent's settings. What a person waits for at the end of a run is shorter than the defaults.
 pub(super) fn agent(data: &Path, gateway: SocketAddr, serial: &[PathBuf], plan: &Plan) -> String {
     let mut text = format!(
         "name = {}\ndata_dir = {}\ndrain = {}\n\n\
-         [queue]\ncap = {}\n\n\
+         [queue]\ncap = {}\npolicy = {}\n\n\
          [uplink]\naddress = {}\nbackoff_min = \"100ms\"\nbackoff_max = \"1s\"\nack_timeout = \"5s\"\n\n\
          [system]\nenabled = {}\ndevice = \"this-machine\"\ninterval = \"1s\"\n",
         quoted(AGENT),
         quoted(data.display()),
         quoted(AGENT_DRAIN),
         quoted(&plan.queue),
+        quoted(plan.policy),
         quoted(gateway),
         plan.system,
     );

@@ -36,23 +36,30 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The device, running until it is dropped.
 pub(super) struct Firehose {
     accepted: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Firehose {
-    /// Holds `total` readings and sends them along the line at `path`.
-    pub(super) fn start(path: &Path, total: u64) -> Result<Self> {
+    /// Holds `total` readings and sends those below `open` along the line at `path`.
+    pub(super) fn start(path: &Path, total: u64, open: u64) -> Result<Self> {
         let (accepted, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let open = Arc::new(AtomicU64::new(open));
         let device = DeviceId::new("firehose").context("its name")?;
-        let mut source = Source::new(path.to_owned(), device, total, accepted.clone());
+        let mut source = Source::new(path.to_owned(), device, total, (accepted.clone(), open.clone()));
         let stopping = stop.clone();
         let thread = std::thread::Builder::new().name("firehose".into()).spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
                 source.turn();
             }
         })?;
-        Ok(Self { accepted, stop, thread: Some(thread) })
+        Ok(Self { accepted, open, stop, thread: Some(thread) })
+    }
+
+    /// Sends those below `open` from now on.
+    pub(super) fn open(&self, open: u64) {
+        self.open.store(open, Ordering::Relaxed);
     }
 
     /// Every reading below was acknowledged.
@@ -78,6 +85,8 @@ struct Source {
     channels: Vec<u8>,
     total: u64,
     accepted: Arc<AtomicU64>,
+    /// What is not to be sent yet begins here.
+    open: Arc<AtomicU64>,
     /// The next to send, and the first that may not be sent.
     at: u64,
     upto: u64,
@@ -85,16 +94,21 @@ struct Source {
 }
 
 impl Source {
-    fn new(path: PathBuf, device: DeviceId, total: u64, accepted: Arc<AtomicU64>) -> Self {
+    fn new(path: PathBuf, device: DeviceId, total: u64, (accepted, open): (Arc<AtomicU64>, Arc<AtomicU64>)) -> Self {
         let mut channels = Vec::new();
         items::push(&mut channels, &CHANNEL);
         let (line, decoder) = (Line::new(&path), Box::default());
-        Self { line, decoder, device, channels, total, accepted, at: 0, upto: 0, heard: Instant::now() }
+        Self { line, decoder, device, channels, total, accepted, open, at: 0, upto: 0, heard: Instant::now() }
+    }
+
+    /// The first that may not be sent now.
+    fn limit(&self) -> u64 {
+        self.upto.min(self.total).min(self.open.load(Ordering::Relaxed))
     }
 
     fn turn(&mut self) {
         let mut bytes = [0; 4096];
-        let wait = if self.at < self.upto.min(self.total) { Duration::ZERO } else { Duration::from_millis(20) };
+        let wait = if self.at < self.limit() { Duration::ZERO } else { Duration::from_millis(20) };
         let length = self.line.receive(wait, &mut bytes);
         let mut fresh = &bytes[..length];
         let mut heard = Vec::new();
@@ -110,7 +124,7 @@ impl Source {
             self.at = accepted;
             self.hello(accepted);
         }
-        while !self.line.is_busy() && self.at < self.upto.min(self.total) {
+        while !self.line.is_busy() && self.at < self.limit() {
             self.readings(accepted);
         }
     }
@@ -155,7 +169,7 @@ impl Source {
     fn readings(&mut self, accepted: u64) {
         let time = SystemClock.now();
         let mut encoded = Vec::with_capacity(1024);
-        let end = (self.at + IN_FRAME).min(self.upto).min(self.total);
+        let end = (self.at + IN_FRAME).min(self.limit());
         for sequence in self.at..end {
             // No two are alike, and none can be compressed much.
             let word = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15);

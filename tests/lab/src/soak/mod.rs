@@ -4,7 +4,10 @@ mod backlog;
 mod blackouts;
 mod clock;
 mod crowd;
+mod damage;
 mod disk;
+mod drops;
+mod files;
 mod firehose;
 mod image;
 mod kills;
@@ -12,6 +15,7 @@ mod network;
 mod plants;
 mod power;
 mod readonly;
+mod retention;
 mod strace;
 mod sync;
 
@@ -28,6 +32,9 @@ use crate::deployment::{Deployment, Plan};
 const RATE: u32 = 200;
 /// How long the log may take to show that the system is alive again.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// How long filling or draining a large queue may take.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// Breaks a running deployment in every way it must survive, and proves each time that nothing acknowledged is missing.
 #[derive(Args, Clone, Debug)]
@@ -92,7 +99,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 20] = [
     "kills",
     "unplug",
     "disk-full",
@@ -102,6 +109,11 @@ const NAMES: [&str; 15] = [
     "clock",
     "crowd",
     "black-hole",
+    "drop-oldest",
+    "drop-newest",
+    "damage-queue",
+    "damage-log",
+    "retention",
     "backlog",
     "blackouts",
     "blackouts-plain",
@@ -146,6 +158,11 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "clock" => clock::run(bench).await,
         "crowd" => crowd::run(bench).await,
         "black-hole" => network::black_hole(bench).await,
+        "drop-oldest" => drops::run(bench, drops::Policy::Oldest).await,
+        "drop-newest" => drops::run(bench, drops::Policy::Newest).await,
+        "damage-queue" => damage::in_queue(bench).await,
+        "damage-log" => damage::in_log(bench).await,
+        "retention" => retention::run(bench).await,
         "backlog" => backlog::run(bench).await,
         "blackouts" => blackouts::journaled(bench).await,
         "blackouts-plain" => blackouts::plain(bench).await,
@@ -154,6 +171,18 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "plant-forget-range" => plants::run(bench, Plant::ForgetRange).await,
         _ => bail!("no scenario `{name}`; there are: {}", NAMES.join(", ")),
     }
+}
+
+/// Waits until something is seen from outside.
+async fn until(what: &str, holds: impl Fn() -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while !holds() {
+        if begun.elapsed() > PATIENCE {
+            bail!("after {PATIENCE:?} still not: {what}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// Waits until the log has grown by `more` readings: the system is alive.

@@ -1,0 +1,134 @@
+//! A bit flips in the middle of a file: what was on it is counted lost, exactly, and everything else is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use weir_protocol::RangeSet;
+use weir_protocol::batch::LossKind;
+
+use super::{Bench, Verdict, progress};
+use crate::census::Census;
+use crate::deployment::Deployment;
+use crate::reconcile::reconcile;
+
+/// Readings a second of each board, and how many are there when the bit flips.
+const RATE: u32 = 2000;
+const READINGS: u64 = 20_000;
+/// Readings that show that all is well.
+const ENOUGH: u64 = 500;
+/// How long the gateway may take to count damage.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// In the agent's queue, while the gateway is away: `unaccounted`.
+pub(super) async fn in_queue(bench: &Bench<'_>) -> Result<Verdict> {
+    let mut plan = bench.plan();
+    (plan.rate, plan.system) = (RATE, false);
+    // Small segments, so that the damage is in a closed one.
+    plan.queue = "4 MiB".to_owned();
+    let mut deployment = Deployment::prepare(plan, bench.binaries).await?;
+    deployment.ledger.allow(LossKind::Unaccounted);
+    deployment.agent.start()?;
+    for board in &mut deployment.boards {
+        board.start()?;
+    }
+    let ledger = deployment.ledger.clone();
+    let taken = || ledger.pages().values().map(|facts| facts.agent_accepted).sum::<u64>() >= READINGS;
+    super::until("the agent takes readings", taken).await?;
+    deployment.agent.end().await?;
+    flip(&largest(&deployment.scratch.join("agent"), "")?, 0.5)?;
+    deployment.agent.start()?;
+    deployment.gateway.start()?;
+    progress(&mut deployment, ENOUGH).await?;
+    let (_, census) = deployment.drain().await?;
+    let report = reconcile(&deployment.ledger, &census);
+    if !report.holds() {
+        return Ok(Verdict::Broken(report.to_string()));
+    }
+    let mut counted = 0;
+    for (key, facts) in deployment.ledger.pages() {
+        let stored = census.restarts.get(&key).cloned().unwrap_or_default();
+        let lost = stored.kinds.get(LossKind::Unaccounted.as_str()).cloned().unwrap_or_default();
+        let withheld = facts.withheld();
+        if lost != withheld {
+            bail!("{} restart {}: counted {lost:?}, but never sent was {withheld:?}", key.0, key.1.0);
+        }
+        counted += lost.len();
+    }
+    conclude(deployment, counted, format!("a bit of the agent's queue flipped: {counted} counted as unaccounted"))
+}
+
+/// In a topic log: `damage`, and what the agent still has heals it.
+pub(super) async fn in_log(bench: &Bench<'_>) -> Result<Verdict> {
+    let mut plan = bench.plan();
+    (plan.rate, plan.system) = (RATE, false);
+    let mut deployment = Deployment::start(plan, bench.binaries).await?;
+    deployment.ledger.allow(LossKind::Damage);
+    progress(&mut deployment, READINGS).await?;
+    // From here on the gateway stores and the agent does not hear of it.
+    deployment.network.hold_answers();
+    progress(&mut deployment, ENOUGH).await?;
+    deployment.gateway.stop(PATIENCE).await?;
+    let file = largest(&deployment.scratch.join("gateway"), "readings")?;
+    // The agent knows that the first is stored, and not yet of the second.
+    flip(&file, 0.3)?;
+    flip(&file, 0.99)?;
+    let acknowledged = deployment.ledger.pages();
+
+    deployment.gateway.start()?;
+    deployment.wait_for_gateway().await?;
+    let damaged = |census: &Census| census.restarts.values().any(|stored| stored.kinds.contains_key("damage"));
+    deployment.wait_for("the damage is counted", PATIENCE, damaged).await?;
+    deployment.network.clear();
+    progress(&mut deployment, ENOUGH).await?;
+    let (_, census) = deployment.drain().await?;
+    let report = reconcile(&deployment.ledger, &census);
+    if !report.holds() {
+        return Ok(Verdict::Broken(report.to_string()));
+    }
+    let (mut counted, mut healed) = (0, 0);
+    for (key, stored) in &census.restarts {
+        let lost = stored.kinds.get("damage").cloned().unwrap_or_default();
+        let gone: RangeSet = lost.iter().flat_map(|range| stored.readings.gaps(range).collect::<Vec<_>>()).collect();
+        let known = acknowledged.get(key).map(|facts| facts.gateway_acked.clone()).unwrap_or_default();
+        if let Some(kept) = gone.iter().find(|range| !known.contains_all(range.clone())) {
+            bail!("{} restart {}: {kept:?} is lost, and the agent still had it", key.0, key.1.0);
+        }
+        counted += gone.len();
+        healed += stored.healing_readings.len();
+    }
+    if healed == 0 {
+        bail!("nothing of the damage was healed, although the agent still had some of it");
+    }
+    conclude(
+        deployment,
+        counted,
+        format!("two bits of a log flipped: {counted} counted as damage, {healed} more healed"),
+    )
+}
+
+/// Damage that cost nothing was none.
+fn conclude(deployment: Deployment, counted: u64, found: String) -> Result<Verdict> {
+    if counted == 0 {
+        bail!("nothing was lost, so nothing was damaged");
+    }
+    deployment.scratch.remove()?;
+    Ok(Verdict::Holds(found))
+}
+
+/// The largest segment below `directory` in a path that holds `within`.
+fn largest(directory: &Path, within: &str) -> Result<PathBuf> {
+    let segments = super::files::segments(directory)?.into_iter();
+    let largest =
+        segments.filter(|(path, _)| path.to_string_lossy().contains(within)).max_by_key(|(_, length)| *length);
+    largest.map(|(path, _)| path).with_context(|| format!("no segment below {}", directory.display()))
+}
+
+/// Flips a bit at `place` of the file, 0 being its beginning and 1 its end.
+fn flip(path: &Path, place: f64) -> Result<()> {
+    let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let at = (bytes.len() as f64 * place) as usize;
+    *bytes.get_mut(at).context("an empty segment")? ^= 0x10;
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

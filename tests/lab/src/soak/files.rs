@@ -1,0 +1,36 @@
+//! What is in a data directory, seen from outside.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// All files below `directory`, in the order of their paths.
+fn files(directory: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
+        let path = entry.context("an entry of a directory")?.path();
+        // A segment may be removed meanwhile.
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => found.extend(files(&path)?),
+            Ok(metadata) => found.push((path, metadata)),
+            Err(_) => {}
+        }
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(found)
+}
+
+/// Bytes that the files below `directory` take on disk; st_blocks counts 512 bytes (stat(2)).
+pub(super) fn allocated(directory: &Path) -> Result<u64> {
+    Ok(files(directory)?.iter().map(|(_, metadata)| metadata.blocks() * 512).sum())
+}
+
+/// Segments below `directory` and their lengths. Their names are offsets of equal width, so in one log the last is
+/// the newest.
+pub(super) fn segments(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let files = files(directory)?.into_iter();
+    let segments = files.filter(|(path, _)| path.extension().is_some_and(|extension| extension == "log"));
+    Ok(segments.map(|(path, metadata)| (path, metadata.len())).collect())
+}
