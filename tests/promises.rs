@@ -4,6 +4,8 @@
 
 #[path = "promises/block.rs"]
 mod block;
+#[path = "promises/bounds.rs"]
+mod bounds;
 #[path = "promises/commit.rs"]
 mod commit;
 #[path = "promises/damage.rs"]

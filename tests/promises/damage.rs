@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value as Json;
 use weir_lab::census::Census;
-use weir_tests::{PATIENCE, binaries, deployment};
+use weir_protocol::batch::LossKind;
+use weir_tests::{PATIENCE, binaries, deployment, soak_slice};
 
 /// The log file of the topic `readings` that holds most.
 fn fullest(data: &Path) -> PathBuf {
@@ -49,13 +50,27 @@ async fn one_flipped_bit_costs_its_frame_and_nothing_else() {
     assert!((at..at + length).contains(&(middle as u64)), "the bit at {middle} is inside: {damage}");
     assert!(from < to && to < partition["end"].as_u64().unwrap(), "{partition}");
 
+    deployment.ledger.allow(LossKind::Damage);
     deployment.gateway.start().unwrap();
     deployment.wait_for_gateway().await.unwrap();
-    let census = Census::take(&deployment.log, &deployment.truths).await.unwrap();
+    let counted = |census: &Census| census.restarts.values().any(|stored| stored.kinds.contains_key("damage"));
+    let census = deployment.wait_for("the damage is counted", PATIENCE, counted).await.unwrap();
     let [gap] = census.gaps.as_slice() else { panic!("one gap is served: {:?}", census.gaps) };
     assert_eq!(gap.offsets, from..to, "what is served is what verify named");
     assert_eq!(census.readings(), whole.readings() - (to - from), "everything outside of the gap is served");
+    let lost: u64 = census.restarts.values().map(|stored| stored.lost.len()).sum();
+    assert_eq!(lost, to - from, "what was on the gap is counted lost");
     let report = weir_lab::reconcile::reconcile(&deployment.ledger, &census);
-    assert!(report.has("the log is damaged") && report.has("acknowledged and lost"), "\n{report}");
+    assert!(report.holds(), "\n{report}");
     deployment.scratch.remove().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_lost_without_knowing_is_counted() {
+    soak_slice("damage-queue").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_delivery_heals_what_was_damaged() {
+    soak_slice("damage-log").await;
 }

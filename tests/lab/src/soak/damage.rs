@@ -15,7 +15,7 @@ use crate::reconcile::reconcile;
 
 /// Readings a second of each board, and how many are there when the bit flips.
 const RATE: u32 = 2000;
-const READINGS: u64 = 20_000;
+const READINGS: u64 = 10_000;
 /// Readings that show that all is well.
 const ENOUGH: u64 = 500;
 /// How long the gateway may take to count damage.
@@ -59,28 +59,42 @@ pub(super) async fn in_queue(bench: &Bench<'_>) -> Result<Verdict> {
     conclude(deployment, counted, format!("a bit of the agent's queue flipped: {counted} counted as unaccounted"))
 }
 
-/// In a topic log: `damage`, and what the agent still has heals it.
+/// In a topic log: `damage`; and what an agent delivers again, out of a backup of its disk, heals it.
 pub(super) async fn in_log(bench: &Bench<'_>) -> Result<Verdict> {
     let mut plan = bench.plan();
     (plan.rate, plan.system) = (RATE, false);
-    let mut deployment = Deployment::start(plan, bench.binaries).await?;
+    let mut deployment = Deployment::prepare(plan, bench.binaries).await?;
     deployment.ledger.allow(LossKind::Damage);
-    progress(&mut deployment, READINGS).await?;
-    // From here on the gateway stores and the agent does not hear of it.
-    deployment.network.hold_answers();
-    progress(&mut deployment, ENOUGH).await?;
-    deployment.gateway.stop(PATIENCE).await?;
-    let file = largest(&deployment.scratch.join("gateway"), "readings")?;
-    // The agent knows that the first is stored, and not yet of the second.
-    flip(&file, 0.3)?;
-    flip(&file, 0.99)?;
-    let acknowledged = deployment.ledger.pages();
+    deployment.agent.start()?;
+    for board in &mut deployment.boards {
+        board.start()?;
+    }
+    let ledger = deployment.ledger.clone();
+    let taken = || ledger.pages().values().map(|facts| facts.agent_accepted).sum::<u64>() >= READINGS;
+    super::until("the agent takes readings", taken).await?;
+    deployment.agent.end().await?;
+    let (disk, backup) = (deployment.scratch.join("agent"), deployment.scratch.join("agent-backup"));
+    super::files::copy(&disk, &backup)?;
+    let saved = deployment.ledger.pages();
 
+    deployment.gateway.start()?;
+    deployment.wait_for_gateway().await?;
+    deployment.agent.start()?;
+    progress(&mut deployment, 3 * READINGS).await?;
+    deployment.gateway.stop(PATIENCE).await?;
+    // The first is in the backup, the second came later.
+    let file = largest(&deployment.scratch.join("gateway"), "readings")?;
+    flip(&file, 0.1)?;
+    flip(&file, 0.8)?;
     deployment.gateway.start()?;
     deployment.wait_for_gateway().await?;
     let damaged = |census: &Census| census.restarts.values().any(|stored| stored.kinds.contains_key("damage"));
     deployment.wait_for("the damage is counted", PATIENCE, damaged).await?;
-    deployment.network.clear();
+    // What it has taken is delivered first: the loss of a disk is not what this is about.
+    deployment.agent.stop(PATIENCE).await?;
+    fs::remove_dir_all(&disk).context("cannot remove the agent's disk")?;
+    super::files::copy(&backup, &disk)?;
+    deployment.agent.start()?;
     progress(&mut deployment, ENOUGH).await?;
     let (_, census) = deployment.drain().await?;
     let report = reconcile(&deployment.ledger, &census);
@@ -91,15 +105,15 @@ pub(super) async fn in_log(bench: &Bench<'_>) -> Result<Verdict> {
     for (key, stored) in &census.restarts {
         let lost = stored.kinds.get("damage").cloned().unwrap_or_default();
         let gone: RangeSet = lost.iter().flat_map(|range| stored.readings.gaps(range).collect::<Vec<_>>()).collect();
-        let known = acknowledged.get(key).map(|facts| facts.gateway_acked.clone()).unwrap_or_default();
-        if let Some(kept) = gone.iter().find(|range| !known.contains_all(range.clone())) {
-            bail!("{} restart {}: {kept:?} is lost, and the agent still had it", key.0, key.1.0);
+        let saved = saved.get(key).map_or(0, |facts| facts.agent_accepted);
+        if let Some(kept) = gone.overlaps(0..saved).next() {
+            bail!("{} restart {}: {kept:?} is lost, and the backup had it", key.0, key.1.0);
         }
         counted += gone.len();
         healed += stored.healing_readings.len();
     }
     if healed == 0 {
-        bail!("nothing of the damage was healed, although the agent still had some of it");
+        bail!("nothing of the damage was healed, although the backup had some of it");
     }
     conclude(
         deployment,

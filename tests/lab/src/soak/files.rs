@@ -34,3 +34,13 @@ pub(super) fn segments(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let segments = files.filter(|(path, _)| path.extension().is_some_and(|extension| extension == "log"));
     Ok(segments.map(|(path, metadata)| (path, metadata.len())).collect())
 }
+
+/// Copies a directory that nobody uses.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    for (path, _) in files(from)? {
+        let copy = to.join(path.strip_prefix(from).context("a path outside of its directory")?);
+        fs::create_dir_all(copy.parent().unwrap_or(to)).with_context(|| format!("cannot make {}", to.display()))?;
+        fs::copy(&path, &copy).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    Ok(())
+}
