@@ -205,3 +205,12 @@ fn adopting_over_a_counter_that_could_not_be_read_is_all_or_no_number() {
     assert!(eeprom.adopt(Restart::from_agent(9)));
     assert_eq!(eeprom.boot().and_then(Restart::boot), Some(1));
 }
+
+#[test]
+fn a_slot_is_written_as_version_1_says_and_read() {
+    let eeprom = Eeprom::blank(1);
+    assert!(eeprom.adopt(Restart::from_agent(0x1234_5678_9abc)));
+    let hex: String = eeprom.0.borrow().cells[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "5752423100000000bc9a78563ed92f72");
+    assert_eq!(eeprom.boot().map(|restart| restart.0), Some(4796201335));
+}
