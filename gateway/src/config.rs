@@ -104,6 +104,8 @@ pub struct Limits {
     pub devices: Spanned<u32>,
     /// Restarts of one device.
     pub restarts_per_device: Spanned<u32>,
+    /// Restarts of all devices together.
+    pub restarts: Spanned<u32>,
     /// Ranges of sequences of one restart: what is stored, dead-lettered and lost, each with its gaps.
     pub ranges_per_restart: Spanned<u32>,
     /// Schemas of one device.
@@ -129,6 +131,7 @@ impl Default for Limits {
         Self {
             devices: unset(1_000_000),
             restarts_per_device: unset(4096),
+            restarts: unset(4_000_000),
             ranges_per_restart: unset(65_536),
             schemas_per_device: unset(256),
         }
@@ -280,6 +283,7 @@ impl Config {
         let limits = &self.limits;
         within(source, "limits.devices", &limits.devices, 1..=100_000_000)?;
         within(source, "limits.restarts_per_device", &limits.restarts_per_device, 1..=1_000_000)?;
+        within(source, "limits.restarts", &limits.restarts, 1..=1_000_000_000)?;
         within(source, "limits.ranges_per_restart", &limits.ranges_per_restart, 16..=16_777_216)?;
         within(source, "limits.schemas_per_device", &limits.schemas_per_device, 1..=65_536)?;
         within(source, "drain", &self.drain, Period::millis(0)..=Period::secs(3600))

@@ -271,6 +271,7 @@ fn ingest_options(
         limits: ingest::Limits {
             devices: *config.limits.devices.get_ref() as usize,
             restarts_per_device: *config.limits.restarts_per_device.get_ref() as usize,
+            restarts: *config.limits.restarts.get_ref() as usize,
             ranges_per_restart: *config.limits.ranges_per_restart.get_ref() as usize,
             schemas_per_device: *config.limits.schemas_per_device.get_ref() as usize,
         },

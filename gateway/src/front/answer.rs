@@ -26,11 +26,11 @@ impl Answer {
         }
         let most = u32::try_from(MAX_PACKET).unwrap_or(u32::MAX).to_be_bytes();
         let window = receive_maximum.to_be_bytes();
-        out.put_slice(&[0x20, 19, 0, 0, 16]);
+        out.put_slice(&[0x20, 17, 0, 0, 14]);
         out.put_slice(&[0x21, window[0], window[1]]); // Receive Maximum
         out.put_slice(&[0x24, 1]); // Maximum QoS
         out.put_slice(&[0x27, most[0], most[1], most[2], most[3]]); // Maximum Packet Size
-        out.put_slice(&[0x28, 0, 0x29, 0, 0x2a, 0]); // no wildcards, subscription identifiers, shared subscriptions
+        out.put_slice(&[0x29, 0, 0x2a, 0]); // no subscription identifiers, no shared subscriptions
     }
 
     /// CONNACK: refused.
@@ -171,7 +171,8 @@ mod tests {
         assert_eq!(limits.receive_max, Some(100));
         assert_eq!(limits.max_qos, Some(1));
         assert_eq!(limits.max_packet_size, Some(MAX_PACKET as u32));
-        assert_eq!(limits.wildcard_subscription_available, Some(0));
+        assert_eq!(limits.wildcard_subscription_available, None, "live readings are subscribed to with wildcards");
+        assert_eq!(limits.shared_subscription_available, Some(0));
         assert!(matches!(read_v4(|answer, out| answer.accepted(out, 100)), v4::Packet::ConnAck(ack)
             if !ack.session_present && ack.code == v4::ConnectReturnCode::Success));
     }

@@ -1,6 +1,7 @@
 //! Every device that the log knows, its restarts and its schemas: bounded, and nothing is ever forgotten.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -24,12 +25,19 @@ pub(crate) enum OverLimit {
     Ranges,
     /// A record is larger than a batch of the storage can hold.
     Record,
+    /// Of all devices together.
+    AllRestarts,
 }
 
 impl OverLimit {
     /// The name in metrics.
-    pub(crate) const ALL: [(Self, &'static str); 4] =
-        [(Self::Devices, "devices"), (Self::Restarts, "restarts"), (Self::Ranges, "ranges"), (Self::Record, "record")];
+    pub(crate) const ALL: [(Self, &'static str); 5] = [
+        (Self::Devices, "devices"),
+        (Self::Restarts, "restarts"),
+        (Self::Ranges, "ranges"),
+        (Self::Record, "record"),
+        (Self::AllRestarts, "all-restarts"),
+    ];
 
     /// What an operator does about it.
     pub(crate) const fn advice(self) -> &'static str {
@@ -44,6 +52,10 @@ impl OverLimit {
                  and restart the gateway"
             }
             Self::Record => "a batch asks for a record that is too large",
+            Self::AllRestarts => {
+                "a new restart is refused, all devices together have as many as there may be: set limits.restarts higher \
+                 and restart the gateway"
+            }
         }
     }
 }
@@ -56,6 +68,8 @@ pub(crate) struct Devices {
     limits: Limits,
     places: HashMap<(Tenant, DeviceId), DeviceIndex>,
     devices: Vec<Device>,
+    /// Of all devices.
+    restarts: usize,
     /// What each dead-letter log says: a letter may name devices whose own letters are in another log.
     pub(crate) graves: Vec<LogState>,
 }
@@ -92,7 +106,7 @@ pub(crate) enum SchemaState {
 impl Devices {
     pub(crate) fn new(limits: Limits, partitions: u32) -> Self {
         let graves = (0..partitions).map(|_| LogState::default()).collect();
-        Self { limits, places: HashMap::new(), devices: Vec::new(), graves }
+        Self { limits, places: HashMap::new(), devices: Vec::new(), restarts: 0, graves }
     }
 
     /// How many devices there are.
@@ -127,6 +141,7 @@ impl Devices {
     pub(crate) fn absorb(&mut self, topic: TopicId, partition: usize, state: LogState) {
         for ((tenant, id), records) in &state.devices {
             let device = self.restore(*tenant, *id);
+            let before = device.restarts.len();
             for (hash, channels) in &records.schemas {
                 device.schemas.insert(*hash, SchemaState::Known(Arc::clone(channels)));
             }
@@ -144,6 +159,8 @@ impl Devices {
                     ledger.end = End::Recorded;
                 }
             }
+            let new = device.restarts.len() - before;
+            self.restarts += new;
         }
         if topic == TopicId::DeadLetter
             && let Some(grave) = self.graves.get_mut(partition)
@@ -169,10 +186,16 @@ impl Devices {
     ) -> Result<&mut Ledger, OverLimit> {
         let limits = self.limits;
         let device = self.devices.get_mut(place.0 as usize).ok_or(OverLimit::Devices)?;
-        if device.restarts.len() >= limits.restarts_per_device && !device.restarts.contains_key(&restart) {
-            return Err(OverLimit::Restarts);
-        }
-        let ledger = device.restarts.entry(restart).or_default();
+        let own = device.restarts.len();
+        let ledger = match device.restarts.entry(restart) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if own >= limits.restarts_per_device => return Err(OverLimit::Restarts),
+            Entry::Vacant(_) if self.restarts >= limits.restarts => return Err(OverLimit::AllRestarts),
+            Entry::Vacant(new) => {
+                self.restarts += 1;
+                new.insert(Ledger::default())
+            }
+        };
         // What is known, or closes a gap, is always let in, or a full ledger could never shrink.
         let (count, most) = (ledger.range_count(), limits.ranges_per_restart);
         if count >= most && !ledger.extends(range.clone()) || count >= most * IN_ORDER && !ledger.closes(range) {

@@ -40,6 +40,8 @@ pub struct Limits {
     pub devices: usize,
     /// Restarts of one device.
     pub restarts_per_device: usize,
+    /// Restarts of all devices together: without it, devices times restarts would be the bound.
+    pub restarts: usize,
     /// Ranges of one restart, over all its sets. One batch may overshoot it by its own ranges, and a device that goes
     /// on in order, by four times.
     pub ranges_per_restart: usize,
@@ -49,7 +51,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { devices: 1_000_000, restarts_per_device: 4096, ranges_per_restart: 1 << 16, schemas_per_device: 256 }
+        Self {
+            devices: 1_000_000,
+            restarts_per_device: 4096,
+            restarts: 4_000_000,
+            ranges_per_restart: 1 << 16,
+            schemas_per_device: 256,
+        }
     }
 }
 

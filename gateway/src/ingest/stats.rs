@@ -24,7 +24,7 @@ pub struct Stats {
     /// Sequences whose records cannot be read any more.
     pub damaged: u64,
     /// Messages refused over each bound, with its name.
-    pub over_limit: [(&'static str, u64); 4],
+    pub over_limit: [(&'static str, u64); 5],
     /// Checkpoints written.
     pub checkpoints: u64,
     /// Checkpoints that could not be written.
@@ -68,7 +68,7 @@ pub(crate) struct Counters {
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
     pub(crate) lost: Counter,
     pub(crate) damaged: Counter,
-    pub(crate) over_limit: [Counter; 4],
+    pub(crate) over_limit: [Counter; 5],
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_failures: Counter,
     pub(crate) removed_segments: Counter,

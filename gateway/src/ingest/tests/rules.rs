@@ -313,6 +313,31 @@ fn over_a_bound_is_refused_and_nothing_is_forgotten() {
     gateway.content().assert_conserved();
 }
 
+/// Devices times restarts is no bound for memory: one agent that invents both filled it with what is nowhere on disk.
+#[test]
+fn all_devices_together_have_a_bound_on_restarts_and_those_known_go_on() {
+    let limits = Limits { restarts: 3, ..Limits::default() };
+    let mut gateway = Gateway::with(IngestOptions { limits, ..IngestOptions::default() });
+    let try_batch = |gateway: &mut Gateway, name, restart, sequences| {
+        let mut agent = gateway.connect("agent");
+        gateway.describe(&mut agent, description(device(name)));
+        gateway.settle();
+        gateway.send(&mut agent, batch(device(name), restart, sequences));
+        gateway.settle();
+        agent.verdicts().pop().unwrap()
+    };
+    for (name, restart) in [("one", 1), ("one", 2), ("two", 1)] {
+        assert_eq!(try_batch(&mut gateway, name, restart, 0..2), Verdict::Stored);
+    }
+    assert_eq!(try_batch(&mut gateway, "three", 1, 0..1), Verdict::Failed(Failure::Quota), "a fourth restart");
+    assert_eq!(try_batch(&mut gateway, "two", 2, 0..1), Verdict::Failed(Failure::Quota), "a fourth restart");
+    assert_eq!(gateway.counters.snapshot().over_limit[4], ("all-restarts", 2));
+    let mut gateway = gateway.power_cut(IngestOptions { limits, ..IngestOptions::default() });
+    assert_eq!(try_batch(&mut gateway, "two", 2, 0..1), Verdict::Failed(Failure::Quota), "counted after a start too");
+    assert_eq!(try_batch(&mut gateway, "one", 1, 0..3), Verdict::Stored);
+    gateway.content().assert_conserved();
+}
+
 /// Every other sample a dead letter, in order and for ever: that may take some times the bound, and not all memory.
 #[test]
 fn a_device_that_goes_on_in_order_is_refused_in_the_end_and_what_is_known_is_still_answered() {
