@@ -303,3 +303,29 @@ fn a_log_elsewhere_is_refused() {
     let refused = Committer::spawn_with(opened, CommitterOptions::default(), Some(journal)).map(drop).unwrap_err();
     assert!(refused.to_string().contains("/elsewhere"), "{refused}");
 }
+
+/// A segment was closed while its end was in the journal alone, and then the power went: whoever looks at the files
+/// before the next start finds that end missing, and must be able to tell that from damage.
+#[test]
+fn what_a_closed_segment_lacks_until_it_is_redone_is_told_from_damage() {
+    let mut lacking = 0;
+    for seed in 0..20 {
+        let fs = FaultyFs::new(seed);
+        recover(&fs);
+        let options = LogOptions { segment_bytes: 100, ..LogOptions::default() };
+        let open = |log| Log::open(Arc::new(fs.clone()), &dir(log), options).unwrap().0;
+        let opened = (0..2).map(open).collect();
+        let running = spawn(opened, Some(Journal::open(Arc::new(fs.clone()), root(), OPTIONS).unwrap()));
+        for value in ["a", "b", "c"] {
+            assert!(is_durable(&commit(&running, &[(0, value), (1, value)])));
+        }
+        let fs = fs.power_cut();
+        let damages = |fs: &FaultyFs| weir_storage::verify(fs, &dir(0)).unwrap().damage_count;
+        lacking += damages(&fs);
+        assert!(journal::awaits_redo(&fs, root()).unwrap());
+        recover(&fs);
+        assert!(!journal::awaits_redo(&fs, root()).unwrap());
+        assert_eq!(damages(&fs), 0);
+    }
+    assert!(lacking > 0, "no seed closed a segment early");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weir_storage::{Fs, RealFs};
+use weir_storage::{Fs, RealFs, journal};
 
 use super::Failed;
 use super::print::{Printer, bare};
@@ -65,9 +65,19 @@ pub(super) fn verify(config: &Config, name: Option<&str>, printer: &mut Printer)
     match (partitions, damages) {
         (0, _) => Err(no_data(config)),
         (_, 0) => Ok(()),
+        (_, many) if awaits_redo(&*fs, config)? => Err(Failed::runtime(format!(
+            "{many} damages, but the gateway was killed or lost its power: the journal holds commits that its next start \
+             writes into these files. Start it, then verify again"
+        ))),
         (_, 1) => Err(Failed::runtime("1 damage; everything else can be read")),
         (_, many) => Err(Failed::runtime(format!("{many} damages; everything else can be read"))),
     }
+}
+
+/// Whether no gateway runs, and the last one left commits in the journal alone.
+fn awaits_redo(fs: &dyn Fs, config: &Config) -> Result<bool, Failed> {
+    let waits = journal::awaits_redo(fs, &config.data.join(layout::TOPICS)).map_err(Failed::runtime)?;
+    Ok(waits && matches!(super::block_on(Source::open(config))?, Source::Files(_)))
 }
 
 /// Checks one partition; how many damages it has.

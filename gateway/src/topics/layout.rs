@@ -24,7 +24,7 @@ use super::{TopicId, murmur2};
 pub const MAX_PARTITIONS: u32 = 64;
 
 /// The directory of all topics.
-const TOPICS: &str = "topics";
+pub(crate) const TOPICS: &str = "topics";
 
 /// Why the topics could not be opened.
 #[derive(Debug, Error)]

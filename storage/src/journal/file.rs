@@ -58,20 +58,41 @@ impl JournalFile {
             opened => opened.map_err(IoError::on("open", &path))?,
         };
         lock(&*file, &path)?;
+        let journal = JournalFile::of(file, path.clone())?;
+        if journal.is_none() {
+            fs.rename(&path, &root.join(DAMAGED_NAME)).map_err(IoError::on("rename", &path))?;
+            durable::sync_dir(fs, root)?;
+        }
+        Ok(journal)
+    }
+
+    /// Opens the journal of `root` for reading only, without a lock; `None` as for [`JournalFile::open`], but nothing
+    /// is put aside.
+    pub(super) fn look(fs: &dyn Fs, root: &Path) -> Result<Option<JournalFile>, IoError> {
+        let path = path(root);
+        match fs.open(&path, Mode::Read) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => JournalFile::of(opened.map_err(IoError::on("open", &path))?, path),
+        }
+    }
+
+    /// A file by its header; `None` if neither slot is valid.
+    fn of(file: Box<dyn File>, path: PathBuf) -> Result<Option<JournalFile>, IoError> {
         let size = file.size().map_err(IoError::on("measure", &path))?;
         let mut slots = Vec::new();
         for (slot, position) in SLOTS.into_iter().enumerate() {
             let found = read_slot(&*file, position).map_err(IoError::on("read", &path))?;
             slots.extend(found.filter(|header| header.bytes == size).map(|header| (header.floor, slot, header)));
         }
-        let Some((floor, slot, header)) = slots.into_iter().max_by_key(|(floor, ..)| *floor) else {
-            drop(file);
-            fs.rename(&path, &root.join(DAMAGED_NAME)).map_err(IoError::on("rename", &path))?;
-            durable::sync_dir(fs, root)?;
-            return Ok(None);
-        };
-        let Header { salt, bytes, .. } = header;
-        Ok(Some(JournalFile { file, path, salt, bytes, floor, next_slot: 1 - slot }))
+        let newest = slots.into_iter().max_by_key(|(floor, ..)| *floor);
+        Ok(newest.map(|(floor, slot, Header { salt, bytes, .. })| JournalFile {
+            file,
+            path,
+            salt,
+            bytes,
+            floor,
+            next_slot: 1 - slot,
+        }))
     }
 
     /// Makes a journal of zeros, durable before it has its name. What a failure leaves behind is removed.

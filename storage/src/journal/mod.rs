@@ -26,7 +26,7 @@ mod file;
 mod redo;
 mod walk;
 
-pub use redo::{Redone, recover};
+pub use redo::{Redone, awaits_redo, recover};
 
 use crate::batch::Batch;
 use crate::committer::syncs::{Background, Syncs};

@@ -67,6 +67,22 @@ pub fn recover(fs: &Arc<dyn Fs>, root: &Path) -> Result<Redone, IoError> {
     Ok(redone)
 }
 
+/// Whether [`recover`] has something to redo in the journal of `root`: until then segments that were closed may lack
+/// their end, which is not damage. Changes nothing. Beside a committer that runs the answer means nothing: what its
+/// journal holds is in the files that others read.
+///
+/// # Errors
+/// [`IoError`] when it cannot be read.
+pub fn awaits_redo(fs: &dyn Fs, root: &Path) -> Result<bool, IoError> {
+    let Some(journal) = JournalFile::look(fs, root)? else { return Ok(false) };
+    for half in journal.halves() {
+        if Walk::new(&journal, half).next().map_err(IoError::on("read", &journal.path))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Entries between others that cannot be read, in the last run. In the run before, an entry that was interrupted may
 /// have overwritten some: their segments were synced then.
 fn count_missing(places: &[Place]) -> u64 {
