@@ -31,6 +31,8 @@ fn dir(log: usize) -> PathBuf {
 #[derive(Default)]
 struct Topic {
     acknowledged: Vec<(u64, String)>,
+    /// Nothing from here on was ever to be removed.
+    removed: u64,
     /// Values of each attempt since the last acknowledgement, in order.
     attempts: Vec<Vec<String>>,
 }
@@ -89,16 +91,43 @@ impl Gateway {
         let pace = CommitterOptions { max_parallel_syncs: 1, ..CommitterOptions::default() };
         let logs = logs.collect();
         // Without room for it, commits go on without it.
-        let journal = self.with_journal.then(|| Journal::open(fs, root, JOURNAL).ok()).flatten();
+        let journal = self.with_journal.then(|| self.journal(fs, root)).flatten();
         self.committer = Some(Committer::spawn_with(logs, pace, journal).unwrap());
         self.check();
+    }
+
+    /// Mostly the same journal, now and then another size, or none.
+    fn journal(&mut self, fs: Arc<dyn Fs>, root: &Path) -> Option<Journal> {
+        let bytes = match self.random.random_range(0..8) {
+            0 => {
+                // One that cannot be removed is void all the same.
+                let _ = Journal::remove(&fs, root);
+                return None;
+            }
+            1 => 3 * JOURNAL.bytes,
+            _ => JOURNAL.bytes,
+        };
+        Journal::open(fs, root, JournalOptions { bytes, ..JOURNAL }).ok()
+    }
+
+    /// Removes the oldest segments of a log, if nothing forbids it.
+    fn retain(&mut self) {
+        let log = self.random.random_range(0..LOGS);
+        let Some((last, _)) = self.topics[log].acknowledged.last() else { return };
+        let upto = self.random.random_range(0..=*last);
+        // A removal that failed may be there after a power cut, or not.
+        self.topics[log].removed = self.topics[log].removed.max(upto);
+        let _ = self.committer.as_ref().unwrap().remove_before(log, upto);
     }
 
     /// Every log: what was acknowledged, then at most a prefix of one attempt.
     fn check(&mut self) {
         let readers = self.committer.as_ref().unwrap().readers();
         for (topic, reader) in self.topics.iter_mut().zip(readers) {
-            let found = read_all(reader, 0, 5_000);
+            let start = reader.start_offset();
+            assert!(start <= topic.removed, "begins at {start}, removed up to {}", topic.removed);
+            topic.acknowledged.retain(|(offset, _)| *offset >= start);
+            let found = read_all(reader, start, 5_000);
             assert!(found.len() >= topic.acknowledged.len(), "lost: {found:?} of {:?}", topic.acknowledged);
             let (kept, survivors) = found.split_at(topic.acknowledged.len());
             assert_eq!(kept, topic.acknowledged);
@@ -189,7 +218,8 @@ fn story(seed: u64, steps: u64, mode: RecoveryMode, with_journal: bool) {
                 let free = [None, Some(0), Some(20_000)][gateway.random.random_range(0..3)];
                 gateway.fs.set_capacity(free.map(|free| gateway.fs.used_bytes() + free));
             }
-            84..88 => gateway.restart(false),
+            84 => gateway.retain(),
+            85..88 => gateway.restart(false),
             88..91 => gateway.restart(true),
             _ => {
                 let operations = gateway.random.random_range(1..30);
