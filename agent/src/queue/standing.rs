@@ -17,9 +17,8 @@ const MAX_HELD: usize = 64;
 pub struct Standing {
     /// The restart.
     pub key: Key,
-    /// The first sequence that this life of the queue accepted.
-    pub from: u64,
-    /// The first sequence that was not accepted.
+    /// The first sequence that was not accepted. Every one below it was accepted here as a reading or as a claim, from
+    /// 0 on, because what came before the first reading was claimed as unknown history.
     pub upto: u64,
     /// Covers what is not known to be with the gateway.
     pub held: RangeSet,
@@ -34,16 +33,16 @@ impl State {
             claimed.entry(key).or_default().union(set);
         }
         let standing = |(key, progress): (&Key, &super::Progress)| {
-            let (from, upto) = (progress.from.0, progress.reached().0);
+            let upto = progress.reached().0;
             let mut held = held.remove(key).unwrap_or_default();
             claimed.get(key).into_iter().for_each(|set| held.union(set));
             if anything {
-                held.insert(from..upto);
+                held.insert(0..upto);
             }
-            let mut held: RangeSet = held.overlaps(from..upto).collect();
+            let mut held: RangeSet = held.overlaps(0..upto).collect();
             coarsen(&mut held, MAX_HELD);
-            Standing { key: *key, from, upto, held }
+            Standing { key: *key, upto, held }
         };
-        self.restarts.iter().map(standing).filter(|standing| standing.from < standing.upto).collect()
+        self.restarts.iter().map(standing).filter(|standing| standing.upto > 0).collect()
     }
 }

@@ -101,7 +101,7 @@ impl Accounts {
                 items::push(&mut held, &Held { start: Sequence(range.start), end: Sequence(range.end) });
             }
             let (device, restart) = standing.key;
-            let (from, upto) = (Sequence(standing.from), Sequence(standing.upto));
+            let (from, upto) = (Sequence(0), Sequence(standing.upto));
             forming.push(&Section::Position(Position { device, restart, from, upto, held: Items::new(&held) }));
             said.push((standing.key, standing.held.is_empty().then_some(standing.upto)));
         }

@@ -74,6 +74,21 @@ async fn positions_are_said_again_after_a_while_but_not_of_what_is_settled() {
 }
 
 #[tokio::test]
+async fn a_position_accounts_for_what_was_claimed_as_unknown_history_too() {
+    let gateway = Gateway::open().await;
+    let shipping = Shipping::start(options(gateway.port()), &[3..5]);
+    accepts(&shipping, &[3..5]);
+    let from = weir_protocol::Sequence(3);
+    shipping.queue.state().lock().restarts.accept(key(), from, weir_protocol::Sequence(5), false);
+    let mut peer = gateway.accept(100).await;
+    let came = peer.batch().await;
+    peer.answer(came.packet, PubAckReason::Success).await;
+    is_told(&mut peer, 2).await;
+    assert_eq!(peer.positions.last(), Some(&(key(), 0..5, vec![])));
+    shipping.drains().await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_cannot_read_positions_gets_its_readings_all_the_same() {
     let gateway = Gateway::open().await;
     let shipping = Shipping::start(options(gateway.port()), &[0..3]);

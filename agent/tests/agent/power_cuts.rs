@@ -173,7 +173,7 @@ impl World {
         let state = self.desk.queue.state();
         for stands in state.lock().standings(self.desk.queue.reader().start_offset()) {
             let there = self.gateway.get(&stands.key).cloned().unwrap_or_default();
-            let gone = stands.held.gaps(stands.from..stands.upto);
+            let gone = stands.held.gaps(0..stands.upto);
             let wrong: Vec<_> = gone.flat_map(|gap| there.gaps(gap).collect::<Vec<_>>()).collect();
             assert!(wrong.is_empty(), "said to be no longer held, and not with the gateway: {wrong:?} of {stands:?}");
         }

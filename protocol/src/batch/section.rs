@@ -231,7 +231,8 @@ pub struct Position<'a> {
     pub device: DeviceId,
     /// Its restart.
     pub restart: Restart,
-    /// The first sequence that this life of the agent's queue accepted.
+    /// The first sequence that the agent accounts for. An agent that claimed what came before its first reading
+    /// accounts for that too and says 0: should the gateway's record of the claim be damaged, this brings it back.
     pub from: Sequence,
     /// The first sequence that the agent has not accepted.
     pub upto: Sequence,

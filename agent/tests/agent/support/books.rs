@@ -41,7 +41,7 @@ impl Books {
         let standings = queue.state().lock().standings(queue.reader().start_offset());
         for stands in standings {
             assert!(stands.held.is_empty(), "an empty queue holds nothing: {stands:?}");
-            self.lose(stands.key, LossKind::Unaccounted, stands.from..stands.upto);
+            self.lose(stands.key, LossKind::Unaccounted, 0..stands.upto);
         }
     }
 

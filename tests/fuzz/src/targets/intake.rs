@@ -45,13 +45,13 @@ fn run(bytes: &[u8]) {
         let Some((fate, message)) = message.split_first() else { continue };
         intake.receive(link, message);
         if fate % 4 < 3
-            && let Some(mut staged) = intake.take_stage(Batch::new())
+            && let Some(staged) = intake.take_stage(Batch::new())
         {
             let next = offset + staged.entries.batch.record_count();
             if fate % 4 == 2 {
                 intake.failed();
             } else {
-                intake.committed(&mut staged.covered, &(offset..next), None);
+                intake.committed(&staged.covered, &(offset..next), None);
                 intake.claimed(&staged.covered);
                 offset = next;
             }
