@@ -35,6 +35,13 @@ pub(super) fn segments(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {
     Ok(segments.map(|(path, metadata)| (path, metadata.len())).collect())
 }
 
+/// Makes the kernel forget a file that is on disk, so that reading it is counted.
+pub(super) fn forget_cache(path: &Path) -> Result<()> {
+    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    file.sync_all().context("cannot sync a segment")?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).context("the kernel keeps its cache")
+}
+
 /// Copies a directory that nobody uses.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     for (path, _) in files(from)? {
