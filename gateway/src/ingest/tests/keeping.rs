@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_storage::{IoError, RemoveError};
+use weir_storage::IoError;
 
 use super::super::checkpoint;
 use super::super::damage::Job;
@@ -41,8 +41,8 @@ impl Gateway {
     pub(super) fn retain(&mut self) -> Vec<Result<Removal, String>> {
         let now = self.time();
         self.keeper.look(now);
-        let logs = &mut self.logs;
-        let mut remove = |log: usize, offset| logs[log].remove_before(offset).map_err(RemoveError::Io);
+        let writer = &mut self.writer;
+        let mut remove = |log: usize, offset| writer.remove_before(log, offset);
         let mut ended = Vec::new();
         for log in 0..self.keeper.logs.len() {
             let mut begins = None;
@@ -61,7 +61,7 @@ impl Gateway {
     /// Reads every log again, and counts what was damaged; how many sequences those were.
     pub(super) fn scrub(&mut self) -> u64 {
         let mut scrub = Scrub::default();
-        scrub.begin(self.logs.len());
+        scrub.begin(self.keeper.logs.len());
         let mut damaged = Vec::new();
         while !scrub.is_done() {
             damaged.extend(self.keeper.scrub(&mut scrub).1);

@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::{AgentId, Tenant, Timestamp};
-use weir_storage::{FaultyFs, Fs, Log, LogOptions, Part};
+use weir_storage::{Committer, CommitterOptions, FaultyFs, Fs, Log, LogOptions, Part, RemoveError, Submission};
 
 use super::budget::Budget;
 use super::connection::{self, Entry, State};
@@ -46,7 +46,7 @@ const ARRIVAL: Timestamp = Timestamp(1_767_225_600_000_000);
 struct Gateway {
     fs: FaultyFs,
     engine: Engine,
-    logs: Vec<Log>,
+    writer: Writer,
     topics: Topics,
     keeper: Keeper,
     counters: Arc<Counters>,
@@ -55,6 +55,14 @@ struct Gateway {
     now: Duration,
     wall_ms: i64,
     next_connection: u64,
+}
+
+/// Who writes the logs.
+enum Writer {
+    /// The test, one after the other.
+    Logs(Vec<Log>),
+    /// The committer with a journal, on its one thread.
+    Committer(Committer),
 }
 
 /// A connected agent.
@@ -91,14 +99,24 @@ impl Gateway {
         let counters = Arc::new(Counters::default());
         let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
         let ends = opened.logs.iter().map(Log::next_offset).collect();
-        let retention = options.retention;
+        let (retention, journal) = (options.retention, options.journal);
         let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices, ends);
+        let keeper_fs = Arc::clone(&shared);
         let (place, now) = ((shared, Path::new("/data")), Now { elapsed: Duration::ZERO, wall_ms });
         let keeper = Keeper::new(place, (&topics, opened.routes), retention, (now, &bases), Arc::clone(&counters));
+        let writer = match layout::journal(&keeper_fs, Path::new("/data"), journal) {
+            Ok(Some(journal)) => {
+                let options = CommitterOptions { max_parallel_syncs: 1, ..CommitterOptions::default() };
+                let spawned = Committer::spawn_with(opened.logs, options, Some(journal));
+                Writer::Committer(spawned.expect("a thread"))
+            }
+            // As the gateway does when there is no room for a journal.
+            Ok(None) | Err(_) => Writer::Logs(opened.logs),
+        };
         Ok(Self {
             fs,
             engine,
-            logs: opened.logs,
+            writer,
             topics,
             keeper,
             counters,
@@ -162,13 +180,7 @@ impl Gateway {
 
     /// Writes a group that the engine gave out.
     fn finish(&mut self, parts: Vec<(usize, weir_storage::Batch)>) {
-        // As the committer does it.
-        let settled = self.logs.iter_mut().try_for_each(Log::settle);
-        let commit = |(log, mut batch): (usize, weir_storage::Batch)| {
-            let result = settled.clone().and_then(|()| self.logs[log].commit(&mut batch));
-            Part { log, result, rolled: self.logs[log].take_rolled(), batch }
-        };
-        let parts = parts.into_iter().map(commit).collect();
+        let parts = self.writer.write(parts);
         self.engine.committed(parts);
         self.engine.advance();
     }
@@ -181,6 +193,39 @@ impl Gateway {
     /// Everything that a consumer sees.
     fn content(&self) -> LogContent {
         LogContent::read(&self.topics)
+    }
+}
+
+impl Writer {
+    /// Writes a group; how each part ended.
+    fn write(&mut self, parts: Vec<(usize, weir_storage::Batch)>) -> Vec<Part> {
+        match self {
+            Self::Logs(logs) => {
+                // As the committer does it.
+                let settled = logs.iter_mut().try_for_each(Log::settle);
+                let commit = |(log, mut batch): (usize, weir_storage::Batch)| {
+                    let result = settled.clone().and_then(|()| logs[log].commit(&mut batch));
+                    Part { log, result, rolled: logs[log].take_rolled(), batch }
+                };
+                parts.into_iter().map(commit).collect()
+            }
+            Self::Committer(committer) => {
+                let (answer, answered) = std::sync::mpsc::channel();
+                let done = Box::new(move |completion: weir_storage::Completion| {
+                    answer.send(completion.parts).expect("the test waits");
+                });
+                committer.submit(Submission { parts, done }).expect("it runs");
+                answered.recv().expect("an answer")
+            }
+        }
+    }
+
+    /// Removes the segments of a log below an offset.
+    fn remove_before(&mut self, log: usize, offset: u64) -> Result<u64, RemoveError> {
+        match self {
+            Self::Logs(logs) => logs[log].remove_before(offset).map_err(RemoveError::Io),
+            Self::Committer(committer) => committer.remove_before(log, offset),
+        }
     }
 }
 

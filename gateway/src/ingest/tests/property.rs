@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use weir_protocol::batch::{LossKind, RunBuilder};
 use weir_protocol::{DeviceId, Restart};
 use weir_storage::fs::Fault;
-use weir_storage::{Batch, FaultyFs, LogOptions};
+use weir_storage::{Batch, FaultyFs, JournalOptions, LogOptions};
 
 use super::super::keeper::Retention;
 use super::super::{Event, IngestOptions, Verdict};
@@ -52,6 +52,7 @@ struct Agent {
 pub(super) struct Run {
     pub(super) random: StdRng,
     gateway: Option<Gateway>,
+    with_journal: bool,
     /// A group in the committer's hands.
     writing: Option<Vec<(usize, Batch)>>,
     agents: Vec<Agent>,
@@ -60,22 +61,26 @@ pub(super) struct Run {
     pub(super) archive: Archive,
 }
 
-fn options() -> IngestOptions {
+fn options(with_journal: bool) -> IngestOptions {
     // Two partitions and small segments: more collisions, more rolls.
     IngestOptions {
         partitions: 2,
         log: LogOptions { segment_bytes: 256, ..IngestOptions::default().log },
         retention: Retention { bytes: Some(16 << 10), age: None },
+        journal: with_journal.then_some(JournalOptions { bytes: weir_storage::journal::MIN_BYTES, salt: 7 }),
         ..IngestOptions::default()
     }
 }
 
 impl Run {
     fn new(seed: u64) -> Self {
+        // Every other run; then a group over several logs is one commit.
+        let with_journal = seed % 2 == 1;
         let agent = |_| Agent { peer: None, waiting: BTreeMap::new(), backlog: Vec::new() };
         Self {
             random: StdRng::seed_from_u64(seed),
-            gateway: Some(Gateway::on(FaultyFs::new(seed), options())),
+            gateway: Some(Gateway::on(FaultyFs::new(seed), options(with_journal))),
+            with_journal,
             writing: None,
             agents: AGENTS.iter().map(agent).collect(),
             model: Model::default(),
@@ -298,7 +303,7 @@ impl Run {
             let survivor = gateway.fs.power_cut();
             survivor.set_capacity(None);
             drop(gateway);
-            self.gateway = Some(Gateway::on(survivor, options()));
+            self.gateway = Some(Gateway::on(survivor, options(self.with_journal)));
         }
     }
 
