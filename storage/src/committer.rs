@@ -173,6 +173,19 @@ impl Committer {
         answered.recv().map_err(|_| RemoveError::Stopped)?.map_err(RemoveError::Io)
     }
 
+    /// Between two groups: syncs what the journal holds and voids it; waits for it. Whoever decides on the ground that
+    /// a record cannot be read any more calls this before it looks, or a redo might bring the record back.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; the journal may still be redone.
+    pub fn void_journal(&self) -> Result<(), RemoveError> {
+        let (answer, answered) = mpsc::sync_channel::<Result<(), IoError>>(1);
+        if !self.queue.control(Control::VoidJournal { answer }) {
+            return Err(RemoveError::Stopped);
+        }
+        answered.recv().map_err(|_| RemoveError::Stopped)?.map_err(RemoveError::Io)
+    }
+
     /// Commits what was accepted, stops, and gives the logs back.
     pub fn shutdown(mut self) -> Vec<Log> {
         self.stop()

@@ -92,7 +92,7 @@ pub enum ReadError {
     Io(#[from] IoError),
 }
 
-/// Segments could not be removed; those that were are gone, the rest is still served.
+/// What was asked of a committer beside commits failed. Segments that were removed are gone, the rest is still served.
 #[derive(Debug, Clone, Error)]
 pub enum RemoveError {
     /// The filesystem refused.

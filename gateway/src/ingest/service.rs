@@ -298,7 +298,8 @@ impl Drop for Answer {
 
 /// What the keeper asks, through the inbox of the engine's thread and the committer.
 fn door(inbox: &Inbox<Input>, committer: &Arc<Committer>) -> Door {
-    let (asking, losing, committer) = (inbox.clone(), inbox.clone(), Arc::clone(committer));
+    let (asking, losing, voiding, committer) =
+        (inbox.clone(), inbox.clone(), Arc::clone(committer), Arc::clone(committer));
     Door {
         snapshot: Box::new(move |log| {
             let (answer, answered) = channel();
@@ -312,6 +313,7 @@ fn door(inbox: &Inbox<Input>, committer: &Arc<Committer>) -> Door {
                 let _ = over.recv();
             }
         }),
+        void_journal: Box::new(move || voiding.void_journal()),
         remove: Box::new(move |log, offset| committer.remove_before(log, offset)),
     }
 }

@@ -100,10 +100,14 @@ impl Group {
     }
 
     fn obey(&mut self, control: Control) {
-        let Control::RemoveBefore { log, offset, answer } = control;
-        if let Some(log) = self.logs.get_mut(log) {
-            // A caller that no longer waits needs no answer.
-            let _ = answer.send(log.remove_before(offset));
+        // A caller that no longer waits needs no answer.
+        match control {
+            Control::RemoveBefore { log, offset, answer } => {
+                let _ = self.logs.get_mut(log).map(|log| answer.send(log.remove_before(offset)));
+            }
+            Control::VoidJournal { answer } => {
+                let _ = answer.send(self.journal.as_mut().map_or(Ok(()), |journal| journal.void(&self.syncs)));
+            }
         }
     }
 
@@ -144,9 +148,9 @@ impl Group {
     }
 
     fn end(self) -> Vec<Log> {
-        if let Some(journal) = self.journal {
+        if let Some(mut journal) = self.journal {
             // What it could not write to the segments is still in the file, and the next start redoes it.
-            let _ = journal.close(&self.syncs);
+            let _ = journal.void(&self.syncs);
         }
         self.logs.iter().for_each(Log::mark_end);
         self.logs

@@ -17,6 +17,7 @@ pub(super) struct Work {
 /// callers.
 pub(super) enum Control {
     RemoveBefore { log: usize, offset: u64, answer: SyncSender<Result<u64, IoError>> },
+    VoidJournal { answer: SyncSender<Result<(), IoError>> },
 }
 
 /// What the committer takes at once.

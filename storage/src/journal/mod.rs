@@ -198,12 +198,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Syncs every segment and voids what is in the file, so that nothing is left to redo.
-    pub(crate) fn close(mut self, syncs: &Syncs) -> Result<(), IoError> {
+    /// Syncs every segment and voids what is in the file, so that nothing of it is ever redone.
+    pub(crate) fn void(&mut self, syncs: &Syncs) -> Result<(), IoError> {
         self.settle(syncs)?;
         self.checkpoint(syncs)?;
-        let floor = Place { epoch: self.next.epoch + 1, ..self.next };
-        self.file.as_mut().map_or(Ok(()), |file| file.void_before(floor))
+        self.next.epoch += 1;
+        let voided = self.file.as_mut().map_or(Ok(()), |file| file.void_before(self.next));
+        // Entries of two epochs in one half would not count: without the new floor the file goes.
+        self.failed |= voided.is_err();
+        self.begin_file();
+        voided
     }
 
     /// Goes on in the other half if the entry does not fit into this one, when the other's segments are synced.
@@ -275,11 +279,16 @@ impl Journal {
         self.next = Place { epoch: self.next.epoch + 1, sequence: self.next.sequence };
         let JournalOptions { bytes, salt } = self.options;
         self.file = JournalFile::create(&*self.fs, &self.root, (bytes, salt), self.next).ok();
+        self.begin_file();
+        Ok(())
+    }
+
+    /// Goes on at the front of a file in which nothing counts.
+    fn begin_file(&mut self) {
         for half in &mut self.halves {
             half.start(self.next.epoch);
         }
         self.active = 0;
-        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Door {
     pub(crate) snapshot: Box<dyn Fn(usize) -> Option<Snapshot> + Send>,
     /// Counts the sequences lost as damage; returns when that is committed, or was not possible.
     pub(crate) lose: Box<dyn Fn(Finding) + Send>,
+    /// Voids the journal: what is read from then on is what every later start reads.
+    pub(crate) void_journal: Box<dyn Fn() -> Result<(), RemoveError> + Send>,
     /// Removes the segments of a log below an offset; its first offset then.
     pub(crate) remove: Box<dyn Fn(usize, u64) -> Result<u64, RemoveError> + Send>,
 }
@@ -217,6 +219,10 @@ impl Worker {
 
     /// Counts what was in the damaged part of a log as lost.
     fn account(&mut self, log: usize) {
+        if let Err(error) = (self.door.void_journal)() {
+            tracing::warn!(%error, "damage is not counted yet: the journal might bring back what it took");
+            return;
+        }
         let Some(snapshot) = (self.door.snapshot)(log) else { return };
         let stopping = Arc::clone(&self.stopping);
         let found = self.keeper.missing(&snapshot, || !stopping.load(Ordering::Relaxed));

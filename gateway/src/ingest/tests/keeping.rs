@@ -63,6 +63,7 @@ impl Gateway {
         let mut scrub = Scrub::default();
         scrub.begin(self.keeper.logs.len());
         let mut damaged = Vec::new();
+        while self.writer.void_journal().is_err() {}
         while !scrub.is_done() {
             damaged.extend(self.keeper.scrub(&mut scrub).1);
         }

@@ -41,6 +41,13 @@ fn whatever_happens_the_log_agrees_with_what_the_agents_were_told() {
     }
 }
 
+/// A loss whose record was damaged was counted once more, as damage; then the power went, and the journal, which still
+/// held the first record, wrote it back: two losses of the same sequences. The journal is void before damage is counted.
+#[test]
+fn what_was_counted_as_damage_is_not_brought_back_by_the_journal() {
+    Run::new(1623).run();
+}
+
 /// An agent: what it sent and was not told about.
 struct Agent {
     peer: Option<Peer>,

@@ -101,7 +101,12 @@ impl Inode {
     /// Flips one bit on the disk and in the cache; false when the file ends before it.
     pub(super) fn flip_bit(&mut self, position: u64, bit: u8) -> bool {
         let at = position as usize;
-        if let Some(byte) = self.durable.get_mut(at) {
+        // What is on its way to the disk too, or a sync would mend it.
+        let pending = self.pending.iter_mut().filter_map(|change| match change {
+            Change::Write { position: start, bytes } => bytes.get_mut(at.checked_sub(*start as usize)?),
+            Change::SetLen(_) => None,
+        });
+        for byte in pending.chain(self.durable.get_mut(at)) {
             *byte ^= 1 << (bit & 7);
         }
         let byte = self.shown.get_mut(at);
