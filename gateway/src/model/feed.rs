@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use serde_json::{Value as Json, json};
@@ -28,8 +28,10 @@ const STEP_BYTES: usize = 4 << 20;
 const READ_BYTES: usize = 1 << 20;
 /// Channels and devices between two commits of the model.
 const MAX_CHANGED: usize = 2048;
-/// How often it looks for more when it has read everything.
+/// The least time between two steps: each syncs, on a disk that commits wait for.
 const REST: Duration = Duration::from_secs(1);
+/// It rests this many times as long as a step took, so that under load it lags instead of taking a core from ingest.
+const REST_PER_STEP: u32 = 15;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -86,20 +88,16 @@ pub fn start(model: Arc<Model>, topics: Topics, ingest: Ingest) -> io::Result<Fe
 
 fn run(mut feed: Feed, ingest: &Ingest, stopped: &Receiver<()>) {
     loop {
-        let has_more = match feed.step(ingest.rows()) {
-            Ok(has_more) => has_more,
-            Err(error) => {
-                tracing::warn!(%error, "the read model is emptied and filled again from the logs");
-                if let Err(error) = feed.model.clear() {
-                    tracing::error!(%error, "it cannot be emptied; devices are not shown until the next start");
-                    return;
-                }
-                ingest.tell_all_rows();
-                false
+        let start = Instant::now();
+        if let Err(error) = feed.step(ingest.rows()) {
+            tracing::warn!(%error, "the read model is emptied and filled again from the logs");
+            if let Err(error) = feed.model.clear() {
+                tracing::error!(%error, "it cannot be emptied; devices are not shown until the next start");
+                return;
             }
-        };
-        let rest = if has_more { Duration::ZERO } else { REST };
-        match stopped.recv_timeout(rest) {
+            ingest.tell_all_rows();
+        }
+        match stopped.recv_timeout(REST.max(start.elapsed() * REST_PER_STEP)) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return,
         }
