@@ -2,8 +2,8 @@
 //!
 //! Guarantees: while the gateway runs, age passes by the monotonic clock alone. Over a restart the age at the last
 //! checkpoint goes on, plus the time that seems to have passed since, but at most [`MAX_AWAY`]: a clock that jumped
-//! years ahead makes nothing old, and one that jumped back makes nothing younger. So a gateway that was off for longer
-//! keeps its data longer by that time, and never shorter.
+//! years ahead over a restart makes segments older by that at most, and one that jumped back makes nothing younger. So a
+//! gateway that was off for longer keeps its data longer by that time.
 //!
 //! The axis: milliseconds of the monotonic clock, 0 when this process started, below 0 before it did.
 
