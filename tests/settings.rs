@@ -62,10 +62,12 @@ fn a_wrong_unit_of_the_agent_is_shown_with_its_place() {
 fn a_port_in_use_stops_the_gateway_before_it_creates_anything() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    for (mqtt, http) in
-        [(address.to_string(), "127.0.0.1:0".to_owned()), ("127.0.0.1:0".to_owned(), address.to_string())]
-    {
-        let settings = format!("data = \"DIR/data\"\n[mqtt]\nlisten = \"{mqtt}\"\n[http]\nlisten = \"{http}\"\n");
+    for taken in ["mqtt", "http", "kafka"] {
+        let mut settings = "data = \"DIR/data\"\n".to_owned();
+        for port in ["mqtt", "http", "kafka"] {
+            let listen = if port == taken { address.to_string() } else { "127.0.0.1:0".to_owned() };
+            settings += &format!("[{port}]\nlisten = \"{listen}\"\n");
+        }
         refuses(&binaries().gateway, &settings, 69, &[&address.to_string()]);
     }
 }

@@ -5,6 +5,8 @@
 //! `WEIR_GATEWAY_MQTT__LISTEN`. The table of keys is in `gateway/README.md`; `deploy/gateway.toml` is a
 //! complete sample.
 
+mod kafka;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 use crate::topics::layout::MAX_PARTITIONS;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
+
+pub use kafka::{HostPort, Kafka};
 
 /// Where the settings file is if nobody says otherwise; it may be missing, then all keys have their defaults.
 pub const DEFAULT_PATH: &str = "/etc/weir/gateway.toml";
@@ -32,6 +36,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// The HTTP port.
     pub http: Http,
+    /// The Kafka port.
+    pub kafka: Kafka,
     /// The topic logs.
     pub topics: Topics,
     /// Bounds of what is remembered.
@@ -120,6 +126,7 @@ impl Default for Config {
             drain: unset(Period::secs(10)),
             mqtt: Mqtt::default(),
             http: Http::default(),
+            kafka: Kafka::default(),
             topics: Topics::default(),
             limits: Limits::default(),
         }
@@ -243,7 +250,12 @@ impl Config {
     }
 
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
-        for (key, listen) in [("mqtt.listen", &self.mqtt.listen), ("http.listen", &self.http.listen)] {
+        let ports = [
+            ("mqtt.listen", &self.mqtt.listen),
+            ("http.listen", &self.http.listen),
+            ("kafka.listen", &self.kafka.listen),
+        ];
+        for (key, listen) in ports {
             let address = listen.get_ref();
             if !address.ip().is_loopback() && !self.insecure {
                 let message = format!(
@@ -271,6 +283,7 @@ impl Config {
         within(source, "http.lobby", &http.lobby, 1..=100_000)?;
         within(source, "http.lobby_per_address", &http.lobby_per_address, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
+        self.kafka.check(source)?;
         within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
         within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
         if topics.journal.get_ref().0 != 0 {

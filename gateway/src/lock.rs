@@ -1,6 +1,6 @@
 //! The claim of one gateway on its data directory, and how the commands find that gateway.
 //!
-//! `<data>/gateway.json` holds `{"pid": 1, "http": "127.0.0.1:8080", "instance": "..."}`. The running gateway
+//! `<data>/gateway.json` holds `{"pid": 1, "http": "127.0.0.1:8080", "kafka": "127.0.0.1:9092", "instance": "..."}`. The running gateway
 //! holds an exclusive lock on it, so two never write the same logs. The file stays behind after a kill: a
 //! command believes it only if `/version` at that address answers with the same instance.
 
@@ -22,6 +22,8 @@ pub struct Running {
     pub pid: u32,
     /// Its HTTP port.
     pub http: SocketAddr,
+    /// Its Kafka port; `None` of a build that had none.
+    pub kafka: Option<SocketAddr>,
     /// Tells one start from every other.
     pub instance: String,
 }

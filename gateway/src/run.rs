@@ -1,6 +1,6 @@
 //! The program: from settings to a gateway that serves until it is told to stop.
 //!
-//! What it guarantees: both ports are bound before anything is created on disk; while the logs are recovered MQTT
+//! What it guarantees: all ports are bound before anything is created on disk; while the logs are recovered MQTT
 //! waits and HTTP says that it is not ready; a stop answers what is in flight, within the drain time, and then ends;
 //! a stop during recovery ends it. Time, filesystem and the wish to stop are parameters.
 //!
@@ -52,6 +52,8 @@ pub struct Addresses {
     pub mqtt: SocketAddr,
     /// HTTP.
     pub http: SocketAddr,
+    /// Kafka.
+    pub kafka: SocketAddr,
 }
 
 /// Why the gateway did not start.
@@ -104,10 +106,20 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let mqtt = listen(&config.mqtt.listen, "mqtt.listen").await?;
     let web = listen(&config.http.listen, "http.listen").await?;
-    let addresses = Addresses { mqtt: local(&mqtt, &config.mqtt.listen), http: local(&web, &config.http.listen) };
+    let kafka = listen(&config.kafka.listen, "kafka.listen").await?;
+    let addresses = Addresses {
+        mqtt: local(&mqtt, &config.mqtt.listen),
+        http: local(&web, &config.http.listen),
+        kafka: local(&kafka, &config.kafka.listen),
+    };
     durable::create_dir_all(&*world.fs, &config.data)?;
     let instance = format!("{}-{}", std::process::id(), world.clock.now().0);
-    let running = Running { pid: std::process::id(), http: addresses.http, instance: instance.clone() };
+    let running = Running {
+        pid: std::process::id(),
+        http: addresses.http,
+        kafka: Some(addresses.kafka),
+        instance: instance.clone(),
+    };
     let _claim = Claim::new(&*world.fs, &config.data, &running)?;
 
     let web = Arc::new(web);
@@ -142,7 +154,7 @@ pub async fn run(
     tokio::spawn(live.run(closing.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
     let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));
-    tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, data = %config.data.display(), "ready");
+    tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
     ready(addresses);
 
     shutdown.await;

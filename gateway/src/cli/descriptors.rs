@@ -15,15 +15,15 @@ pub(super) fn take(config: &Config) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let (mqtt, http) = (&config.mqtt, &config.http);
-    let keys = [&mqtt.connections, &mqtt.lobby, &http.connections, &http.lobby];
+    let (mqtt, http, kafka) = (&config.mqtt, &config.http, &config.kafka);
+    let keys = [&mqtt.connections, &mqtt.lobby, &http.connections, &http.lobby, &kafka.connections, &kafka.lobby];
     let needed = BESIDES + keys.iter().map(|key| u64::from(*key.get_ref())).sum::<u64>();
     if let Some(most) = most.filter(|most| *most < needed) {
         tracing::warn!(
             most,
             needed,
-            "fewer open files are allowed than mqtt.connections, mqtt.lobby, http.connections and http.lobby together may \
-             need: set LimitNOFILE={needed} in the unit, or lower them"
+            "fewer open files are allowed than `connections` and `lobby` of mqtt, http and kafka together may need: set \
+             LimitNOFILE={needed} in the unit, or lower them"
         );
     }
 }

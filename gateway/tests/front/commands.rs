@@ -126,7 +126,8 @@ async fn the_reading_commands_answer_the_same_beside_a_gateway_and_without_one()
     // A second gateway on the same data is refused, and says who has it.
     let second = {
         let path = path.clone();
-        let free = "\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+        let free =
+            "\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n[kafka]\nlisten = \"127.0.0.1:0\"\n";
         std::fs::write(&path, format!("data = {:?}{free}", gateway.data.path())).unwrap();
         tokio::task::spawn_blocking(move || weir(&["run"], &path)).await.unwrap()
     };

@@ -34,6 +34,7 @@ pub(crate) fn settings(data: &Path) -> Vec<(String, String)> {
     let pairs = [
         ("WEIR_GATEWAY_MQTT__LISTEN", "127.0.0.1:0".to_owned()),
         ("WEIR_GATEWAY_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+        ("WEIR_GATEWAY_KAFKA__LISTEN", "127.0.0.1:0".to_owned()),
         ("WEIR_GATEWAY_DATA", data.display().to_string()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()

@@ -17,7 +17,10 @@ fn quoted(text: impl std::fmt::Display) -> String {
 pub(super) fn gateway(data: &Path, mqtt: SocketAddr, http: SocketAddr, plan: &Plan) -> String {
     let topics = &plan.topics;
     let (data, mqtt, http) = (quoted(data.display()), quoted(mqtt), quoted(http));
-    format!("data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n\n[topics]\n{topics}")
+    format!(
+        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n\n[kafka]\nlisten = \"127.0.0.1:0\"\n\n\
+         [topics]\n{topics}"
+    )
 }
 
 /// The agent's settings. What a person waits for at the end of a run is shorter than the defaults.
