@@ -21,6 +21,7 @@ pub mod front;
 pub mod fuzz;
 pub mod http;
 pub mod ingest;
+pub mod kafka;
 pub mod lobby;
 pub mod lock;
 pub mod log_gate;
