@@ -9,6 +9,8 @@ use tokio::net::TcpSocket;
 pub const MQTT: u16 = 1883;
 /// The gateway's HTTP port.
 pub const HTTP: u16 = 8080;
+/// The gateway's Kafka port.
+pub const KAFKA: u16 = 9092;
 
 /// A port on loopback that is kept for one process, however often it is killed and started again.
 ///

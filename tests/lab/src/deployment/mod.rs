@@ -90,10 +90,12 @@ pub struct Deployment {
     pub mqtt: SocketAddr,
     /// Where the gateway answers HTTP.
     pub http: SocketAddr,
+    /// Where the gateway speaks Kafka.
+    pub kafka: SocketAddr,
     /// Reads the log.
     pub log: LogReader,
     /// Nobody else gets the gateway's ports while it is down.
-    _reserved: [Reserved; 2],
+    _reserved: [Reserved; 3],
 }
 
 impl Deployment {
@@ -102,8 +104,8 @@ impl Deployment {
         let scratch = Scratch::new()?;
         let (ledger, mut truths) = (Ledger::new(), Truths::default());
         let reserve = |preferred| Reserved::new(if plan.default_ports { preferred } else { 0 });
-        let reserved = [reserve(ports::MQTT)?, reserve(ports::HTTP)?];
-        let [mqtt, http] = reserved.each_ref().map(|port| port.address);
+        let reserved = [reserve(ports::MQTT)?, reserve(ports::HTTP)?, reserve(ports::KAFKA)?];
+        let [mqtt, http, kafka] = reserved.each_ref().map(|port| port.address);
         let network = TcpRelay::new(mqtt, ledger.clone()).await?;
         let mut boards = Vec::new();
         for number in 1..=plan.boards {
@@ -121,7 +123,7 @@ impl Deployment {
             let path = scratch.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
         };
-        let gateway_settings = write("gateway.toml", settings::gateway(&data, mqtt, http, &plan))?;
+        let gateway_settings = write("gateway.toml", settings::gateway(&data, [mqtt, http, kafka], &plan))?;
         let agent_data = plan.agent_data.clone().unwrap_or_else(|| scratch.join("agent"));
         let agent_settings = settings::agent(&agent_data, network.address, &serial, &plan);
         let agent_settings = write("agent.toml", agent_settings)?;
@@ -152,6 +154,7 @@ impl Deployment {
             lines,
             mqtt,
             http,
+            kafka,
             log,
             _reserved: reserved,
         })

@@ -27,6 +27,8 @@ pub struct Plan {
     pub policy: &'static str,
     /// Settings of the gateway's table `topics`, as TOML lines.
     pub topics: String,
+    /// More settings of the gateway's table `kafka`, and tables below it, as TOML lines.
+    pub kafka: String,
     /// Where the agent keeps its data instead of the run's own directory.
     pub agent_data: Option<PathBuf>,
     /// Where the gateway keeps its data instead of the run's own directory.
@@ -35,7 +37,7 @@ pub struct Plan {
     pub plant: Option<Plant>,
     /// Seeds every simulated sensor.
     pub seed: u64,
-    /// Take 1883 and 8080 if they are free.
+    /// Take 1883, 8080 and 9092 if they are free.
     pub default_ports: bool,
 }
 
@@ -52,6 +54,7 @@ impl Plan {
             queue: "64 MiB".to_owned(),
             policy: "block",
             topics: String::new(),
+            kafka: String::new(),
             agent_data: None,
             gateway_data: None,
             plant: None,

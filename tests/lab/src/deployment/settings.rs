@@ -13,13 +13,14 @@ fn quoted(text: impl std::fmt::Display) -> String {
     format!("{:?}", text.to_string())
 }
 
-/// The gateway's settings.
-pub(super) fn gateway(data: &Path, mqtt: SocketAddr, http: SocketAddr, plan: &Plan) -> String {
-    let topics = &plan.topics;
-    let (data, mqtt, http) = (quoted(data.display()), quoted(mqtt), quoted(http));
+/// The gateway's settings; it listens on `mqtt`, `http` and `kafka`.
+pub(super) fn gateway(data: &Path, [mqtt, http, kafka]: [SocketAddr; 3], plan: &Plan) -> String {
+    let (topics, of_kafka) = (&plan.topics, &plan.kafka);
+    let data = quoted(data.display());
+    let [mqtt, http, kafka] = [mqtt, http, kafka].map(quoted);
     format!(
-        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n\n[kafka]\nlisten = \"127.0.0.1:0\"\n\n\
-         [topics]\n{topics}"
+        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n\n[topics]\n{topics}\n\
+         [kafka]\nlisten = {kafka}\n{of_kafka}"
     )
 }
 
