@@ -30,4 +30,5 @@ pub mod moment;
 pub mod record;
 pub mod router;
 pub mod run;
+pub mod schemas;
 pub mod topics;

@@ -12,11 +12,14 @@
 //! | `/status` | agents, whether they are connected, and what they last said of themselves |
 //! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
+//! | `/subjects`, `/schemas`, `/config`, `/mode`, `/contexts` | the schemas of the topics, see [`registry`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
 pub mod fuzz;
 pub mod metrics;
 pub mod page;
+mod posted;
+mod registry;
 mod routes;
 mod serve;
 mod stall;

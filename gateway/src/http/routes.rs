@@ -13,7 +13,7 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, metrics};
+use super::{App, metrics, registry};
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
@@ -51,8 +51,9 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/version", get(async |State(app): State<App>| Json(app.gateway.version())))
+        .merge(registry::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /status, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .with_state(app)

@@ -101,8 +101,19 @@ impl Gateway {
 
 /// Status and body of a GET.
 pub(crate) async fn get(at: SocketAddr, path: &str) -> (u16, String) {
+    ask(at, &format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")).await
+}
+
+/// Status and body of a POST of JSON.
+pub(crate) async fn post(at: SocketAddr, path: &str, body: &Value) -> (u16, String) {
+    let body = body.to_string();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Type: application/json\r\n");
+    ask(at, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await
+}
+
+/// Status and body of what a request is answered.
+pub(crate) async fn ask(at: SocketAddr, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(at).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

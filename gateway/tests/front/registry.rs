@@ -1,0 +1,83 @@
+//! The schema registry as its clients ask it.
+
+use serde_json::{Value, json};
+
+use crate::world::{Gateway, ask, post};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_finds_the_schema_of_every_value_by_its_id() {
+    let gateway = Gateway::start().await;
+    let subjects = gateway.json("/subjects").await;
+    assert_eq!(subjects, json!(["readings-value", "weir.loss-value", "weir.deadletter-value", "weir.describe-value"]));
+    for (id, subject) in (1..).zip(subjects.as_array().unwrap()) {
+        let subject = subject.as_str().unwrap();
+        assert_eq!(gateway.json(&format!("/subjects/{subject}/versions")).await, json!([1]));
+        let latest = gateway.json(&format!("/subjects/{subject}/versions/latest")).await;
+        assert_eq!((&latest["id"], &latest["version"]), (&json!(id), &json!(1)));
+        // confluent-kafka names the subject, whatever it believes that to be; kafkajs does not.
+        for path in [format!("/schemas/ids/{id}"), format!("/schemas/ids/{id}?subject={subject}&fetchMaxId=false")] {
+            assert_eq!(gateway.json(&path).await["schema"], latest["schema"]);
+        }
+        let bare = gateway.json(&format!("/schemas/ids/{id}/schema")).await;
+        assert_eq!(bare, serde_json::from_str::<Value>(latest["schema"].as_str().unwrap()).unwrap());
+        assert_eq!(gateway.json(&format!("/subjects/{subject}/versions/1/schema")).await, bare);
+        assert_eq!(gateway.json(&format!("/schemas/ids/{id}/subjects")).await, json!([subject]));
+        let versions = json!([{"subject": subject, "version": 1}]);
+        assert_eq!(gateway.json(&format!("/schemas/ids/{id}/versions")).await, versions);
+        assert_eq!(gateway.json(&format!("/config/{subject}")).await, json!({"compatibilityLevel": "FULL_TRANSITIVE"}));
+    }
+    assert_eq!(gateway.json("/schemas").await.as_array().unwrap().len(), 4);
+    assert_eq!(gateway.json("/schemas/types").await, json!(["AVRO"]));
+    assert_eq!(gateway.json("/mode").await, json!({"mode": "READONLY"}));
+    assert_eq!(gateway.json("/contexts").await, json!(["."]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_not_has_the_code_that_clients_expect() {
+    let gateway = Gateway::start().await;
+    for (path, status, code) in [
+        ("/subjects/other-value/versions", 404, 40401),
+        ("/subjects/readings/versions/latest", 404, 40401),
+        ("/config/other-value", 404, 40401),
+        ("/subjects/readings-value/versions/2", 404, 40402),
+        ("/subjects/readings-value/versions/0", 422, 42202),
+        ("/subjects/readings-value/versions/newest", 422, 42202),
+        ("/schemas/ids/77", 404, 40403),
+        ("/schemas/ids/99999999999", 404, 40403),
+        ("/schemas/ids/one/schema", 404, 40403),
+    ] {
+        let (got, body) = gateway.get(path).await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((got, &body["error_code"]), (status, &json!(code)), "{path}: {body}");
+        assert!(body["message"].is_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_can_be_looked_up_and_not_registered() {
+    let gateway = Gateway::start().await;
+    let at = gateway.at.http;
+    let served = gateway.json("/subjects/readings-value/versions/1").await["schema"].clone();
+    // As a client sends it that parsed the schema and wrote it again.
+    let mut parsed: Value = serde_json::from_str(served.as_str().unwrap()).unwrap();
+    parsed["doc"] = "mine".into();
+    for schema in [served, parsed.to_string().into()] {
+        let (status, found) = post(at, "/subjects/readings-value", &json!({"schema": schema})).await;
+        assert_eq!(status, 200, "{found}");
+        assert_eq!(serde_json::from_str::<Value>(&found).unwrap()["id"], 1);
+    }
+    let other = json!({"schema": "\"string\""});
+    let (status, body) = post(at, "/subjects/readings-value", &other).await;
+    assert_eq!(status, 404);
+    assert!(body.contains("40403"), "{body}");
+    assert_eq!(post(at, "/subjects/readings-value", &json!({"schema": "{"})).await.0, 422);
+    assert_eq!(post(at, "/subjects/readings-value", &json!(["x".repeat(300_000)])).await.0, 413);
+
+    let (status, body) = post(at, "/subjects/readings-value/versions", &other).await;
+    assert_eq!(status, 405, "{body}");
+    assert!(body.contains("settings"), "{body}");
+    for request in ["DELETE /subjects/readings-value", "PUT /config", "PUT /mode"] {
+        let request = format!("{request} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(ask(at, &request).await.0, 405, "{request}");
+    }
+}
