@@ -35,6 +35,9 @@ pub use error::ErrorCode;
 pub use header::RequestHeader;
 pub use request::Request;
 
+#[cfg(test)]
+mod tests;
+
 /// The APIs that are served, by their number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
