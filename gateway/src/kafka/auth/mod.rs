@@ -1,0 +1,89 @@
+//! Who may read: SASL/PLAIN and SASL/SCRAM-SHA-256 against the users of the settings.
+//!
+//! What it guarantees: with users, nothing but asking for versions and proving who one is is answered before the proof;
+//! neither answer nor time tells an unknown user from a wrong password; secrets are compared in constant time and are
+//! never printed; a message has a bound; deriving a key from a password, which costs milliseconds on purpose, happens
+//! off the threads that serve, and [`MOST_DERIVATIONS`] at a time, so that a flood of logins waits for itself and not
+//! ingest for it.
+//!
+//! Format: a user is a line `name = "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>"` ([`Secret`]), from
+//! which a password can be verified but not learned. `weir-gateway user add NAME` prints it.
+//!
+//! Operations, for each connection: [`Session::admits`] a request or not; [`Session::handshake`] chooses a mechanism;
+//! [`Session::authenticate`] takes its messages until there is a user or the connection has to be closed.
+
+mod plain;
+mod scram;
+mod secret;
+mod session;
+mod users;
+
+pub use secret::{ITERATIONS, MOST_PASSWORD, Secret};
+pub use session::{Session, Step};
+pub use users::{MOST_DERIVATIONS, MOST_USER_NAME, Users};
+
+#[cfg(test)]
+mod tests;
+
+/// The most bytes of one message of a mechanism.
+pub const MOST_MESSAGE: usize = 4096;
+
+/// Why somebody is not let in. Clients are told no more than that they are not; the log is told this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The name or the password.
+    #[error("an unknown user or a wrong password")]
+    Credentials,
+    /// The message is not one of the mechanism.
+    #[error("a message that {0} does not have")]
+    Message(Mechanism),
+    /// The system gave no randomness.
+    #[error("no randomness from the system")]
+    Randomness,
+    /// The gateway is stopping.
+    #[error("the gateway stops")]
+    Stopping,
+}
+
+/// A way to prove who one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// The password itself: RFC 4616. Only TLS hides it.
+    Plain,
+    /// A proof that one knows the password: RFC 5802 and RFC 7677.
+    ScramSha256,
+}
+
+impl Mechanism {
+    /// All, in the order in which they are offered.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::ScramSha256];
+
+    /// Its name in SASL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+        }
+    }
+}
+
+impl std::fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The messages of the mechanisms as plain functions over bytes, for fuzzers.
+#[doc(hidden)]
+pub mod fuzz {
+    use super::{plain, scram};
+
+    /// Takes any bytes as each message that a client can send.
+    pub fn sasl(bytes: &[u8]) {
+        let _ = plain::Message::read(bytes);
+        if let Ok(first) = scram::ClientFirst::read(bytes) {
+            assert!(first.user.len() <= bytes.len(), "a name does not grow");
+        }
+        let _ = scram::ClientFinal::read(bytes);
+    }
+}

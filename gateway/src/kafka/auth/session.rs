@@ -1,0 +1,145 @@
+//! One connection's way to a user.
+
+use bytes::Bytes;
+
+use super::scram::{ClientFirst, Exchange};
+use super::{Denied, MOST_MESSAGE, Mechanism, Users, plain};
+use crate::kafka::messages::{ApiKey, ErrorCode, sasl_authenticate, sasl_handshake};
+
+/// Where a connection stands.
+pub struct Session {
+    /// None: there are no users, and nobody has to prove anything.
+    users: Option<Users>,
+    state: State,
+}
+
+enum State {
+    /// Nothing was said.
+    Fresh,
+    /// A mechanism was chosen.
+    Chosen(Mechanism),
+    /// The client has to prove that it is this user.
+    Challenged(String, Box<Exchange>),
+    /// It has.
+    User(String),
+    /// It was denied, or did what no client does.
+    Ended,
+}
+
+/// What to do after a message of a mechanism.
+#[derive(Debug)]
+pub struct Step {
+    /// What to answer.
+    pub response: sasl_authenticate::Response,
+    /// Why the client was denied, for the log: the connection is closed after the answer.
+    pub denied: Option<Denied>,
+}
+
+impl Session {
+    /// A new connection.
+    pub fn new(users: Option<Users>) -> Self {
+        Self { users, state: State::Fresh }
+    }
+
+    /// Whether a request may be answered now. If not, the connection is closed: no client gets here by accident but one
+    /// that is not set to authenticate, and it has no way to read an answer.
+    pub fn admits(&self, key: ApiKey) -> bool {
+        let proves = matches!(key, ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate);
+        match self.state {
+            State::Ended => false,
+            State::User(_) => true,
+            _ => self.users.is_none() || proves,
+        }
+    }
+
+    /// Who it is, once that is proven.
+    pub fn user(&self) -> Option<&str> {
+        match &self.state {
+            State::User(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The client chooses a mechanism.
+    pub fn handshake(&mut self, mechanism: &str) -> sasl_handshake::Response {
+        let mechanisms = || Mechanism::ALL.map(|mechanism| mechanism.name().to_owned()).to_vec();
+        let (error, mechanisms) = match (&self.users, &self.state) {
+            (Some(_), State::Fresh | State::Chosen(_)) => {
+                match Mechanism::ALL.into_iter().find(|known| known.name() == mechanism) {
+                    Some(known) => {
+                        self.state = State::Chosen(known);
+                        (ErrorCode::None, mechanisms())
+                    }
+                    None => (ErrorCode::UnsupportedSaslMechanism, mechanisms()),
+                }
+            }
+            // Nothing to prove, or proven already.
+            _ => (ErrorCode::IllegalSaslState, Vec::new()),
+        };
+        sasl_handshake::Response { error, mechanisms }
+    }
+
+    /// Takes a message of the mechanism.
+    pub async fn authenticate(&mut self, message: &[u8]) -> Step {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        let (Some(users), true) = (&self.users, matches!(state, State::Chosen(_) | State::Challenged(..))) else {
+            // A client that has to prove nothing goes on as before; the answer is all that it needs.
+            self.state = state;
+            return Step::illegal();
+        };
+        match proceed(users, state, message).await {
+            Ok((state, answer)) => {
+                self.state = state;
+                Step::answered(answer)
+            }
+            Err(denied) => Step::denied(denied),
+        }
+    }
+}
+
+async fn proceed(users: &Users, state: State, message: &[u8]) -> Result<(State, String), Denied> {
+    match state {
+        State::Chosen(mechanism) if message.len() > MOST_MESSAGE => Err(Denied::Message(mechanism)),
+        State::Chosen(Mechanism::Plain) => {
+            let message = plain::Message::read(message)?;
+            let user = message.user.to_owned();
+            users.verify(message).await?;
+            Ok((State::User(user), String::new()))
+        }
+        State::Chosen(Mechanism::ScramSha256) => {
+            let first = ClientFirst::read(message)?;
+            let (exchange, answer) = Exchange::begin(&first, users.secret(&first.user), users.random()?);
+            Ok((State::Challenged(first.user, Box::new(exchange)), answer))
+        }
+        State::Challenged(user, exchange) => {
+            let answer = exchange.end(message)?;
+            Ok((State::User(user), answer))
+        }
+        State::Fresh | State::User(_) | State::Ended => Err(Denied::Credentials),
+    }
+}
+
+impl Step {
+    fn answered(answer: String) -> Self {
+        let response = sasl_authenticate::Response { auth_bytes: Bytes::from(answer), ..Default::default() };
+        Self { response, denied: None }
+    }
+
+    fn illegal() -> Self {
+        let error_message = Some("SaslAuthenticate without a SaslHandshake before it".to_owned());
+        let response =
+            sasl_authenticate::Response { error: ErrorCode::IllegalSaslState, error_message, ..Default::default() };
+        Self { response, denied: None }
+    }
+
+    /// The same answer whatever it was, so that nobody learns names by asking.
+    fn denied(denied: Denied) -> Self {
+        let error_message = Some("Authentication failed: unknown user, wrong password or malformed message".to_owned());
+        let response = sasl_authenticate::Response {
+            error: ErrorCode::SaslAuthenticationFailed,
+            error_message,
+            ..Default::default()
+        };
+        Self { response, denied: Some(denied) }
+    }
+}
