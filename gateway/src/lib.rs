@@ -28,6 +28,7 @@ pub mod log_gate;
 pub mod model;
 pub mod moment;
 pub mod record;
+pub mod redrive;
 pub mod router;
 pub mod run;
 pub mod schemas;

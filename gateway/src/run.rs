@@ -31,6 +31,7 @@ use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
 use crate::model::Model;
 use crate::model::feed::{self, Feeding};
+use crate::redrive::Redrive;
 use crate::router::Live;
 
 /// What the gateway touches beyond the network.
@@ -150,7 +151,8 @@ pub async fn run(
         stopping: stopping.clone(),
         instance,
     };
-    let app = App { topics, gateway: Arc::new(parts), stop: closing.clone() };
+    let redrive = Redrive::open(world.fs.clone(), &config.data, ingest.clone(), topics.clone())?;
+    let app = App { topics, redrive, gateway: Arc::new(parts), stop: closing.clone() };
     tokio::spawn(live.run(closing.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
     let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));

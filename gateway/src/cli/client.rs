@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::http::request;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -33,7 +34,11 @@ impl Client {
 
     /// The JSON at `path`.
     pub(super) async fn json(&self, path: &str) -> Result<Value, Failed> {
-        let response = self.get(path).await?;
+        self.whole(path, self.get(path).await?).await
+    }
+
+    /// Reads an answer whole; a refusal is an error.
+    async fn whole(&self, path: &str, response: Response<Incoming>) -> Result<Value, Failed> {
         let status = response.status();
         let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
         let body = timeout(PATIENCE, limited.collect()).await.map_err(|_| self.silent())?;
@@ -52,14 +57,29 @@ impl Client {
         Ok(Events { body: response.into_body(), text: Vec::new() })
     }
 
+    /// Posts JSON; the lines of the answer, as they come.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Lines, Failed> {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        let response = self.send(request, Full::from(body.to_string())).await?;
+        if response.status().is_success() {
+            return Ok(Lines { body: response.into_body(), text: Vec::new() });
+        }
+        let refused = self.whole(path, response).await;
+        Err(refused.err().unwrap_or_else(|| Failed::runtime("the gateway refused")))
+    }
+
     async fn get(&self, path: &str) -> Result<Response<Incoming>, Failed> {
+        self.send(Request::get(path), Full::default()).await
+    }
+
+    async fn send(&self, request: request::Builder, body: Full<Bytes>) -> Result<Response<Incoming>, Failed> {
         let asked = async {
             let stream = TcpStream::connect(self.address).await?;
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
             tokio::spawn(connection);
-            let request = Request::get(path).header(header::HOST, self.address.to_string());
-            let request = request.body(Empty::<Bytes>::new()).map_err(std::io::Error::other)?;
+            let request = request.header(header::HOST, self.address.to_string());
+            let request = request.body(body).map_err(std::io::Error::other)?;
             sender.send_request(request).await.map_err(std::io::Error::other)
         };
         match timeout(PATIENCE, asked).await {
@@ -70,6 +90,36 @@ impl Client {
 
     fn silent(&self) -> Failed {
         Failed::unavailable(format!("the gateway at {} does not answer; is it stopped (`ps`)?", self.address))
+    }
+}
+
+/// JSON values, one a line.
+pub(super) struct Lines {
+    body: Incoming,
+    /// What came and is no whole line yet.
+    text: Vec<u8>,
+}
+
+impl Lines {
+    /// The next value; `None` when the gateway closed the stream.
+    pub(super) async fn next(&mut self) -> Result<Option<Value>, Failed> {
+        loop {
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                // Empty lines show that the gateway lives.
+                if line.len() > 1 {
+                    return serde_json::from_slice(&line).map(Some).map_err(Failed::runtime);
+                }
+            }
+            if self.text.len() > MAX_ANSWER {
+                return Err(Failed::runtime("a line without an end"));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Failed::unavailable(format!("the stream broke: {error}"))),
+                Some(Ok(frame)) => self.text.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            }
+        }
     }
 }
 

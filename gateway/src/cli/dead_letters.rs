@@ -8,6 +8,7 @@ use super::source::Source;
 use crate::config::Config;
 use crate::http::page::Start;
 use crate::moment;
+use crate::redrive::Place;
 use crate::topics::TopicId;
 
 const TOPIC: &str = TopicId::DeadLetter.name();
@@ -22,7 +23,7 @@ pub(super) fn list(config: &Config, limit: Option<u64>, printer: &mut Printer) -
         for partition in 0..partitions {
             let mut start = Start::Earliest;
             loop {
-                let page = source.page(TOPIC, partition, start, PAGE).await?;
+                let page = source.letters(partition, start, PAGE).await?;
                 for record in page["records"].as_array().map_or(&[][..], Vec::as_slice) {
                     if left == 0 {
                         return Ok(());
@@ -42,14 +43,9 @@ pub(super) fn list(config: &Config, limit: Option<u64>, printer: &mut Printer) -
 }
 
 pub(super) fn show(config: &Config, place: &str, printer: &mut Printer) -> Result<(), Failed> {
-    let parsed = place
-        .split_once(':')
-        .and_then(|(partition, offset)| Some((partition.parse::<usize>().ok()?, offset.parse::<u64>().ok()?)));
-    let (partition, offset) = parsed.ok_or_else(|| {
-        Failed::usage(format!("{place}: expected partition:offset, such as 2:17; `deadletter list` prints them"))
-    })?;
-    let page =
-        super::block_on(async { Source::open(config).await?.page(TOPIC, partition, Start::Offset(offset), 1).await })?;
+    let Place { partition, offset } = place.parse().map_err(Failed::usage)?;
+    let start = Start::Offset(offset);
+    let page = super::block_on(async { Source::open(config).await?.letters(partition as usize, start, 1).await })?;
     let record = page["records"].get(0).filter(|record| record["offset"] == offset);
     let record = record.ok_or_else(|| Failed::runtime(format!("{place}: there is no dead letter")))?;
     let mut text = summary(record);
@@ -69,8 +65,13 @@ pub(super) fn show(config: &Config, place: &str, printer: &mut Printer) -> Resul
 fn summary(record: &Value) -> String {
     let value = &record["value"];
     let position = value["position"].as_u64().map_or_else(String::new, |position| format!(" at byte {position}"));
+    let redriven = match (record["redriven"]["stored"].as_u64(), record["redriven"]["of"].as_u64()) {
+        (Some(stored), Some(of)) if stored >= of => "  (stored since)".to_owned(),
+        (Some(stored @ 1..), Some(of)) => format!("  ({stored} of {of} stored since)"),
+        _ => String::new(),
+    };
     format!(
-        "{}:{}  {}  {} from {}: {}{position}",
+        "{}:{}  {}  {} from {}: {}{position}{redriven}",
         record["partition"],
         record["offset"],
         moment::format(record["timestamp_ms"].as_i64().unwrap_or_default()),

@@ -12,6 +12,7 @@ mod descriptors;
 mod device;
 mod logs;
 mod print;
+mod redrive;
 mod source;
 mod start;
 mod topic;
@@ -125,6 +126,27 @@ enum DeadLetterCommand {
         /// Partition and offset as `list` prints them, such as 2:17.
         place: String,
     },
+    /// Try dead letters again, after what was wrong was put right; needs a running gateway. Doing it twice is harmless.
+    Redrive(RedriveArgs),
+}
+
+#[derive(Debug, Args)]
+struct RedriveArgs {
+    /// Partition and offset as `list` prints them, such as 2:17; several if you like.
+    #[arg(value_name = "PARTITION:OFFSET")]
+    places: Vec<String>,
+    /// Only those that were buried for this reason, such as unknown-schema.
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only those with readings of this device.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+    /// Say what would be tried, and store nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -210,6 +232,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Topic(TopicCommand::Consume(args)) => consume::consume(&config, &args, &mut printer),
         Command::Topic(TopicCommand::Verify { topic }) => topic::verify(&config, topic.as_deref(), &mut printer),
         Command::Deadletter(DeadLetterCommand::List { limit }) => dead_letters::list(&config, limit, &mut printer),
+        Command::Deadletter(DeadLetterCommand::Redrive(args)) => redrive::redrive(&config, &args, &mut printer),
         Command::Device(DeviceCommand::List) => device::list(&config, &mut printer),
         Command::Device(DeviceCommand::Show { device }) => device::show(&config, &device, &mut printer),
         Command::Model(ModelCommand::Rebuild) => device::rebuild(&config, &mut printer),

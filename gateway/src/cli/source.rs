@@ -63,6 +63,16 @@ impl Source {
             .ok_or_else(|| Failed::usage(format!("no topic {name:?}; there are {}", names.join(", "))))
     }
 
+    /// A page of dead letters; a running gateway says what became of them.
+    pub(super) async fn letters(&self, partition: usize, start: Start, limit: usize) -> Result<Value, Failed> {
+        match self {
+            Self::Gateway(client) => {
+                client.json(&format!("/deadletters/{partition}?{}&limit={limit}", query(start))).await
+            }
+            Self::Files(_) => self.page(TopicId::DeadLetter.name(), partition, start, limit).await,
+        }
+    }
+
     /// A page of one partition, as `GET records` has it.
     pub(super) async fn page(
         &self,
@@ -73,12 +83,7 @@ impl Source {
     ) -> Result<Value, Failed> {
         match self {
             Self::Gateway(client) => {
-                let start = match start {
-                    Start::Earliest => "offset=earliest".to_owned(),
-                    Start::Latest => "offset=latest".to_owned(),
-                    Start::Offset(offset) => format!("offset={offset}"),
-                    Start::Time(millis) => format!("time={millis}"),
-                };
+                let start = query(start);
                 client.json(&format!("/topics/{topic}/partitions/{partition}/records?{start}&limit={limit}")).await
             }
             Self::Files(topics) => {
@@ -90,6 +95,16 @@ impl Source {
                 Ok(page::to_json(topic, found, partition, page))
             }
         }
+    }
+}
+
+/// Where a page begins, as HTTP takes it.
+fn query(start: Start) -> String {
+    match start {
+        Start::Earliest => "offset=earliest".to_owned(),
+        Start::Latest => "offset=latest".to_owned(),
+        Start::Offset(offset) => format!("offset={offset}"),
+        Start::Time(millis) => format!("time={millis}"),
     }
 }
 

@@ -12,9 +12,11 @@
 //! | `/status` | agents, whether they are connected, and what they last said of themselves |
 //! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
+//! | `/deadletters/{partition}`, `POST /deadletters/redrive` | dead letters and what became of them; trying them again, see [`dead_letters`] |
 //! | `/subjects`, `/schemas`, `/config`, `/mode`, `/contexts` | the schemas of the topics, see [`registry`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
+mod dead_letters;
 pub mod fuzz;
 pub mod metrics;
 pub mod page;
@@ -31,6 +33,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::model::Model;
+use crate::redrive::Redrive;
 use crate::topics::Topics;
 
 pub use routes::{router, starting};
@@ -41,6 +44,8 @@ pub use serve::{HttpOptions, serve};
 pub struct App {
     /// The logs.
     pub topics: Topics,
+    /// What tries dead letters again.
+    pub redrive: Redrive,
     /// The rest of the gateway.
     pub gateway: Arc<dyn Gateway>,
     /// Turns true when the gateway stops.

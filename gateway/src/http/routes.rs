@@ -13,7 +13,7 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, metrics, registry};
+use super::{App, dead_letters, metrics, registry};
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
@@ -27,7 +27,11 @@ pub(super) struct Refused(StatusCode, String);
 
 impl Refused {
     pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self(StatusCode::BAD_REQUEST, message.into())
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self(status, message.into())
     }
 }
 
@@ -52,8 +56,9 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(metrics))
         .route("/version", get(async |State(app): State<App>| Json(app.gateway.version())))
         .merge(registry::router())
+        .merge(dead_letters::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /deadletters, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .with_state(app)
@@ -220,7 +225,7 @@ fn named<'t>(topics: &'t Topics, name: &str) -> Result<&'t Topic, Refused> {
     })
 }
 
-fn numbered<'t>(topic: &'t Topic, number: &str) -> Result<(usize, &'t Partition), Refused> {
+pub(super) fn numbered<'t>(topic: &'t Topic, number: &str) -> Result<(usize, &'t Partition), Refused> {
     let index = number.parse().ok();
     index.and_then(|index: usize| Some((index, topic.partitions().get(index)?))).ok_or_else(|| {
         let last = topic.partitions().len().saturating_sub(1);
@@ -228,7 +233,7 @@ fn numbered<'t>(topic: &'t Topic, number: &str) -> Result<(usize, &'t Partition)
     })
 }
 
-fn unread(error: ReadError) -> Refused {
+pub(super) fn unread(error: ReadError) -> Refused {
     match error {
         ReadError::OutOfRange { got, start, .. } if got < start => Refused(
             StatusCode::GONE,

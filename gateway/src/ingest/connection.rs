@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) next: usize,
     /// Descriptions among the entries that wait: they do not wait for their turn.
     pub(crate) waiting_descriptions: usize,
+    /// Its messages are dead letters that are tried again: nobody is asked for a description, and none is buried twice.
+    pub(crate) is_retry: bool,
     /// A message was refused: those behind it are refused too.
     pub(crate) refused: bool,
     /// A refusal has been told: whatever follows is told as refused, even if it was staged.
@@ -85,14 +87,24 @@ impl Connection {
             queue: VecDeque::new(),
             next: 0,
             waiting_descriptions: 0,
+            is_retry: false,
             refused: false,
             told_refusal: false,
             asked: Vec::new(),
         }
     }
 
+    /// One on which dead letters are tried again.
+    pub(crate) fn retry(sender: Sender, events: Events, budget: Budget) -> Self {
+        Self { is_retry: true, ..Self::new(sender, events, budget) }
+    }
+
     /// Waits for a description, asking for it the first time.
     pub(crate) fn wait_for(&mut self, device: DeviceId, schema: SchemaHash, now: Duration, wait: Duration) -> Wait {
+        if self.is_retry {
+            // The agent may be gone for years.
+            return Wait::Over;
+        }
         let asked = self.asked.iter().find(|asked| (asked.device, asked.schema) == (device, schema));
         match asked {
             Some(asked) if asked.deadline <= now => Wait::Over,

@@ -18,6 +18,7 @@ use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Sequence, Timestamp}
 use super::Sender;
 use super::channels::Channels;
 use crate::record::Description;
+use crate::record::dead_letter::Format;
 
 /// The most spans of one manifest.
 pub const MAX_SPANS: usize = 1 << 16;
@@ -102,6 +103,18 @@ pub(crate) fn decode(sender: &Sender, purpose: Purpose, payload: Bytes) -> Work 
     }
 }
 
+/// Decodes the original bytes of a dead letter of `sender` as they were decoded when they came.
+pub(crate) fn letter(sender: &Sender, format: Format, original: Bytes) -> Work {
+    match format {
+        Format::Batch => decode(sender, Purpose::Batch, original),
+        Format::Description => decode(sender, Purpose::Describe, original),
+        Format::Section => match parts_of(&original, &original, 1) {
+            Ok(parts) if parts.iter().all(Part::is_in_range) => Work::Batch(parts),
+            _ => Work::Unreadable("a section that does not decode"),
+        },
+    }
+}
+
 fn batch(payload: Bytes) -> Work {
     let envelope = match Envelope::open(&payload) {
         Ok(envelope) => envelope,
@@ -127,10 +140,15 @@ fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeE
     let plain = payload.as_ptr_range().contains(&sections.as_ptr()).then(|| payload.slice_ref(sections));
     let body = plain.unwrap_or_else(|| Bytes::from(buffer));
 
+    parts_of(&body, payload, envelope.manifest().take(MAX_EXPECTED).count())
+}
+
+/// The sections of a body that came in `payload`, some `expected` of them.
+fn parts_of(body: &Bytes, payload: &Bytes, expected: usize) -> Result<Vec<Part>, EnvelopeError> {
     // Most batches are one run, and a vector that grows by itself starts with room for four.
-    let mut parts = Vec::with_capacity(envelope.manifest().take(MAX_EXPECTED).count());
+    let mut parts = Vec::with_capacity(expected);
     let mut readings = 0;
-    let mut sections = Items::<Section<'_>>::new(&body).iter();
+    let mut sections = Items::<Section<'_>>::new(body).iter();
     loop {
         let before = sections.rest();
         let Some(section) = sections.next() else { return Ok(parts) };
@@ -225,6 +243,18 @@ fn description(sender: &Sender, payload: &Bytes) -> Result<Described, EnvelopeEr
     let mut value = Vec::new();
     Description { tenant: sender.tenant, agent: sender.agent, device, schema, channels }.encode(&mut value);
     Ok(Described { device, schema, channels: known, value, payload: payload.clone() })
+}
+
+impl Part {
+    /// Whether a record can hold its sequences.
+    fn is_in_range(&self) -> bool {
+        match self {
+            Self::Run(run) => run.end <= Sequence::END.0,
+            Self::Claim(claim) => claim.end <= Sequence::END,
+            // What these name was checked when they were decoded.
+            Self::Missing(_) | Self::End(_) => true,
+        }
+    }
 }
 
 impl Run {

@@ -240,6 +240,12 @@ impl Devices {
         self.places.get(&device).copied()
     }
 
+    /// How many sequences of a range are stored.
+    pub(crate) fn stored(&self, device: (Tenant, DeviceId), restart: Restart, range: std::ops::Range<u64>) -> u64 {
+        let ledger = self.place(device).and_then(|place| self.get(place)?.restarts.get(&restart));
+        ledger.map_or(0, |ledger| ledger.stored.overlaps(range).map(|part| part.end - part.start).sum())
+    }
+
     /// What the dead-letter log with this number says.
     pub(crate) fn grave(&mut self, log: usize) -> Option<&mut LogState> {
         // The logs of each topic are numbered one behind the other.

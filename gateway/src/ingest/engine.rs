@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use weir_protocol::DeviceId;
+use weir_protocol::{DeviceId, Tenant};
 use weir_storage::{Batch, Part as CommittedPart};
 
 use super::connection::{Connection, Entry, State, Wait};
@@ -29,6 +29,7 @@ use super::snapshots::{Snapshot, Snapshots};
 use super::stats::Counters;
 use super::waited::Waited;
 use super::{Failure, Reason, Sender, Verdict};
+use crate::record::dead_letter::DeadSpan;
 use crate::topics::TopicId;
 use crate::topics::layout::Routes;
 
@@ -239,6 +240,7 @@ impl Engine {
             routes: self.routes,
             sender: connection.sender,
             arrival,
+            is_retry: connection.is_retry,
             logs: LogSet::default(),
             poison: None,
         };
@@ -480,6 +482,14 @@ impl Engine {
     /// What was refused over a bound since this was asked, for the log; not all of a flood.
     pub(crate) fn take_refused(&mut self) -> Vec<(OverLimit, Sender, Option<DeviceId>)> {
         mem::take(&mut self.refused)
+    }
+
+    /// How many of these sequences are stored.
+    pub(crate) fn stored(&self, tenant: Tenant, spans: &[DeadSpan]) -> u64 {
+        spans
+            .iter()
+            .map(|span| self.devices.stored((tenant, span.device), span.restart, span.start.0..span.end.0))
+            .sum()
     }
 
     /// Whether nothing is staged and nothing is in the committer's hands.

@@ -53,7 +53,7 @@ pub use keeper::Retention;
 pub use options::{IngestOptions, Limits};
 pub use recovery::{PartitionReport, RecoveryReport};
 pub use rows::{RestartRow, restarts_on_disk};
-pub use service::{Connection, Ingest, StartError};
+pub use service::{Connection, Ingest, Letter, StartError};
 pub use stats::Stats;
 
 /// Who sends on a connection.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
+use weir_protocol::Tenant;
 use weir_protocol::time::WallClock;
 use weir_storage::{
     Batch, CommitError, Committer, CommitterOptions, Fs, IoError, Log, LogOptions, Part, Submission, SubmitError,
@@ -25,7 +26,7 @@ use weir_storage::{
 use super::budget::Budget;
 use super::connection::{self, Entry, State};
 use super::damage::Job;
-use super::decode;
+use super::decode::{self, Work};
 use super::engine::Engine;
 use super::exposure::Exposure;
 use super::keeper::{self, Door, Finding, Keeper, Keeping, Now};
@@ -35,8 +36,13 @@ use super::snapshots::Snapshot;
 use super::stats::{Counters, Stats};
 use super::{Event, Events, Failure, IngestOptions, Message, Outcome, Sender, Verdict};
 use crate::log_gate::LogGate;
+use crate::record::dead_letter::DeadSpan;
 use crate::topics::Topics;
 use crate::topics::layout::{self, LayoutError};
+
+mod retry;
+
+pub use retry::Letter;
 
 /// Inputs that the engine takes before it looks whether a group can go.
 const INPUTS_PER_TURN: usize = 256;
@@ -87,6 +93,8 @@ enum Input {
     Snapshot(usize, Inbox<Snapshot>),
     /// The read model wants to know how far restarts have come; all of them again if true.
     Rows(bool, Inbox<Vec<RestartRow>>),
+    /// How many of these sequences are stored.
+    Stored(Tenant, Vec<DeadSpan>, oneshot::Sender<u64>),
     /// The keeper found damage.
     Lose(Finding, Inbox<()>),
     Stop(oneshot::Sender<()>),
@@ -166,9 +174,18 @@ impl Ingest {
 
     /// A connection of `sender`. Dropping it says that it has gone.
     pub fn connect(&self, sender: Sender, events: Events) -> Connection {
+        self.connect_as(sender, events, connection::Connection::new)
+    }
+
+    fn connect_as(
+        &self,
+        sender: Sender,
+        events: Events,
+        make: fn(Sender, Events, Budget) -> connection::Connection,
+    ) -> Connection {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let budget = Budget::new(Arc::clone(&self.room), self.total_budget, self.connection_budget);
-        let known = connection::Connection::new(sender, events.clone(), budget.clone());
+        let known = make(sender, events.clone(), budget.clone());
         // A service that has stopped shows at the first submit.
         let _ = self.inbox.0.send(Input::Connect(id, Box::new(known)));
         Connection { id, sender, events, budget, inbox: self.inbox.0.clone(), clock: Arc::clone(&self.clock) }
@@ -177,6 +194,12 @@ impl Ingest {
     /// What ingest did so far.
     pub fn stats(&self) -> Stats {
         self.counters.snapshot()
+    }
+
+    /// A connection on which dead letters of `sender` are tried again, see [`Connection::retry`]. It takes its turn
+    /// and its room like any other; it is never asked for a description, and what is still poison is not buried twice.
+    pub fn connect_retry(&self, sender: Sender, events: Events) -> Connection {
+        self.connect_as(sender, events, connection::Connection::retry)
     }
 
     /// Restarts that changed since this was asked, in bounded parts; all of them after a start. Waits for the answer:
@@ -222,35 +245,39 @@ impl Connection {
     /// Hands in messages in their order; those of one socket read in one call. Waits for room, which is the
     /// backpressure: do not read from the socket meanwhile.
     pub async fn submit(&self, messages: Vec<Message>) {
-        let mut messages = VecDeque::from(messages);
-        while !messages.is_empty() {
+        self.hand_in(messages).await;
+    }
+
+    async fn hand_in<P: Parcel>(&self, parcels: Vec<P>) {
+        let mut parcels = VecDeque::from(parcels);
+        while !parcels.is_empty() {
             let mut cost = 0;
-            let fits = |message: &&Message| {
-                cost += self.budget.cost(message.payload.len());
+            let fits = |parcel: &&P| {
+                cost += self.budget.cost(parcel.bytes());
                 cost <= self.budget.most()
             };
-            // One message always fits: it costs at most all of the budget.
-            let fitting = messages.iter().take_while(fits).count();
-            let now: Vec<_> = messages.drain(..fitting).collect();
-            self.submit_fitting(now).await;
+            // One parcel always fits: it costs at most all of the budget.
+            let fitting = parcels.iter().take_while(fits).count();
+            let now: Vec<_> = parcels.drain(..fitting).collect();
+            self.hand_in_fitting(now).await;
         }
     }
 
-    /// Hands in messages that fit the budget together.
-    async fn submit_fitting(&self, messages: Vec<Message>) {
-        let cost = messages.iter().map(|message| self.budget.cost(message.payload.len())).sum();
+    /// Hands in what fits the budget together.
+    async fn hand_in_fitting<P: Parcel>(&self, parcels: Vec<P>) {
+        let cost = parcels.iter().map(|parcel| self.budget.cost(parcel.bytes())).sum();
         if self.budget.take(cost).await.is_err() {
-            self.refuse(messages.iter().map(|message| message.ticket));
+            self.refuse(parcels.iter().map(Parcel::ticket));
             return;
         }
         let arrival = self.clock.now();
-        let entry = |message: Message| Entry {
-            ticket: message.ticket,
-            cost: self.budget.cost(message.payload.len()),
+        let entry = |parcel: P| Entry {
+            ticket: parcel.ticket(),
+            cost: self.budget.cost(parcel.bytes()),
             arrival,
-            state: State::Waiting(decode::decode(&self.sender, message.purpose, message.payload)),
+            state: State::Waiting(parcel.open(&self.sender)),
         };
-        let entries = messages.into_iter().map(entry).collect();
+        let entries = parcels.into_iter().map(entry).collect();
         if let Err(SendError(Input::Messages(_, entries))) = self.inbox.send(Input::Messages(self.id, entries)) {
             self.refuse(entries.iter().map(|entry| entry.ticket));
         }
@@ -260,6 +287,28 @@ impl Connection {
     fn refuse(&self, tickets: impl Iterator<Item = u64>) {
         let stopping = |ticket| Outcome { ticket, verdict: Verdict::Failed(Failure::Stopping) };
         let _ = self.events.send(Event::Outcomes(tickets.map(stopping).collect()));
+    }
+}
+
+/// What a connection hands in.
+trait Parcel {
+    fn ticket(&self) -> u64;
+    /// The size of its payload.
+    fn bytes(&self) -> usize;
+    fn open(self, sender: &Sender) -> Work;
+}
+
+impl Parcel for Message {
+    fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    fn open(self, sender: &Sender) -> Work {
+        decode::decode(sender, self.purpose, self.payload)
     }
 }
 
@@ -441,6 +490,10 @@ impl Service {
             Input::Rows(all, answer) => {
                 // Who asked may have gone.
                 let _ = answer.send(self.engine.take_rows(all));
+            }
+            Input::Stored(tenant, spans, answer) => {
+                // Who asked may have gone.
+                let _ = answer.send(self.engine.stored(tenant, &spans));
             }
             Input::Lose(finding, done) => self.engine.lose(Job::new(finding, self.clock.now(), done)),
             Input::Stop(stopped) => {

@@ -54,6 +54,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) sender: Sender,
     /// When the message arrived.
     pub(crate) arrival: Timestamp,
+    /// Whether the message is a dead letter that is tried again.
+    pub(crate) is_retry: bool,
     /// What it has touched so far.
     pub(crate) logs: LogSet,
     /// The first reason for which some of it is a dead letter.

@@ -117,7 +117,7 @@ impl Planner<'_> {
         let remains = Remains::of(self.sender.tenant, self.sender.agent, payload);
         let key_hash = murmur2::hash(self.sender.agent.as_str().as_bytes());
         let log = self.routes.log(TopicId::DeadLetter, key_hash);
-        if self.devices.grave(log).is_some_and(|grave| grave.buried.contains(remains)) {
+        if self.is_retry || self.devices.grave(log).is_some_and(|grave| grave.buried.contains(remains)) {
             return self.finish(Ok(()));
         }
         let staged = self.append_letter(log, None, Vec::new(), reason, None, Format::Description, payload);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use weir_protocol::{DeviceId, Restart};
+use weir_protocol::{AgentId, DeviceId, Restart};
 
 use crate::record::Value;
+use crate::record::dead_letter::Format;
 use crate::topics::Topics;
 
 /// An identity; there is one tenant here.
@@ -23,6 +24,8 @@ pub(super) struct LogContent {
     pub(super) ends: BTreeMap<(DeviceId, Restart), u64>,
     /// Dead letters as records: reason, position, original bytes.
     pub(super) letters: Vec<(String, Option<u64>, Vec<u8>)>,
+    /// The same: who sent them, and what their original bytes are.
+    pub(super) origins: Vec<(AgentId, Format, Vec<u8>)>,
     /// Descriptions as records.
     pub(super) descriptions: usize,
     /// What must never be: identities that are twice in one topic, and the like.
@@ -60,6 +63,7 @@ impl LogContent {
                 }
             }
             Value::DeadLetter(letter) => {
+                self.origins.push((letter.agent, letter.format, letter.original.to_vec()));
                 self.letters.push((letter.reason.to_owned(), letter.position, letter.original.to_vec()));
                 for span in letter.spans {
                     for sequence in span.start.0..span.end.0 {

@@ -11,6 +11,7 @@ mod payloads;
 mod plants;
 mod positions;
 mod property;
+mod redrive;
 mod rot;
 mod rules;
 mod schemas;
@@ -36,6 +37,7 @@ use super::keeper::{Keeper, Now};
 use super::recovery::{self, Recovered, RecoveryReport, Source};
 use super::stats::Counters;
 use super::{Event, IngestOptions, Outcome, Sender, Verdict};
+use crate::record::dead_letter::Format;
 use crate::topics::{Topics, layout};
 use log_content::LogContent;
 
@@ -143,6 +145,27 @@ impl Gateway {
         self.next_connection += 1;
         self.engine.connect(id, connection::Connection::new(sender, events, budget.clone()));
         Peer { id, sender, budget, events: receiver, next_ticket: 0 }
+    }
+
+    /// A connection on which dead letters of an agent are tried again.
+    fn connect_retry(&mut self, agent: AgentId) -> Peer {
+        let sender = Sender { tenant: Tenant::DEFAULT, agent };
+        let (events, receiver) = unbounded_channel();
+        let budget = Budget::new(Arc::clone(&self.room), 1 << 30, 1 << 29);
+        let id = self.next_connection;
+        self.next_connection += 1;
+        self.engine.connect(id, connection::Connection::retry(sender, events, budget.clone()));
+        Peer { id, sender, budget, events: receiver, next_ticket: 0 }
+    }
+
+    /// Tries a dead letter again.
+    fn retry(&mut self, peer: &mut Peer, format: Format, original: Vec<u8>) {
+        let ticket = peer.next_ticket;
+        peer.next_ticket += 1;
+        let work = super::decode::letter(&peer.sender, format, Bytes::from(original));
+        let entry = Entry { ticket, cost: peer.budget.cost(0), arrival: ARRIVAL, state: State::Waiting(work) };
+        self.engine.submit(peer.id, vec![entry]);
+        self.engine.advance();
     }
 
     fn publish(&mut self, peer: &mut Peer, purpose: Purpose, payload: Vec<u8>) -> u64 {
