@@ -119,7 +119,7 @@ impl Batch {
         while let Ok(header) = Header::parse(rest) {
             frame::place(rest, next_offset, continues);
             continues = true;
-            next_offset += u64::from(header.record_count);
+            next_offset += u64::from(header.offset_count);
             rest = &mut rest[header.frame_bytes..];
         }
         &self.bytes
@@ -133,11 +133,17 @@ impl Batch {
         }
         let open = self.open.get_or_insert(OpenFrame {
             start,
-            contents: Contents { record_count: 0, base_timestamp_ms: timestamp_ms, max_timestamp_ms: timestamp_ms },
+            contents: Contents {
+                record_count: 0,
+                offset_count: 0,
+                base_timestamp_ms: timestamp_ms,
+                max_timestamp_ms: timestamp_ms,
+            },
         });
         let contents = &mut open.contents;
         let offset_delta = i64::from(contents.record_count);
         contents.record_count += 1;
+        contents.offset_count += 1;
         contents.max_timestamp_ms = contents.max_timestamp_ms.max(timestamp_ms);
         self.record_count += 1;
         (timestamp_ms.wrapping_sub(contents.base_timestamp_ms), offset_delta)
@@ -153,11 +159,11 @@ fn fields_len(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, &[u8])
     )
 }
 
-fn optional_len(bytes: Option<&[u8]>) -> usize {
+pub(crate) fn optional_len(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |bytes| varint::len(bytes.len() as i64) + bytes.len())
 }
 
-fn put_optional(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(crate) fn put_optional(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => varint::put(buffer, -1),
         Some(bytes) => {

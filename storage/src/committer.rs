@@ -12,14 +12,17 @@ mod queue;
 pub(crate) mod syncs;
 
 use crate::batch::Batch;
+use crate::compaction::{self, Compaction, CompactionOptions};
 use crate::error::{CommitError, IoError, RemoveError};
 use crate::journal::Journal;
+use crate::log::upkeep::Upkeep;
 use crate::log::{Exposer, Log};
 use crate::reader::Reader;
 use group::Group;
 use queue::{Control, Queue, Work};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -108,6 +111,7 @@ pub struct Committer {
     queue: Arc<Queue>,
     readers: Vec<Reader>,
     exposers: Vec<Exposer>,
+    upkeeps: Vec<Arc<Upkeep>>,
     thread: Option<JoinHandle<Vec<Log>>>,
 }
 
@@ -130,9 +134,10 @@ impl Committer {
         let queue = Arc::new(Queue::new(options.max_waiting, options.max_waiting_bytes));
         let readers = group.logs().iter().map(Log::reader).collect();
         let exposers = group.logs().iter().map(Log::exposer).collect();
+        let upkeeps = group.logs().iter().map(Log::upkeep).collect();
         let theirs = Arc::clone(&queue);
         let thread = thread::Builder::new().name("commit".into()).spawn(move || group::run(group, &theirs, options))?;
-        Ok(Committer { queue, readers, exposers, thread: Some(thread) })
+        Ok(Committer { queue, readers, exposers, upkeeps, thread: Some(thread) })
     }
 
     /// Hands in a submission and waits while the queue is full.
@@ -161,16 +166,29 @@ impl Committer {
         &self.exposers
     }
 
-    /// [`Log::remove_before`] between two groups; waits for it.
+    /// [`Log::remove_before`], on the caller's thread: commits go on, however long it takes.
     ///
     /// # Errors
     /// [`RemoveError`]; what was removed so far is gone, the rest is still served.
     pub fn remove_before(&self, log: usize, offset: u64) -> Result<u64, RemoveError> {
-        let (answer, answered) = mpsc::sync_channel::<Result<u64, IoError>>(1);
-        if !self.queue.control(Control::RemoveBefore { log, offset, answer }) {
-            return Err(RemoveError::Stopped);
-        }
-        answered.recv().map_err(|_| RemoveError::Stopped)?.map_err(RemoveError::Io)
+        let upkeep = self.upkeeps.get(log).ok_or(RemoveError::Stopped)?;
+        upkeep.remove_before(offset).map_err(RemoveError::Io)
+    }
+
+    /// [`Log::compact`], on the caller's thread: commits go on meanwhile, except that the journal is voided once
+    /// ([`Committer::void_journal`]), because a redo would write into the files that are replaced. It ends early when
+    /// `stop` is set.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; what was compacted so far stays so, nothing is lost.
+    pub fn compact(
+        &self,
+        log: usize,
+        options: &CompactionOptions,
+        stop: &AtomicBool,
+    ) -> Result<Compaction, RemoveError> {
+        let upkeep = self.upkeeps.get(log).ok_or(RemoveError::Stopped)?;
+        compaction::compact(upkeep, options, stop, &mut || self.void_journal())
     }
 
     /// Between two groups: syncs what the journal holds and voids it; waits for it. Whoever decides on the ground that

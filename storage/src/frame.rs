@@ -4,7 +4,12 @@
 //! panics and never reads past the bytes given. `base offset` and `leader epoch` stand outside the CRC
 //! (Kafka's choice, so that a broker can assign them). Inside a segment the base offset is known from the
 //! frame's place, so the scan restores it. The leader epoch says on disk where a commit starts: 0 in its
-//! first frame, -1 (Kafka's "none") in the others; readers get 0 throughout.
+//! first frame, -1 (Kafka's "none") in the others, and 0x0f0f0f0f in every frame that compaction wrote; readers get 0
+//! throughout.
+//!
+//! A frame covers the offsets from its base offset to its last offset delta, and the next frame starts behind them. Its
+//! records have them all, unless compaction ([`crate::compaction`]) took some out: then there are fewer, each at
+//! the offset that it always had, perhaps none at all.
 //!
 //! Format (big endian), specified at <https://kafka.apache.org/documentation/#recordbatch>:
 //!
@@ -15,6 +20,7 @@
 //!                                                   35 max timestamp i64       57 record count i32, 61 records
 //! ```
 
+use std::ops::Range;
 use thiserror::Error;
 
 /// Bytes before the records.
@@ -35,6 +41,10 @@ const LENGTH_END: usize = 12;
 /// Leader epoch of the first frame of a commit, and of the others.
 const COMMIT_START: u32 = 0;
 const COMMIT_CONTINUES: u32 = u32::MAX;
+/// Leader epoch of a frame that compaction wrote. It differs from the other two in half of the bits.
+const COMPACTED: u32 = 0x0f0f_0f0f;
+/// The most offsets that one frame covers: its last delta is a positive i32.
+pub(crate) const MAX_OFFSETS: u64 = 1 << 31;
 /// Base offset, length and leader epoch: no CRC covers them.
 pub(crate) const UNPROTECTED_BYTES: usize = 16;
 /// The CRC covers everything from here.
@@ -47,14 +57,18 @@ pub struct Header {
     pub base_offset: u64,
     /// Size of the whole frame, header included.
     pub frame_bytes: usize,
-    /// Records in the frame, at least one.
+    /// Records in the frame; none if compaction took out all that it covers.
     pub record_count: u32,
+    /// Offsets that the frame covers, at least one and at least as many as records.
+    pub offset_count: u32,
     /// Timestamp of the first record in milliseconds since 1970.
     pub base_timestamp_ms: i64,
     /// The latest timestamp in the frame.
     pub max_timestamp_ms: i64,
     /// Whether the frame goes on with the commit of the frame before it.
     pub continues_commit: bool,
+    /// Whether compaction wrote the frame.
+    pub is_compacted: bool,
     leader_epoch: u32,
     crc: u32,
 }
@@ -78,6 +92,12 @@ pub enum FrameError {
 }
 
 impl Header {
+    /// The offsets that the frame covers when it starts at `base_offset`; `None` past the largest offset.
+    pub(crate) fn offsets_from(&self, base_offset: u64) -> Option<Range<u64>> {
+        let end = base_offset.checked_add(u64::from(self.offset_count))?;
+        (end <= i64::MAX as u64).then_some(base_offset..end)
+    }
+
     /// Reads the header at the front of `bytes` without looking at the CRC.
     ///
     /// # Errors
@@ -90,7 +110,7 @@ impl Header {
             return Err(FrameError::Magic { got: fields[16] });
         }
         let length = i64::from(i32::from_be_bytes(field(fields, 8))) + LENGTH_END as i64;
-        if length < (HEADER_BYTES + MIN_RECORD_BYTES) as i64 || length > MAX_FRAME_BYTES as i64 {
+        if length < HEADER_BYTES as i64 || length > MAX_FRAME_BYTES as i64 {
             return Err(FrameError::Length { got: length });
         }
         let leader_epoch = u32::from_be_bytes(field(fields, 12));
@@ -102,17 +122,20 @@ impl Header {
         let count = i32::from_be_bytes(field(fields, 57));
         let last_delta = i32::from_be_bytes(field(fields, 23));
         let most = (length as usize - HEADER_BYTES) / MIN_RECORD_BYTES;
-        if count < 1 || count as usize > most || last_delta != count - 1 {
+        if count < 0 || count as usize > most || last_delta < (count - 1).max(0) {
             return Err(FrameError::Count { count, last_delta });
         }
+        let epoch_ones = leader_epoch.count_ones();
         Ok(Header {
             base_offset: u64::from_be_bytes(field(fields, 0)),
             frame_bytes: length as usize,
             record_count: count as u32,
+            offset_count: last_delta as u32 + 1,
             base_timestamp_ms: i64::from_be_bytes(field(fields, 27)),
             max_timestamp_ms: i64::from_be_bytes(field(fields, 35)),
-            // The two values differ in every bit, so that a flipped one does not hide which it was.
-            continues_commit: leader_epoch.count_ones() > u32::BITS / 2,
+            // The values differ in many bits, so that a few flipped ones do not hide which it was.
+            continues_commit: epoch_ones > u32::BITS * 3 / 4,
+            is_compacted: (u32::BITS / 4..=u32::BITS * 3 / 4).contains(&epoch_ones),
             leader_epoch,
             crc: u32::from_be_bytes(field(fields, 17)),
         })
@@ -138,7 +161,7 @@ impl Header {
 
     /// Whether the two fields outside the CRC are what was written there.
     pub(crate) fn is_placed_at(&self, base_offset: u64) -> bool {
-        let written = [COMMIT_START, COMMIT_CONTINUES].contains(&self.leader_epoch);
+        let written = [COMMIT_START, COMMIT_CONTINUES, COMPACTED].contains(&self.leader_epoch);
         self.base_offset == base_offset && written
     }
 }
@@ -147,6 +170,8 @@ impl Header {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contents {
     pub(crate) record_count: u32,
+    /// 1 to [`MAX_OFFSETS`].
+    pub(crate) offset_count: u32,
     pub(crate) base_timestamp_ms: i64,
     pub(crate) max_timestamp_ms: i64,
 }
@@ -160,7 +185,7 @@ pub(crate) fn write_header(frame: &mut [u8], contents: Contents) {
     frame[12..16].fill(0);
     frame[16] = MAGIC;
     frame[21..23].fill(0);
-    frame[23..27].copy_from_slice(&(contents.record_count - 1).to_be_bytes());
+    frame[23..27].copy_from_slice(&(contents.offset_count - 1).to_be_bytes());
     frame[27..35].copy_from_slice(&contents.base_timestamp_ms.to_be_bytes());
     frame[35..43].copy_from_slice(&contents.max_timestamp_ms.to_be_bytes());
     frame[43..57].fill(0xff);
@@ -171,7 +196,15 @@ pub(crate) fn write_header(frame: &mut [u8], contents: Contents) {
 
 /// Gives the frame at the front of `frame` the fields that its CRC does not cover.
 pub(crate) fn place(frame: &mut [u8], base_offset: u64, continues_commit: bool) {
-    let leader_epoch = if continues_commit { COMMIT_CONTINUES } else { COMMIT_START };
+    place_as(frame, base_offset, if continues_commit { COMMIT_CONTINUES } else { COMMIT_START });
+}
+
+/// As [`place`], for a frame that compaction writes.
+pub(crate) fn place_compacted(frame: &mut [u8], base_offset: u64) {
+    place_as(frame, base_offset, COMPACTED);
+}
+
+fn place_as(frame: &mut [u8], base_offset: u64, leader_epoch: u32) {
     frame[..8].copy_from_slice(&base_offset.to_be_bytes());
     frame[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }

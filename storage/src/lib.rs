@@ -43,6 +43,7 @@
 
 pub mod batch;
 pub mod committer;
+pub mod compaction;
 pub mod durable;
 pub mod error;
 pub mod frame;
@@ -68,6 +69,7 @@ mod window;
 
 pub use batch::{Batch, RecordTooLarge};
 pub use committer::{Committer, CommitterOptions, Completion, Part, Submission, SubmitError};
+pub use compaction::{Compaction, CompactionOptions};
 pub use error::{CommitError, IoError, OpenError, ReadError, RemoveError};
 pub use fs::{FaultyFs, File, Fs, Mode, RealFs};
 pub use journal::{Journal, JournalOptions, Redone};

@@ -8,20 +8,24 @@
 //! few closed ones that are being read ([`crate::segments`]).
 
 pub(crate) mod commit;
+pub(crate) mod upkeep;
 
+use crate::compaction::{self, Compaction, CompactionOptions};
 use crate::durable;
 use crate::error::{IoError, OpenError};
 use crate::fs::{File, Fs, Mode};
 use crate::reader::Reader;
 use crate::recovery::{self, Recovered, Recovery, RecoveryMode};
-use crate::segment::{self, Segment};
+use crate::segment::Segment;
 use crate::segments::Segments;
-use crate::sidecar;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use upkeep::Upkeep;
 
 const LOCK_NAME: &str = "lock";
+/// A log with a cap has at least this many segments at its cap: only whole segments can be removed.
+const SEGMENTS_PER_CAP: u64 = 8;
 
 /// How a log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +54,21 @@ impl Default for LogOptions {
     }
 }
 
+impl LogOptions {
+    /// The size in bytes at which a segment is closed.
+    pub(crate) fn segment_limit(&self) -> u64 {
+        let most = self.cap_bytes.map_or(u64::MAX, |cap| (cap / SEGMENTS_PER_CAP).max(commit::BLOCK_BYTES));
+        self.segment_bytes.min(most)
+    }
+}
+
 /// The writer of a log.
 pub struct Log {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     options: LogOptions,
     shared: Arc<Shared>,
+    upkeep: Arc<Upkeep>,
     /// The segment that takes the next commit; none after a failure.
     active: Option<Arc<Segment>>,
     /// A commit failed and cutting it off failed too: until the next segment is made, a restart would find it.
@@ -75,6 +88,10 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     exposed: AtomicU64,
     allocated: AtomicU64,
+    /// Held while `allocated` is counted.
+    counting: Mutex<()>,
+    /// Bytes on disk of files beside the segments: what compaction writes, and what it has replaced.
+    pub(crate) aside: AtomicU64,
 }
 
 /// Exposes committed offsets while a [`crate::Committer`] owns the log.
@@ -101,10 +118,10 @@ impl Log {
         let next_offset = shared.exposed();
         let group = Vec::new();
         let dir = dir.to_owned();
-        Ok((
-            Log { fs, dir, options, shared, active, in_doubt: false, next_offset, rolled: None, group, _lock: lock },
-            recovery,
-        ))
+        let upkeep = Arc::new(Upkeep::new(Arc::clone(&fs), &dir, options, Arc::clone(&shared)));
+        let (in_doubt, rolled, _lock) = (false, None, lock);
+        let log = Log { fs, dir, options, shared, upkeep, active, in_doubt, next_offset, rolled, group, _lock };
+        Ok((log, recovery))
     }
 
     /// Lets readers see offsets below `upto` (at most what is committed).
@@ -161,17 +178,21 @@ impl Log {
     /// # Errors
     /// [`IoError`]; what was removed so far is gone, the rest is still served.
     pub fn remove_before(&mut self, offset: u64) -> Result<u64, IoError> {
-        while let Some(oldest) = self.shared.segments.take_below(offset) {
-            let path = segment::path(&self.dir, oldest.base_offset);
-            sidecar::remove(&*self.fs, &path);
-            // Durable one by one from the front, so that a power cut never leaves a hole.
-            if let Err(error) = durable::remove(&*self.fs, &path) {
-                self.shared.segments.put_back(oldest);
-                return Err(error);
-            }
-            self.shared.count_allocated();
-        }
-        Ok(self.start_offset())
+        self.upkeep.remove_before(offset)
+    }
+
+    /// Keeps of the records below an offset the last one of each key: see [`compaction`]. A log whose commits may be
+    /// in a [`crate::Journal`] is compacted by its [`crate::Committer`].
+    ///
+    /// # Errors
+    /// [`IoError`]; what was compacted so far stays so, nothing is lost.
+    pub fn compact(&self, options: &CompactionOptions, stop: &AtomicBool) -> Result<Compaction, IoError> {
+        compaction::compact(&self.upkeep, options, stop, &mut || Ok(()))
+    }
+
+    /// What is done to closed segments beside the writer.
+    pub(crate) fn upkeep(&self) -> Arc<Upkeep> {
+        Arc::clone(&self.upkeep)
     }
 }
 
@@ -192,6 +213,8 @@ impl Shared {
             dir: dir.to_owned(),
             exposed: AtomicU64::new(next_offset),
             allocated: AtomicU64::new(0),
+            counting: Mutex::default(),
+            aside: AtomicU64::new(0),
         };
         shared.count_allocated();
         shared
@@ -202,10 +225,12 @@ impl Shared {
     }
 
     pub(crate) fn allocated(&self) -> u64 {
-        self.allocated.load(Ordering::Relaxed)
+        self.allocated.load(Ordering::Relaxed) + self.aside.load(Ordering::Relaxed)
     }
 
-    fn count_allocated(&self) {
+    /// Counts the segments again, after one changed.
+    pub(crate) fn count_allocated(&self) {
+        let _alone = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         self.allocated.store(self.segments.allocated(), Ordering::Relaxed);
     }
 }

@@ -13,6 +13,7 @@ use crate::recovery::{self, Damage, Recovered, Recovery, RecoveryMode};
 use crate::scan::{DamageAt, Found, FrameAt};
 use crate::segment::{self, Segment};
 use crate::segments::{Lookup, Segments};
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -106,7 +107,7 @@ impl Reader {
                     chunk.next_offset = gap.end;
                     chunk.gaps.push(Damage { file, position: 0, bytes: 0, gap });
                 }
-                Lookup::Removed => {
+                Lookup::Removed | Lookup::Gone => {
                     // Between the two looks.
                     let start = self.start_offset();
                     return Err(ReadError::OutOfRange { got: from, start, end });
@@ -127,12 +128,23 @@ impl Reader {
     pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<u64>, IoError> {
         let end = self.end_offset();
         let segments = &self.shared.segments;
-        for closed in segments.closed() {
-            if segments.latest_ms(&closed)? >= timestamp_ms
-                && let Lookup::Found(segment) = segments.open(&closed)?
-                && let Some(offset) = self.first_in_segment(&segment, timestamp_ms, end)?
-            {
-                return Ok(Some(offset));
+        let mut closed = VecDeque::from(segments.closed());
+        while let Some(oldest) = closed.pop_front() {
+            if segments.latest_ms(&oldest)? < timestamp_ms {
+                continue;
+            }
+            match segments.open(&oldest)? {
+                Lookup::Found(segment) => {
+                    if let Some(offset) = self.first_in_segment(&segment, timestamp_ms, end)? {
+                        return Ok(Some(offset));
+                    }
+                }
+                // Removed, or replaced while we searched: go on with what is there now.
+                Lookup::Gone => {
+                    closed = segments.closed().into();
+                    closed.retain(|other| other.next_offset > oldest.base_offset);
+                }
+                Lookup::Lost(_) | Lookup::Removed => {}
             }
         }
         let last = segments.last().filter(|last| last.with_extent(|extent| extent.index.latest_ms()) >= timestamp_ms);
@@ -160,6 +172,8 @@ impl Reader {
             match found {
                 Found::Frame(frame) if frame.offsets.end > end => break,
                 Found::Frame(frame) if frame.offsets.end <= chunk.next_offset => {}
+                // All that it covered was compacted away.
+                Found::Frame(frame) if frame.header.record_count == 0 => chunk.next_offset = frame.offsets.end,
                 Found::Frame(frame) => {
                     let bytes = scan.frame();
                     if !chunk.bytes.is_empty() && chunk.bytes.len() + bytes.len() > max_bytes {

@@ -1,7 +1,7 @@
 //! Records as they lie inside a frame, decoded in place.
 //!
 //! Guarantees: decoding hostile bytes never panics, never allocates, and stops at the first record that
-//! does not fit its frame.
+//! does not fit its frame; offsets ascend, and lie within what the frame covers.
 //!
 //! Format, specified at <https://kafka.apache.org/documentation/#record>, every integer a zigzag varint:
 //! `length, attributes i8, timestamp delta, offset delta, key length (-1 = none), key, value length
@@ -53,7 +53,11 @@ pub enum MalformedRecord {
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     rest: &'a [u8],
+    /// Records to come.
+    left: u32,
+    /// The least offset of the next one.
     next_offset: u64,
+    /// The offset behind the last one that the frame covers.
     end_offset: u64,
     base_offset: u64,
     base_timestamp_ms: i64,
@@ -71,8 +75,9 @@ impl<'a> Records<'a> {
         };
         Ok(Records {
             rest,
+            left: header.record_count,
             next_offset: header.base_offset,
-            end_offset: header.base_offset.saturating_add(u64::from(header.record_count)),
+            end_offset: header.base_offset.saturating_add(u64::from(header.offset_count)),
             base_offset: header.base_offset,
             base_timestamp_ms: header.base_timestamp_ms,
         })
@@ -84,9 +89,10 @@ impl<'a> Records<'a> {
         take_bytes(&mut fields, 1).ok_or("attributes")?;
         let timestamp_delta = varint::take(&mut fields).ok_or("timestamp delta")?;
         let offset_delta = varint::take(&mut fields).ok_or("offset delta")?;
-        if u64::try_from(offset_delta) != Ok(self.next_offset - self.base_offset) {
-            return Err("offset delta");
-        }
+        let offset = u64::try_from(offset_delta).ok().and_then(|delta| self.base_offset.checked_add(delta));
+        // Ascending, with room left for the records behind: without a gap unless the frame was compacted.
+        let fits = |offset: &u64| *offset >= self.next_offset && self.end_offset - *offset >= u64::from(self.left);
+        let offset = offset.filter(|offset| *offset < self.end_offset).filter(fits).ok_or("offset delta")?;
         let key = take_optional(&mut fields).ok_or("key")?;
         let value = take_optional(&mut fields).ok_or("value")?;
         let headers = take_headers(&mut fields).ok_or("headers")?;
@@ -94,7 +100,7 @@ impl<'a> Records<'a> {
             return Err("length");
         }
         let timestamp_ms = self.base_timestamp_ms.wrapping_add(timestamp_delta);
-        Ok(Record { offset: self.next_offset, timestamp_ms, key, value, headers })
+        Ok(Record { offset, timestamp_ms, key, value, headers })
     }
 }
 
@@ -103,7 +109,7 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let offset = self.next_offset;
-        if offset == self.end_offset {
+        if self.left == 0 {
             if self.rest.is_empty() {
                 return None;
             }
@@ -112,12 +118,13 @@ impl<'a> Iterator for Records<'a> {
         }
         match self.decode() {
             Ok(record) => {
-                self.next_offset += 1;
+                self.left -= 1;
+                self.next_offset = record.offset + 1;
                 Some(Ok(record))
             }
             Err(field) => {
                 self.rest = &[];
-                self.end_offset = offset;
+                self.left = 0;
                 Some(Err(MalformedRecord::Field { offset, field }))
             }
         }
@@ -133,6 +140,11 @@ impl<'a> Headers<'a> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// As they lie in the record, behind their number.
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Name and value of each header, in the order written.

@@ -9,6 +9,7 @@
 //! its last commit returned, so whatever it is, it is not torn; where its offsets end is the name of the next file;
 //! and what a failed commit left behind its end is discarded by the base rule at each read.
 
+use crate::compaction;
 use crate::durable;
 use crate::error::IoError;
 use crate::fs::{File, Fs, Mode};
@@ -251,9 +252,12 @@ fn bases_in(names: &[String]) -> Vec<u64> {
     bases
 }
 
-/// Sidecars whose segment is gone: a power cut brought their names back.
+/// Sidecars whose segment is gone: a power cut brought their names back. And what an interrupted compaction wrote.
 fn remove_orphans(fs: &dyn Fs, dir: &Path, names: &[String]) {
     for name in names {
+        if name == compaction::rewrite::TEMPORARY_NAME {
+            let _ = fs.remove(&dir.join(name));
+        }
         if let Some(segment) = sidecar::segment_of(name).filter(|segment| segment::base_offset(segment).is_some())
             && !names.contains(&segment)
         {

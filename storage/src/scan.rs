@@ -7,7 +7,8 @@
 //! - Frames of a segment lie back to back, so the frame right behind a good one starts at the next
 //!   offset, whatever its base offset field says: that field is outside the CRC and is only repaired.
 //! - Behind bytes that are no frame, the walk resynchronises at the next valid frame whose base offset is
-//!   plausible: not below the expected one, and not further than the bad bytes could have held.
+//!   plausible: not below the expected one, and, unless the segment was compacted, not further than the bad bytes
+//!   could have held.
 //!   The bad frame's own length is tried first, so that a payload which contains a frame is stepped over.
 //! - Where the end of the segment's offsets is known, bad bytes are damage. Where it is not (the last segment
 //!   of a log being opened), they are damage if a later commit follows, because a commit starts only after
@@ -84,6 +85,8 @@ pub(crate) struct Scan<'a> {
     expected: u64,
     end_offset: Option<u64>,
     frame: (u64, usize),
+    /// Whether compaction wrote the segment, once a frame of it was seen.
+    is_compacted: Option<bool>,
     finished: bool,
 }
 
@@ -95,6 +98,7 @@ impl<'a> Scan<'a> {
             expected: bounds.offset,
             end_offset: bounds.end_offset,
             frame: (0, 0),
+            is_compacted: None,
             finished: false,
         }
     }
@@ -158,8 +162,9 @@ impl<'a> Scan<'a> {
         if let Some(frame) = self.window.loaded_mut(position, header.frame_bytes) {
             frame::place(frame, base_offset, false);
         }
-        let offsets = base_offset..base_offset + u64::from(header.record_count);
+        let offsets = base_offset..base_offset + u64::from(header.offset_count);
         self.frame = (position, header.frame_bytes);
+        self.is_compacted = Some(header.is_compacted);
         self.position += header.frame_bytes as u64;
         self.expected = offsets.end;
         Ok(Found::Frame(FrameAt { position, offsets, header, repaired }))
@@ -187,7 +192,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some((behind, base_offset)));
             }
         }
-        let last = self.window.end().saturating_sub((HEADER_BYTES + MIN_RECORD_BYTES) as u64);
+        let last = self.window.end().saturating_sub(HEADER_BYTES as u64);
         for position in self.position + 1..=last {
             if let Some(base_offset) = self.plausible_at(position)? {
                 return Ok(Some((position, base_offset)));
@@ -205,7 +210,7 @@ impl<'a> Scan<'a> {
                 Some(header) if !header.continues_commit => break true,
                 Some(header) => {
                     self.position += header.frame_bytes as u64;
-                    self.expected += u64::from(header.record_count);
+                    self.expected += u64::from(header.offset_count);
                 }
                 None => match self.resynchronise()? {
                     Some(found) => (self.position, self.expected) = found,
@@ -221,17 +226,25 @@ impl<'a> Scan<'a> {
         let Some(bytes) = self.window.get(position, HEADER_BYTES)? else { return Ok(None) };
         // Cheap tests first: this runs for every byte of a torn tail.
         let Ok(header) = Header::parse(bytes) else { return Ok(None) };
-        let most = (position - self.position) / MIN_RECORD_BYTES as u64;
         let base_offset = header.base_offset;
+        let most = (position - self.position) / MIN_RECORD_BYTES as u64;
+        let most = if self.may_be_sparse(&header) { u64::MAX } else { most };
         if base_offset < self.expected || base_offset - self.expected > most || !self.fits(base_offset, &header) {
             return Ok(None);
         }
         Ok(self.valid_at(position)?.map(|_| base_offset))
     }
 
+    /// Whether the bad bytes may cover more offsets than they can hold records: in a closed segment that was
+    /// compacted. Every frame of one is marked, so the frame before the bad bytes says it; without one, the frame
+    /// behind them.
+    fn may_be_sparse(&self, behind: &Header) -> bool {
+        self.end_offset.is_some() && self.is_compacted.unwrap_or(behind.is_compacted)
+    }
+
     fn fits(&self, base_offset: u64, header: &Header) -> bool {
-        let end = base_offset.checked_add(u64::from(header.record_count));
-        end.is_some_and(|end| self.end_offset.is_none_or(|limit| end <= limit) && end <= i64::MAX as u64)
+        let offsets = header.offsets_from(base_offset);
+        offsets.is_some_and(|offsets| self.end_offset.is_none_or(|limit| offsets.end <= limit))
     }
 
     fn valid_at(&mut self, position: u64) -> io::Result<Option<Header>> {

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: a closed segment is opened when somebody reads it, and at most [`MAX_OPEN`] of a log stay open, so
 //! that descriptors and memory do not grow with the log; its index is its sidecar if that can be believed
-//! ([`crate::sidecar`]), else a walk. No lock is held while a file is read. A segment that was removed
-//! stays readable for those who have it open.
+//! ([`crate::sidecar`]), else a walk. No lock is held while a file is read. A segment that was removed or replaced
+//! stays readable for those who have it open; a look-up that began before that looks again.
 
 use crate::error::IoError;
 use crate::fs::{Fs, Mode};
@@ -39,6 +39,8 @@ pub(crate) enum Lookup {
     Found(Arc<Segment>),
     /// It should be there and is not: the offsets that are lost with it.
     Lost(Range<u64>),
+    /// It was removed, or replaced by another one, since it was looked up.
+    Gone,
     /// No segment holds the offset; what did was removed.
     Removed,
 }
@@ -49,7 +51,13 @@ pub(crate) struct Segments {
     index_interval_bytes: u64,
     list: RwLock<List>,
     /// Closed segments that are open, the one used last at the end.
-    open: Mutex<Vec<Arc<Segment>>>,
+    open: Mutex<Vec<Opened>>,
+}
+
+/// A closed segment that is open.
+struct Opened {
+    closed: Arc<Closed>,
+    segment: Arc<Segment>,
 }
 
 #[derive(Default)]
@@ -139,9 +147,9 @@ impl Segments {
         list.last = Some(segment);
         list.beside_last = 0;
         if let Some((closed, opened)) = closed {
-            list.closed.push_back(closed);
+            list.closed.push_back(Arc::clone(&closed));
             drop(list);
-            self.keep_open(opened);
+            self.keep_open(&closed, opened);
         }
     }
 
@@ -161,9 +169,25 @@ impl Segments {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         let oldest = list.closed.pop_front_if(|oldest| oldest.next_offset <= offset)?;
         drop(list);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|kept| kept.base_offset != oldest.base_offset);
+        self.forget(&oldest);
         Some(oldest)
+    }
+
+    /// Puts one closed segment in the place of several that follow on each other and cover the same offsets; false,
+    /// and nothing happens, if one of them is not there any more.
+    pub(crate) fn replace(&self, replaced: &[Arc<Closed>], merged: Closed) -> bool {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = position(&list, replaced) else { return false };
+        list.closed[at] = Arc::new(merged);
+        list.closed.drain(at + 1..at + replaced.len());
+        drop(list);
+        replaced.iter().for_each(|closed| self.forget(closed));
+        true
+    }
+
+    /// Whether all of them are still there, one behind the other.
+    pub(crate) fn hold(&self, closed: &[Arc<Closed>]) -> bool {
+        self.look(|list| position(list, closed).is_some())
     }
 
     /// Puts back what [`Segments::take_below`] took, because it could not be removed.
@@ -177,25 +201,32 @@ impl Segments {
             Closed(Arc<Closed>),
             Last(Arc<Segment>),
         }
-        let place = self.look(|list| {
-            if let Some(last) = list.last.as_ref().filter(|last| last.base_offset <= offset) {
-                return Some(Place::Last(Arc::clone(last)));
+        loop {
+            let place = self.look(|list| {
+                if let Some(last) = list.last.as_ref().filter(|last| last.base_offset <= offset) {
+                    return Some(Place::Last(Arc::clone(last)));
+                }
+                let after = list.closed.partition_point(|closed| closed.base_offset <= offset);
+                list.closed.get(after.checked_sub(1)?).cloned().map(Place::Closed)
+            });
+            match place {
+                None => return Ok(Lookup::Removed),
+                Some(Place::Last(segment)) => return Ok(Lookup::Found(segment)),
+                Some(Place::Closed(closed)) => match self.open(&closed)? {
+                    // The list is another one by now.
+                    Lookup::Gone => {}
+                    found => return Ok(found),
+                },
             }
-            let after = list.closed.partition_point(|closed| closed.base_offset <= offset);
-            list.closed.get(after.checked_sub(1)?).cloned().map(Place::Closed)
-        });
-        match place {
-            None => Ok(Lookup::Removed),
-            Some(Place::Last(segment)) => Ok(Lookup::Found(segment)),
-            Some(Place::Closed(closed)) => self.open(&closed),
         }
     }
 
     /// A closed segment, opened if it is not.
-    pub(crate) fn open(&self, closed: &Closed) -> Result<Lookup, IoError> {
+    pub(crate) fn open(&self, closed: &Arc<Closed>) -> Result<Lookup, IoError> {
         let held = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.iter().find(|segment| segment.base_offset == closed.base_offset).cloned()
+            let held = open.iter().find(|opened| Arc::ptr_eq(&opened.closed, closed));
+            held.map(|opened| Arc::clone(&opened.segment))
         };
         let segment = match held {
             Some(segment) => segment,
@@ -205,13 +236,14 @@ impl Segments {
             },
         };
         closed.latest_ms.get_or_init(|| segment.with_extent(|extent| extent.index.latest_ms()));
-        self.keep_open(Arc::clone(&segment));
-        Ok(Lookup::Found(segment))
+        // What was read of one that was replaced meanwhile may be of two files.
+        let is_there = self.keep_open(closed, Arc::clone(&segment));
+        Ok(if is_there { Lookup::Found(segment) } else { Lookup::Gone })
     }
 
     /// The latest timestamp in a closed segment, in milliseconds since 1970; `i64::MIN` when nothing of it can be
     /// read.
-    pub(crate) fn latest_ms(&self, closed: &Closed) -> Result<i64, IoError> {
+    pub(crate) fn latest_ms(&self, closed: &Arc<Closed>) -> Result<i64, IoError> {
         if let Some(latest_ms) = closed.latest_ms.get() {
             return Ok(*latest_ms);
         }
@@ -222,7 +254,7 @@ impl Segments {
         }
         match self.open(closed)? {
             Lookup::Found(segment) => Ok(segment.with_extent(|extent| extent.index.latest_ms())),
-            Lookup::Lost(_) | Lookup::Removed => Ok(i64::MIN),
+            Lookup::Lost(_) | Lookup::Removed | Lookup::Gone => Ok(i64::MIN),
         }
     }
 
@@ -247,17 +279,15 @@ impl Segments {
 
     /// A file that is not there. The oldest one was removed by the writer, perhaps in another process; any other
     /// one is lost.
-    fn missing(&self, closed: &Closed) -> Lookup {
+    fn missing(&self, closed: &Arc<Closed>) -> Lookup {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        match list.closed.front() {
-            Some(first) if first.base_offset < closed.base_offset => {
-                Lookup::Lost(closed.base_offset..closed.next_offset)
-            }
-            Some(first) if first.base_offset > closed.base_offset => Lookup::Removed,
-            _ => {
+        match position(&list, std::slice::from_ref(closed)) {
+            None => Lookup::Gone,
+            Some(0) => {
                 list.closed.pop_front();
                 Lookup::Removed
             }
+            Some(_) => Lookup::Lost(closed.base_offset..closed.next_offset),
         }
     }
 
@@ -280,26 +310,39 @@ impl Segments {
             covered: Covered { base_offset, next_offset: extent.next_offset, bytes: extent.bytes },
             index: extent.index.clone(),
         });
-        if sidecar::write(&*self.fs, &path, &sidecar).is_err() {
-            sidecar::remove(&*self.fs, &path);
-        }
+        sidecar::write_or_remove(&*self.fs, &path, &sidecar);
         sidecar::allocated(&*self.fs, &path)
     }
 
-    fn keep_open(&self, segment: Arc<Segment>) {
+    /// Whether it is still there: one that was removed meanwhile would keep its bytes on disk.
+    fn keep_open(&self, closed: &Arc<Closed>, segment: Arc<Segment>) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|kept| kept.base_offset != segment.base_offset);
-        // One that was removed meanwhile would keep its bytes on disk.
-        if !self.look(|list| list.closed.iter().any(|closed| closed.base_offset == segment.base_offset)) {
-            return;
+        open.retain(|kept| !Arc::ptr_eq(&kept.closed, closed));
+        if !self.hold(std::slice::from_ref(closed)) {
+            return false;
         }
-        open.push(segment);
+        open.push(Opened { closed: Arc::clone(closed), segment });
         if open.len() > MAX_OPEN {
             open.remove(0);
         }
+        true
+    }
+
+    fn forget(&self, gone: &Arc<Closed>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|kept| !Arc::ptr_eq(&kept.closed, gone));
     }
 
     fn look<T>(&self, look: impl FnOnce(&List) -> T) -> T {
         look(&self.list.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Where these are in the list, one behind the other.
+fn position(list: &List, closed: &[Arc<Closed>]) -> Option<usize> {
+    let first = closed.first()?;
+    let at = list.closed.partition_point(|other| other.base_offset < first.base_offset);
+    let mut there = list.closed.iter().skip(at);
+    let all = closed.iter().all(|closed| there.next().is_some_and(|other| Arc::ptr_eq(other, closed)));
+    all.then_some(at)
 }

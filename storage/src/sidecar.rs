@@ -18,6 +18,8 @@
 //! entry: offset u64, position u64, latest timestamp of all frames before it i64
 //! ```
 
+use crate::durable;
+use crate::error::IoError;
 use crate::fs::{File, Fs, Mode};
 use crate::index::{Entry, Index};
 use std::io;
@@ -87,6 +89,13 @@ pub(crate) fn write(fs: &dyn Fs, segment: &Path, sidecar: &Sidecar) -> io::Resul
     file.write_at(&bytes, 0)
 }
 
+/// As [`write`], but nobody needs it: after a failure there is none.
+pub(crate) fn write_or_remove(fs: &dyn Fs, segment: &Path, sidecar: &Sidecar) {
+    if write(fs, segment, sidecar).is_err() {
+        remove(fs, segment);
+    }
+}
+
 /// The sidecar of the segment at `segment`; `None` when there is none that can be believed.
 pub(crate) fn read(fs: &dyn Fs, segment: &Path, interval_bytes: u64) -> Option<Sidecar> {
     let file = fs.open(&beside(segment), Mode::Read).ok()?;
@@ -113,6 +122,11 @@ pub(crate) fn allocated(fs: &dyn Fs, segment: &Path) -> u64 {
 /// an orphan, which the next writer removes.
 pub(crate) fn remove(fs: &dyn Fs, segment: &Path) {
     let _ = fs.remove(&beside(segment));
+}
+
+/// As [`remove`], and it does not come back.
+pub(crate) fn remove_durably(fs: &dyn Fs, segment: &Path) -> Result<(), IoError> {
+    durable::remove(fs, &beside(segment))
 }
 
 /// The segment file that a file name is the sidecar of.

@@ -102,9 +102,6 @@ impl Group {
     fn obey(&mut self, control: Control) {
         // A caller that no longer waits needs no answer.
         match control {
-            Control::RemoveBefore { log, offset, answer } => {
-                let _ = self.logs.get_mut(log).map(|log| answer.send(log.remove_before(offset)));
-            }
             Control::VoidJournal { answer } => {
                 let _ = answer.send(self.journal.as_mut().map_or(Ok(()), |journal| journal.void(&self.syncs)));
             }

@@ -16,7 +16,6 @@ pub(super) struct Work {
 /// Requests that are not commits; each caller waits for its answer, so there are at most as many as
 /// callers.
 pub(super) enum Control {
-    RemoveBefore { log: usize, offset: u64, answer: SyncSender<Result<u64, IoError>> },
     VoidJournal { answer: SyncSender<Result<(), IoError>> },
 }
 

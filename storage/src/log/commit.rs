@@ -24,9 +24,7 @@ use std::sync::Arc;
 /// A segment before it has its name; harmless if a crash leaves it.
 const TEMPORARY_NAME: &str = "segment.tmp";
 /// Filesystems allocate in blocks of this size.
-pub(super) const BLOCK_BYTES: u64 = 4096;
-/// A log with a cap has at least this many segments at its cap: only whole segments can be removed.
-const SEGMENTS_PER_CAP: u64 = 8;
+pub(crate) const BLOCK_BYTES: u64 = 4096;
 
 /// Frames written behind the committed part of a segment and not durable yet.
 pub(crate) struct Staged {
@@ -175,8 +173,7 @@ impl Log {
     }
 
     fn must_roll(&self, bytes: u64) -> bool {
-        let most = self.options.cap_bytes.map_or(u64::MAX, |cap| (cap / SEGMENTS_PER_CAP).max(BLOCK_BYTES));
-        let limit = self.options.segment_bytes.min(most);
+        let limit = self.options.segment_limit();
         self.active.as_ref().is_none_or(|active| {
             let used = active.with_extent(|extent| extent.bytes);
             used > 0 && used.saturating_add(bytes) > limit
@@ -220,7 +217,7 @@ fn join(batches: &mut [&mut Batch], start: u64, group: &mut Vec<u8>) {
 fn note_frames(extent: &mut Extent, mut position: u64, mut frames: &[u8]) {
     while frames.len() >= HEADER_BYTES {
         let Ok(header) = Header::parse(frames) else { break };
-        let offsets = header.base_offset..header.base_offset + u64::from(header.record_count);
+        let offsets = header.base_offset..header.base_offset + u64::from(header.offset_count);
         extent.index.note(position, &offsets, header.max_timestamp_ms);
         extent.next_offset = offsets.end;
         position += header.frame_bytes as u64;
