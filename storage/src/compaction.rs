@@ -118,7 +118,7 @@ pub(crate) fn compact<E: From<IoError>>(
         match ended {
             Ok(Pass { judged, end }) => {
                 *compacted = judged;
-                compaction.compacted_below = judged;
+                compaction.compacted_below = judged.min(end);
                 // What there is no room for is tried again by the next compaction.
                 if judged >= end || judged <= from {
                     return Ok(compaction);
@@ -148,10 +148,12 @@ fn pass<E: From<IoError>>(
     before_swap: &mut dyn FnMut() -> Result<(), E>,
     compaction: &mut Compaction,
 ) -> Result<Pass, Halt<E>> {
+    // A record that reads as gone could come back, and what deletes it would be gone.
+    upkeep.settle()?;
     let upto = options.upto.min(upkeep.shared.exposed());
     let mut segments = upkeep.shared.segments.closed();
     segments.retain(|segment| segment.next_offset <= upto);
-    let Some(end) = segments.last().map(|last| last.next_offset) else { return Ok(Pass { judged: from, end: from }) };
+    let Some(end) = segments.last().map(|last| last.next_offset) else { return Ok(Pass { judged: from, end: 0 }) };
 
     let keys = Keys::collect(upkeep, &segments, from.min(end)..end, options.max_key_bytes, stop)?;
     let judged = keys.end();

@@ -13,6 +13,7 @@
 //! Batch (batch) -> Committer (committer, journal) -> Log (log) -> Segment files (segment, index, sidecar)
 //!                                                     |               |
 //!                          open: Recovery (recovery, survey)   Scan (scan) -> Segments (segments) -> Reader, Chunk, Record
+//!                                                     closed segments: removal, compaction (log::upkeep, compaction)
 //! ```
 //!
 //! Beside logs: a [`StateFile`] is replaced as a whole (cursors, checkpoints), [`keyed`] is looked up by key and can be

@@ -9,9 +9,10 @@ use common::{batch, dir, open, read_all};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use weir_storage::{
-    Batch, FaultyFs, Fs, Loaded, Log, LogOptions, Mode, Reader, RecoveryMode, StateFile, TruncationReason,
-    Verification, durable, verify,
+    Batch, CompactionOptions, FaultyFs, Fs, Loaded, Log, LogOptions, Mode, Reader, RecoveryMode, StateFile,
+    TruncationReason, Verification, durable, verify,
 };
 
 /// Name and bytes.
@@ -43,6 +44,33 @@ fn write_good(fs: &FaultyFs) {
     }
     log.mark_end();
     cursor(fs).replace(b"cursor of good").unwrap();
+}
+
+/// The log of `compacted`: the segments of twenty rounds of three keys became one that lost most of its records and a
+/// key that was deleted; behind it one that was not compacted.
+fn write_compacted(fs: &FaultyFs) {
+    let (mut log, _) = open(fs, options(RecoveryMode::Full));
+    let mut put = |key: Option<&str>, value: Option<&str>, time: i64| {
+        let mut batch = Batch::new();
+        let time = 1_763_726_400_000 + time * 1_000;
+        batch.push(time, key.map(str::as_bytes), value.map(str::as_bytes), &[("traceparent", b"00-01")]).unwrap();
+        log.commit(&mut batch).unwrap();
+    };
+    put(Some("valve"), Some("deleted later"), 0);
+    put(None, Some("no key"), 1);
+    for round in 2..20 {
+        for pump in 1..4 {
+            put(Some(&format!("pump-{pump}")), Some(&format!("round {round}")), round * 10 - pump);
+        }
+    }
+    put(Some("valve"), None, 200);
+    for number in 0..12 {
+        put(Some(&format!("behind {number}")), Some("stays"), 201 + number);
+    }
+    let upto = log.reader().segments()[5].base_offset;
+    let compacting = CompactionOptions { upto, tombstones_before: upto, ..CompactionOptions::default() };
+    log.compact(&compacting, &AtomicBool::new(false)).unwrap();
+    log.mark_end();
 }
 
 fn cursor(fs: &FaultyFs) -> StateFile {
@@ -166,6 +194,35 @@ fn the_log_of_an_older_build_opens_for_ever() {
     assert_eq!(log.reader().offset_for_time(1_763_726_410_000).unwrap(), Some(20));
     let Loaded::Good(payload) = cursor(&load("older")).load().unwrap() else { panic!("no cursor") };
     assert_eq!(payload, b"cursor of older");
+}
+
+#[test]
+fn the_compacted_log_is_what_is_written_today_and_keeps_every_offset() {
+    let fs = FaultyFs::new(1);
+    write_compacted(&fs);
+    assert!(
+        files(&fs) == files(&load("compacted")),
+        "stored bytes change: that needs a new version and a fixture of it"
+    );
+    let found = checked("compacted");
+    assert_eq!((found.damage_count, found.offsets), (0, 0..69));
+    let records = read("compacted");
+    let rounds = [1, 2, 3].map(|pump| (52 + pump, "round 19".to_owned()));
+    assert_eq!(records.first(), Some(&(1, "no key".to_owned())));
+    assert_eq!(records[1..4], rounds);
+    assert_eq!(records.last(), Some(&(68, "stays".to_owned())));
+}
+
+/// Writes `compacted` anew.
+#[test]
+#[ignore = "writes a fixture: cargo test -p weir-storage --test fixtures write_the_compacted_fixture -- --ignored"]
+fn write_the_compacted_fixture() {
+    let fs = FaultyFs::new(1);
+    write_compacted(&fs);
+    std::fs::create_dir_all(committed("compacted")).unwrap();
+    for (file, bytes) in files(&fs) {
+        std::fs::write(committed("compacted").join(file), bytes).unwrap();
+    }
 }
 
 /// Writes `good`, `torn` and `damaged` anew; they change with a new version of the format only.

@@ -37,7 +37,8 @@ impl Judge {
 
     pub(super) fn keeps(&self, record: &Record<'_>) -> bool {
         let is_tombstone = record.key.is_some() && record.value.is_none();
-        !self.keys.supersede(record) && !(is_tombstone && record.offset < self.tombstones_before)
+        let is_expired = is_tombstone && record.offset < self.tombstones_before;
+        !self.keys.supersede(record) && !is_expired
     }
 
     /// The segment that starts here is left as it is.

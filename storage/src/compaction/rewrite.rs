@@ -87,7 +87,7 @@ pub(super) fn rewrite<E: From<IoError>>(
     stop: &AtomicBool,
     compaction: &mut Compaction,
 ) -> Result<Rewritten, Halt<E>> {
-    let Some(temporary) = Temporary::reserve(upkeep, group.bytes() + OVERHEAD_BYTES) else {
+    let Some(mut temporary) = Temporary::reserve(upkeep, group.bytes() + OVERHEAD_BYTES) else {
         return Ok(Rewritten::NoRoom(group));
     };
     let (removed, replacement) = match temporary.fill(judge, &group, stop) {
@@ -100,6 +100,7 @@ pub(super) fn rewrite<E: From<IoError>>(
     if !upkeep.replace(&group.segments, replacement)? {
         return Err(Halt::Gone);
     }
+    temporary.is_placed = true;
     compaction.removed_records += removed;
     compaction.rewritten.0 += group.segments.len() as u64;
     compaction.rewritten.1 += 1;
@@ -108,11 +109,13 @@ pub(super) fn rewrite<E: From<IoError>>(
     Ok(Rewritten::Done)
 }
 
-/// The file being written, and the room reserved for it. It is removed unless it got another name.
+/// The file being written, and the room reserved for it. It goes with this value.
 struct Temporary<'a> {
     upkeep: &'a Upkeep,
     path: PathBuf,
     reserved: u64,
+    /// It got the name of a segment.
+    is_placed: bool,
 }
 
 impl<'a> Temporary<'a> {
@@ -122,7 +125,7 @@ impl<'a> Temporary<'a> {
         let path = upkeep.dir.join(TEMPORARY_NAME);
         (bytes <= free / 2).then(|| {
             upkeep.shared.aside.fetch_add(bytes, Ordering::Relaxed);
-            Temporary { upkeep, path, reserved: bytes }
+            Temporary { upkeep, path, reserved: bytes, is_placed: false }
         })
     }
 
@@ -169,8 +172,10 @@ impl<'a> Temporary<'a> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        // Gone already if it got another name; else the next one, or the next start, tries again.
-        let _ = self.upkeep.fs.remove(&self.path);
+        if !self.is_placed {
+            // If it fails, the next one or the next start tries again.
+            let _ = self.upkeep.fs.remove(&self.path);
+        }
         self.upkeep.shared.aside.fetch_sub(self.reserved, Ordering::Relaxed);
     }
 }

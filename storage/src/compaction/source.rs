@@ -8,22 +8,32 @@ use crate::record::{Record, Records};
 use crate::recovery::Damage;
 use crate::scan::{Bounds, DamageAt, Found, Scan};
 use crate::segment;
-use crate::segments::Closed;
+use crate::segments::{Closed, Lookup};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shows every record that can be read, in order, until told to break; the damage met so far. What is wrong only
 /// outside the checksums is no damage here: rewriting the segment mends it.
 pub(super) fn visit<E: From<IoError>>(
     upkeep: &Upkeep,
-    closed: &Closed,
+    closed: &Arc<Closed>,
     stop: &AtomicBool,
     mut show: impl FnMut(&Record<'_>) -> Result<ControlFlow<()>, Halt<E>>,
 ) -> Result<Vec<Damage>, Halt<E>> {
     let path = segment::path(&upkeep.dir, closed.base_offset);
     let file = match upkeep.fs.open(&path, Mode::Read) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Halt::Gone),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // The list learns of it if it did not know.
+            return match upkeep.shared.segments.open(closed)? {
+                Lookup::Lost(gap) => {
+                    let file = segment::name(closed.base_offset);
+                    Ok(vec![Damage { file, position: 0, bytes: 0, gap }])
+                }
+                Lookup::Found(_) | Lookup::Removed | Lookup::Gone => Err(Halt::Gone),
+            };
+        }
         opened => opened.map_err(IoError::on("open", &path))?,
     };
     let end_position = file.size().map_err(IoError::on("measure", &path))?;

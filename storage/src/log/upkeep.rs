@@ -30,9 +30,17 @@ pub(crate) struct Upkeep {
     pub(crate) shared: Arc<Shared>,
     /// Held by the compaction that runs. Of the records below this offset it has compared all keys.
     pub(crate) compacted: Mutex<u64>,
-    /// Held while files change: segments that were replaced and are still there, oldest first. They go before any
-    /// other file changes.
-    replaced: Mutex<VecDeque<Arc<Closed>>>,
+    /// Held while files change.
+    unsettled: Mutex<Unsettled>,
+}
+
+/// What a change that failed left to do before any other file changes.
+#[derive(Default)]
+struct Unsettled {
+    /// Segments that were replaced and are still there, oldest first.
+    replaced: VecDeque<Arc<Closed>>,
+    /// A replacement has its name, and a power cut might give it back to the segment before.
+    is_renamed: bool,
 }
 
 /// A segment that compaction wrote: durable, under a temporary name.
@@ -47,14 +55,13 @@ pub(crate) struct Replacement {
 
 impl Upkeep {
     pub(crate) fn new(fs: Arc<dyn Fs>, dir: &Path, options: LogOptions, shared: Arc<Shared>) -> Upkeep {
-        let (compacted, replaced) = (Mutex::new(0), Mutex::default());
-        Upkeep { fs, dir: dir.to_owned(), options, shared, compacted, replaced }
+        let (compacted, unsettled) = (Mutex::new(0), Mutex::default());
+        Upkeep { fs, dir: dir.to_owned(), options, shared, compacted, unsettled }
     }
 
     /// Removes the segments that lie wholly below `offset`; the new first offset.
     pub(crate) fn remove_before(&self, offset: u64) -> Result<u64, IoError> {
-        let mut replaced = self.lock();
-        self.remove_replaced(&mut replaced)?;
+        let _alone = self.settled()?;
         let segments = &self.shared.segments;
         while let Some(oldest) = segments.take_below(offset) {
             if let Err(error) = self.remove(&oldest) {
@@ -69,8 +76,7 @@ impl Upkeep {
     /// Puts the replacement in the place of segments that follow on each other; false, and nothing happens, if one of
     /// them has been removed.
     pub(crate) fn replace(&self, old: &[Arc<Closed>], new: Replacement) -> Result<bool, IoError> {
-        let mut replaced = self.lock();
-        self.remove_replaced(&mut replaced)?;
+        let mut unsettled = self.settled()?;
         let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(false) };
         if !self.shared.segments.hold(old) {
             return Ok(false);
@@ -78,7 +84,7 @@ impl Upkeep {
         let path = segment::path(&self.dir, first.base_offset);
         sidecar::remove_durably(&*self.fs, &path)?;
         self.fs.rename(&new.path, &path).map_err(IoError::on("replace", &path))?;
-        durable::sync_dir(&*self.fs, &self.dir)?;
+        unsettled.is_renamed = true;
 
         let covered = Covered { base_offset: first.base_offset, next_offset: last.next_offset, bytes: new.bytes };
         let beside = sidecar::closing_len(&new.index).next_multiple_of(super::commit::BLOCK_BYTES);
@@ -89,24 +95,46 @@ impl Upkeep {
             allocated: new.allocated + beside,
             latest_ms: new.index.latest_ms().into(),
         };
+        // At once, even if the name turns out not to be durable: what readers see is what the next compaction reads.
         self.shared.segments.replace(old, merged);
         self.shared.count_allocated();
-        replaced.extend(old[1..].iter().cloned());
-        let left: u64 = replaced.iter().map(|segment| segment.allocated).sum();
+        unsettled.replaced.extend(old[1..].iter().cloned());
+        let left: u64 = old[1..].iter().map(|segment| segment.allocated).sum();
         self.shared.aside.fetch_add(left, Ordering::Relaxed);
+        self.sync_rename(&mut unsettled)?;
         if beside > 0 {
             // Only now: whoever reads it with the old file finds that what it looked up is gone.
             sidecar::write_or_remove(&*self.fs, &path, &Sidecar { covered, index: new.index });
         }
-        self.remove_replaced(&mut replaced)?;
+        self.remove_replaced(&mut unsettled)?;
         Ok(true)
     }
 
-    fn remove_replaced(&self, replaced: &mut VecDeque<Arc<Closed>>) -> Result<(), IoError> {
-        while let Some(oldest) = replaced.front() {
+    /// Makes durable what an earlier change left: from then on the files are what readers see.
+    pub(crate) fn settle(&self) -> Result<(), IoError> {
+        self.settled().map(drop)
+    }
+
+    fn settled(&self) -> Result<MutexGuard<'_, Unsettled>, IoError> {
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sync_rename(&mut unsettled)?;
+        self.remove_replaced(&mut unsettled)?;
+        Ok(unsettled)
+    }
+
+    fn sync_rename(&self, unsettled: &mut Unsettled) -> Result<(), IoError> {
+        if unsettled.is_renamed {
+            durable::sync_dir(&*self.fs, &self.dir)?;
+            unsettled.is_renamed = false;
+        }
+        Ok(())
+    }
+
+    fn remove_replaced(&self, unsettled: &mut Unsettled) -> Result<(), IoError> {
+        while let Some(oldest) = unsettled.replaced.front() {
             self.remove(oldest)?;
             self.shared.aside.fetch_sub(oldest.allocated, Ordering::Relaxed);
-            replaced.pop_front();
+            unsettled.replaced.pop_front();
         }
         Ok(())
     }
@@ -116,9 +144,5 @@ impl Upkeep {
         let path = segment::path(&self.dir, segment.base_offset);
         sidecar::remove(&*self.fs, &path);
         durable::remove(&*self.fs, &path)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Closed>>> {
-        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
