@@ -228,7 +228,7 @@ fn a_damaged_segment_is_left_as_it_is_and_costs_nothing_that_can_be_read() {
     let (log, _) = open(&fs, LogOptions { recovery: RecoveryMode::Tail, ..options() });
     let options = CompactionOptions { tombstones_before: u64::MAX, ..CompactionOptions::default() };
     let compaction = compact(&log, options);
-    assert_eq!(compaction.damage.iter().map(|damage| damage.gap.clone()).collect::<Vec<_>>(), [lost..lost + 1]);
+    assert_eq!((compaction.damage.len(), compaction.damage[0].gap.clone()), (1, lost..lost + 1));
     assert_eq!(of_key(&log.reader(), "a"), [(0, Some("1".into()))]);
     assert_eq!(of_key(&log.reader(), "b"), [(kept, Some("2".into())), (tombstone, None)]);
     assert_eq!(of_key(&log.reader(), "c"), [(last, Some("2".into()))], "the others are compacted");

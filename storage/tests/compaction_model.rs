@@ -329,5 +329,5 @@ fn story(seed: u64) {
 
 #[test]
 fn every_key_keeps_its_last_value_whatever_fails_and_whenever_the_power_goes() {
-    for_each_seed("every_key_keeps_its_last_value", 300, story);
+    for_each_seed("every_key_keeps_its_last_value", 150, story);
 }
