@@ -19,6 +19,7 @@ pub mod config;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod groups;
 pub mod http;
 pub mod ingest;
 pub mod kafka;
