@@ -25,7 +25,7 @@ mod subscription;
 mod upkeep;
 
 pub use commits::{Each, Place};
-pub use coordinator::{GroupView, JoinRequest, Joined, Leaver, Protocol, Speaker, SyncRequest, Synced};
+pub use coordinator::{GroupView, JoinRequest, Joined, Leaver, Listed, Protocol, Speaker, SyncRequest, Synced};
 pub use error::Error;
 pub use names::{Generation, GroupId, InstanceId, MAX_NAME_BYTES, MemberId};
 pub use offsets::{Commit, Committed};

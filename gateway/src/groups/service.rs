@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use weir_protocol::time::WallClock;
 use weir_storage::{Fs, Reader, Recovery};
 
-use super::coordinator::{Coordinator, Effect, JoinRequest, Joined, Leaver, Speaker, SyncRequest, Synced, Ticket};
+use super::coordinator::{
+    Coordinator, Effect, GroupView, JoinRequest, Joined, Leaver, Listed, Speaker, SyncRequest, Synced, Ticket,
+};
 use super::error::Error;
 use super::names::GroupId;
 use super::offsets::clock::Clock;
@@ -225,6 +227,18 @@ impl Groups {
     /// Has members leave; how it went, one by one.
     pub fn leave(&self, group: &str, leavers: &[Leaver]) -> Vec<Result<(), Error>> {
         self.step(|state, now| state.coordinator.leave(now, group, leavers))
+    }
+}
+
+impl Groups {
+    /// Every group, by name.
+    pub fn list(&self) -> Vec<Listed> {
+        self.shared.lock().coordinator.list().collect()
+    }
+
+    /// One group.
+    pub fn view(&self, id: &str) -> Option<GroupView> {
+        self.shared.lock().coordinator.view(id)
     }
 }
 

@@ -53,11 +53,11 @@ impl Groups {
             over_bounds: over_bounds + state.counters.over_bounds,
             ..Stats::default()
         };
-        for (_, in_state, _, members) in state.coordinator.list() {
-            if let Some(count) = State::ALL.iter().position(|known| *known == in_state) {
+        for listed in state.coordinator.list() {
+            if let Some(count) = State::ALL.iter().position(|known| *known == listed.state) {
                 stats.groups[count] += 1;
             }
-            stats.members += members as u64;
+            stats.members += listed.members as u64;
         }
         stats
     }

@@ -3,5 +3,6 @@
 //! The rest of the gateway knows none of the request types in here.
 
 pub mod auth;
+pub mod handlers;
 pub mod messages;
 pub mod wire;

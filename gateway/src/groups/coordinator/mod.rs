@@ -47,7 +47,7 @@ pub use leave::Leaver;
 pub use member::{Client, Protocol};
 pub use session::Speaker;
 pub use sync::{SyncRequest, Synced};
-pub use view::{GroupView, MemberView, Subscriptions};
+pub use view::{GroupView, Listed, MemberView, Subscriptions};
 
 /// How long a group without members and offsets is remembered.
 const IDLE: Duration = Duration::from_secs(60);

@@ -32,6 +32,19 @@ pub struct GroupView {
     pub members: Vec<MemberView>,
 }
 
+/// A group in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub id: GroupId,
+    /// What it is doing.
+    pub state: State,
+    /// Its kind; none for one that has only had offsets.
+    pub protocol_type: Option<ProtocolName>,
+    /// How many members it has.
+    pub members: usize,
+}
+
 /// A member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
@@ -48,9 +61,14 @@ pub struct MemberView {
 }
 
 impl Coordinator {
-    /// State and number of members of every group, by name.
-    pub fn list(&self) -> impl Iterator<Item = (&GroupId, State, Option<&ProtocolName>, usize)> {
-        self.groups.values().map(|group| (&group.id, group.state, group.protocol_type.as_ref(), group.members.len()))
+    /// Every group, by name.
+    pub fn list(&self) -> impl Iterator<Item = Listed> {
+        self.groups.values().map(|group| Listed {
+            id: group.id.clone(),
+            state: group.state,
+            protocol_type: group.protocol_type.clone(),
+            members: group.members.len(),
+        })
     }
 
     /// One group.

@@ -158,11 +158,6 @@ impl Table {
         self.groups.get(group)?.usage
     }
 
-    /// Committed offsets and groups: the records that compaction would leave.
-    pub(crate) fn live(&self) -> usize {
-        self.entries + self.groups.values().filter(|own| own.usage.is_some()).count()
-    }
-
     /// Committed offsets of all groups.
     pub(crate) fn entries(&self) -> usize {
         self.entries

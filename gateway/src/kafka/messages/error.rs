@@ -21,6 +21,7 @@ pub enum ErrorCode {
     UnknownMemberId = 25,
     InvalidSessionTimeout = 26,
     RebalanceInProgress = 27,
+    InvalidCommitOffsetSize = 28,
     UnsupportedSaslMechanism = 33,
     IllegalSaslState = 34,
     UnsupportedVersion = 35,

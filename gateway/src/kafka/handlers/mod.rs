@@ -1,0 +1,3 @@
+//! What each request does, one file for each kind of them.
+
+pub mod groups;
