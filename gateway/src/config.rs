@@ -5,6 +5,7 @@
 //! `WEIR_GATEWAY_MQTT__LISTEN`. The table of keys is in `gateway/README.md`; `deploy/gateway.toml` is a
 //! complete sample.
 
+mod groups;
 mod kafka;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use crate::topics::layout::MAX_PARTITIONS;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
+pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
 
 /// Where the settings file is if nobody says otherwise; it may be missing, then all keys have their defaults.
@@ -38,6 +40,8 @@ pub struct Config {
     pub http: Http,
     /// The Kafka port.
     pub kafka: Kafka,
+    /// Groups of consumers.
+    pub groups: Groups,
     /// The topic logs.
     pub topics: Topics,
     /// Bounds of what is remembered.
@@ -127,6 +131,7 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             http: Http::default(),
             kafka: Kafka::default(),
+            groups: Groups::default(),
             topics: Topics::default(),
             limits: Limits::default(),
         }
@@ -284,6 +289,7 @@ impl Config {
         within(source, "http.lobby_per_address", &http.lobby_per_address, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
         self.kafka.check(source)?;
+        self.groups.check(source)?;
         within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
         within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
         if topics.journal.get_ref().0 != 0 {

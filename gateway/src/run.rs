@@ -25,6 +25,7 @@ use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 use crate::config::Config;
 use crate::front::session::Limits;
 use crate::front::{Front, FrontOptions, Intake, Link};
+use crate::groups::{self, Groups, OffsetsError};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
 use crate::lobby::LobbyOptions;
@@ -79,6 +80,9 @@ pub enum RunError {
     /// The logs cannot be opened.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The offsets of groups cannot be opened.
+    #[error(transparent)]
+    Offsets(#[from] OffsetsError),
     /// A thread died.
     #[error("recovery was cut off")]
     CutOff,
@@ -132,7 +136,7 @@ pub async fn run(
     };
     let (close, closing) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
-    let (ingest, topics) = tokio::select! {
+    let (ingest, topics, groups) = tokio::select! {
         started = start(config, &world) => started?,
         // Recovery may be cut off at any point, as a kill does.
         () = &mut shutdown => return Ok(()),
@@ -154,6 +158,7 @@ pub async fn run(
     let redrive = Redrive::open(world.fs.clone(), &config.data, ingest.clone(), topics.clone())?;
     let app = App { topics, redrive, gateway: Arc::new(parts), stop: closing.clone() };
     tokio::spawn(live.run(closing.clone()));
+    let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
     let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));
     tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
@@ -171,6 +176,9 @@ pub async fn run(
             let _ = tokio::task::spawn_blocking(move || feeding.stop()).await;
         }
         ingest.stop().await;
+        let _ = timing.await;
+        // Waits for what was handed in.
+        let _ = tokio::task::spawn_blocking(move || groups.stop()).await;
         let _ = close.send(true);
         let _ = web.await;
     });
@@ -194,13 +202,19 @@ fn local(listener: &TcpListener, asked: &Spanned<SocketAddr>) -> SocketAddr {
 }
 
 /// Recovers the logs; it reads files for a while, so not on a worker thread.
-async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics::Topics), RunError> {
+async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics::Topics, Groups), RunError> {
     let options = ingest_options(config, world);
     let (fs, clock, data) = (world.fs.clone(), world.clock.clone(), config.data.clone());
-    let started = tokio::task::spawn_blocking(move || Ingest::start(fs, &data, options, clock));
-    let (ingest, topics, report) = started.await.map_err(|_| RunError::CutOff)??;
+    let started = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
+        let started = Ingest::start(fs.clone(), &data, options, clock)?;
+        Ok((started, groups::Opened::open(&fs, &data)?))
+    });
+    let ((ingest, topics, report), offsets) = started.await.map_err(|_| RunError::CutOff)??;
     log_recovery(&report);
-    Ok((ingest, topics))
+    log_offsets(&offsets);
+    let options = config.groups.options();
+    let groups = Groups::new(offsets, topics.clone(), options, &*world.clock, Box::new(groups::random_bits));
+    Ok((ingest, topics, groups))
 }
 
 /// Opens the read model and begins to feed it. A gateway without it stores and serves all the same.
@@ -265,6 +279,16 @@ fn log_recovery(report: &RecoveryReport) {
             let (damages, lost_offsets) = (recovery.damage_count, recovery.lost_offsets);
             tracing::warn!(topic, partition, damages, lost_offsets, "damaged: `weir-gateway topic verify` names it");
         }
+    }
+}
+
+/// Says what was found of groups.
+fn log_offsets(opened: &groups::Opened) {
+    let ((groups, offsets), recovery) = (opened.counts(), opened.recovery());
+    tracing::info!(groups, offsets, "offsets of groups read");
+    if recovery.damage_count > 0 {
+        let (damages, lost_offsets) = (recovery.damage_count, recovery.lost_offsets);
+        tracing::warn!(damages, lost_offsets, "weir.offsets is damaged: groups may go on at earlier offsets");
     }
 }
 

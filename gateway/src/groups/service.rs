@@ -4,10 +4,12 @@
 //! is held for one step of the coordinator and never over a write.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ring::rand::SecureRandom;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use weir_protocol::time::WallClock;
@@ -52,6 +54,8 @@ pub(super) struct State {
     pub(super) counters: Counters,
     /// Submissions that were refused in this step.
     pub(super) refused: Vec<Refused>,
+    /// Whether anybody may wait; not once the gateway stops.
+    is_open: bool,
     next_ticket: Ticket,
     joining: HashMap<Ticket, oneshot::Sender<Result<Joined, Error>>>,
     syncing: HashMap<Ticket, oneshot::Sender<Result<Synced, Error>>>,
@@ -113,6 +117,7 @@ impl Groups {
             log: Some(log),
             counters: Counters::default(),
             refused: Vec::new(),
+            is_open: true,
             next_ticket: 0,
             joining: HashMap::new(),
             syncing: HashMap::new(),
@@ -142,6 +147,7 @@ impl Groups {
             }
         }
         let mut state = self.shared.lock();
+        state.is_open = false;
         state.joining.clear();
         state.syncing.clear();
     }
@@ -191,7 +197,7 @@ impl Groups {
     pub async fn join(&self, group: &GroupId, join: JoinRequest) -> Result<Joined, Error> {
         let (answer, answered) = oneshot::channel();
         self.step(|state, now| {
-            if state.log.is_some() {
+            if state.is_open {
                 let ticket = state.ticket();
                 state.joining.insert(ticket, answer);
                 state.coordinator.join(now, ticket, group, join);
@@ -207,7 +213,7 @@ impl Groups {
     pub async fn sync(&self, group: &str, sync: SyncRequest) -> Result<Synced, Error> {
         let (answer, answered) = oneshot::channel();
         self.step(|state, now| {
-            if state.log.is_some() {
+            if state.is_open {
                 let ticket = state.ticket();
                 state.syncing.insert(ticket, answer);
                 state.coordinator.sync(now, ticket, group, sync);
@@ -247,6 +253,17 @@ impl State {
         self.next_ticket += 1;
         self.next_ticket
     }
+}
+
+/// Bits that nobody can guess, for member ids.
+pub fn random_bits() -> u128 {
+    let mut bytes = [0; 16];
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_ok() {
+        return u128::from_be_bytes(bytes);
+    }
+    // The system has none to give; the standard library keeps some for its hash tables.
+    let hashed = || u128::from(RandomState::new().hash_one(0));
+    hashed() << 64 | hashed()
 }
 
 impl Shared {
