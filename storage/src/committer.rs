@@ -124,7 +124,7 @@ impl Committer {
         Committer::spawn_with(logs, options, None)
     }
 
-    /// As [`Committer::spawn`]; groups that touch several logs go through the journal. All logs lie below its root.
+    /// As [`Committer::spawn`]; groups go through the journal unless they are large. All logs lie below its root.
     ///
     /// # Errors
     /// When the system has no thread to give, or a log lies elsewhere.

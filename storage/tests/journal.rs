@@ -80,13 +80,34 @@ fn a_group_over_several_logs_is_one_sync() {
 }
 
 #[test]
-fn a_group_for_one_log_goes_there_directly() {
+fn a_group_for_one_log_is_one_sync_of_the_journal_too() {
     let fs = FaultyFs::new(1);
-    let committer = committer(&fs);
-    commit(&committer, &[(0, "a")]);
+    let running = committer(&fs);
+    commit(&running, &[(0, "a")]);
     let before = fs.operations();
-    assert!(is_durable(&commit(&committer, &[(0, "b")])));
-    assert_eq!(fs.operations() - before, 2);
+    assert!(is_durable(&commit(&running, &[(0, "b")])));
+    // A write to the segment, a write and a sync of the journal; the segment, which grows, is synced later.
+    assert_eq!(fs.operations() - before, 3);
+    let fs = fs.power_cut();
+    assert_eq!(recover(&fs).entries, 2);
+    assert_eq!(found(&fs), [vec!["a", "b"], vec![]]);
+}
+
+#[test]
+fn a_group_too_large_to_be_written_twice_goes_to_its_logs_directly() {
+    let fs = FaultyFs::new(1);
+    recover(&fs);
+    let opened = logs(&fs, 2);
+    let options = JournalOptions { bytes: 8 << 20, ..OPTIONS };
+    let running = spawn(opened, Some(Journal::open(Arc::new(fs.clone()), root(), options).unwrap()));
+    commit(&running, &[(0, "a"), (1, "a")]); // makes the segments
+    let (large, before) = ("b".repeat(600 << 10), fs.operations());
+    assert!(is_durable(&commit(&running, &[(0, &large), (1, &large)])));
+    // A write and a sync of each segment.
+    assert_eq!(fs.operations() - before, 4);
+    let fs = fs.power_cut();
+    assert_eq!(recover(&fs).entries, 1);
+    assert_eq!(found(&fs), [["a", &large], ["a", &large]]);
 }
 
 #[test]
@@ -148,10 +169,10 @@ fn a_failed_sync_of_the_journal_acknowledges_nothing_and_its_group_never_comes_b
         }
         let failed = commit(&running, &[(0, "lost"), (1, "lost")]);
         assert!(failed.iter().all(|part| matches!(part.result, Err(CommitError::Io(_)))));
-        // A direct commit rests on the failure: from here on the group must be void, whatever comes.
+        // The next commit rests on the failure: from here on the group must be void, whatever comes.
         assert!(is_durable(&commit(&running, &[(1, "c")])));
         let fs = fs.power_cut();
-        assert_eq!(recover(&fs).entries, 0, "the file that failed is gone");
+        assert_eq!(recover(&fs).entries, 1, "the file that failed is gone, and the new one has one entry");
         assert_eq!(found(&fs), [vec!["a"], vec!["b", "c"]]);
     }
 }

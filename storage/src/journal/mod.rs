@@ -18,8 +18,9 @@
 //! left behind is told apart. An interrupted entry was never acknowledged; its group may survive in part, as
 //! a prefix in each log.
 //!
-//! A journal writes every byte twice. [`Journal::takes`] says when that is worth one sync instead of many; measured in
-//! `storage/COMMIT.md`.
+//! A journal writes every byte twice. That is worth it even for a group of one log: the file does not grow, so its sync
+//! waits for no commit of the filesystem's own journal, and after a stall the group that has piled up is not the one
+//! that takes longest. [`Journal::takes`] says up to which size; measured in `storage/COMMIT.md`.
 
 mod entry;
 mod file;
@@ -48,7 +49,7 @@ pub const MIN_BYTES: u64 = 64 * 1024;
 /// The largest journal in bytes.
 pub const MAX_BYTES: u64 = 4 << 30;
 /// With this many bytes waiting for each log, writing them twice costs more than syncing each log.
-const DIRECT_BYTES: usize = 128 * 1024;
+const DIRECT_BYTES: usize = 512 * 1024;
 
 /// How a journal is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,12 +153,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether a group of `bytes` for `logs` logs is for the journal: one sync instead of several, for less than it
-    /// would cost to write the bytes twice.
+    /// Whether a group of `bytes` for `logs` logs is for the journal: one sync of a file that does not grow, for less than
+    /// it costs to write the bytes twice.
     pub(crate) fn takes(&self, logs: usize, bytes: usize) -> bool {
         let names = self.names.iter().map(String::len).sum();
         let room = entry::room(logs, names, bytes);
-        self.file.is_some() && logs > 1 && bytes < logs * DIRECT_BYTES && room <= self.halves[0].bytes()
+        self.file.is_some() && bytes < logs * DIRECT_BYTES && room <= self.halves[0].bytes()
     }
 
     /// Mends what failed since the last group. Nothing is committed to any log, in whatever way, until this returned.
