@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// One submission, to both logs or to one, so that it goes through the journal or not.
+    /// One submission, to both logs or to one.
     fn commit(&mut self) {
         let logs = if self.random.random_bool(0.5) { vec![0, 1] } else { vec![self.random.random_range(0..LOGS)] };
         let entries: Vec<Vec<Entry>> = logs.iter().map(|_| self.entries()).collect();
