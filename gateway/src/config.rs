@@ -12,7 +12,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use crate::topics::layout::MAX_PARTITIONS;
+use crate::topics::Retention;
+use crate::topics::definition::MAX_PARTITIONS;
+use crate::topics::layout::Routing;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
@@ -192,6 +194,16 @@ impl Default for Topics {
 }
 
 impl Topics {
+    /// What one partition of a topic may keep that has nothing of its own.
+    pub fn retention(&self) -> Retention {
+        Retention { bytes: self.retention_share(), age: self.retention_age.as_ref().map(|age| age.get_ref().0) }
+    }
+
+    /// Which readings go to topics of their own, and what those have of their own.
+    pub fn routing(&self) -> Routing {
+        Routing::default()
+    }
+
     /// Bytes on disk that retention leaves to one partition.
     pub fn retention_share(&self) -> Option<u64> {
         let bytes = self.retention_bytes.as_ref()?.get_ref().0;

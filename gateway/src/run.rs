@@ -258,7 +258,7 @@ fn log_recovery(report: &RecoveryReport) {
         );
     }
     for found in &report.partitions {
-        let (topic, partition, recovery) = (found.topic.name(), found.partition, &found.recovery);
+        let (topic, partition, recovery) = (&*found.topic, found.partition, &found.recovery);
         if recovery.truncated_bytes > 0 {
             tracing::info!(topic, partition, bytes = recovery.truncated_bytes, "cut off what was never acknowledged");
         }
@@ -266,7 +266,13 @@ fn log_recovery(report: &RecoveryReport) {
             tracing::warn!(topic, partition, why, "a checkpoint cannot be believed; an older one was used, or the log");
         }
         if found.is_cut {
-            tracing::warn!(topic, partition, "the log ends before its checkpoint: its last commits were damaged");
+            let unnamed = found.unnamed_offsets;
+            tracing::warn!(
+                topic,
+                partition,
+                unnamed,
+                "the log ends before a checkpoint saw it end: its last commits were damaged"
+            );
         }
         if found.history_unknown {
             tracing::error!(
@@ -312,11 +318,10 @@ fn ingest_options(
             restarts: *config.limits.restarts.get_ref() as usize,
             ranges_per_restart: *config.limits.ranges_per_restart.get_ref() as usize,
             schemas_per_device: *config.limits.schemas_per_device.get_ref() as usize,
+            ..ingest::Limits::default()
         },
-        retention: ingest::Retention {
-            bytes: config.topics.retention_share(),
-            age: config.topics.retention_age.as_ref().map(|age| age.get_ref().0),
-        },
+        retention: config.topics.retention(),
+        routing: config.topics.routing(),
         #[cfg(feature = "plant")]
         plant: world.plant,
         ..IngestOptions::default()

@@ -11,7 +11,7 @@ use crate::moment;
 use crate::redrive::Place;
 use crate::topics::TopicId;
 
-const TOPIC: &str = TopicId::DeadLetter.name();
+const TOPIC: &str = TopicId::DEAD_LETTER_NAME;
 /// Dead letters asked for at a time; each may hold the bytes of a whole batch.
 const PAGE: usize = 50;
 

@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::http::page::{self, Start};
 use crate::lock;
 use crate::moment;
-use crate::topics::{TopicId, Topics, layout};
+use crate::topics::layout::{self, Asked};
+use crate::topics::{Definition, TopicId, Topics};
 
 /// Where a command reads.
 pub(super) enum Source {
@@ -49,7 +50,7 @@ impl Source {
                 Value::Array(topics) => Ok(topics),
                 other => Err(Failed::runtime(format!("/topics: expected a list, got {other}"))),
             },
-            Self::Files(topics) => Ok(topics.all().iter().map(page::describe).collect()),
+            Self::Files(topics) => Ok(topics.all().iter().map(|topic| page::describe(topic)).collect()),
         }
     }
 
@@ -69,7 +70,7 @@ impl Source {
             Self::Gateway(client) => {
                 client.json(&format!("/deadletters/{partition}?{}&limit={limit}", query(start))).await
             }
-            Self::Files(_) => self.page(TopicId::DeadLetter.name(), partition, start, limit).await,
+            Self::Files(_) => self.page(TopicId::DEAD_LETTER_NAME, partition, start, limit).await,
         }
     }
 
@@ -111,23 +112,26 @@ fn query(start: Start) -> String {
 /// Opens the logs for reading only.
 pub(super) fn files(config: &Config) -> Result<Topics, Failed> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let count = |topic| layout::partition_count(&fs, &config.data, topic).map_err(Failed::runtime);
-    // All topics have the same count, unless the very first start was cut off.
-    let mut partitions = u32::MAX;
-    for topic in TopicId::ALL {
-        partitions = partitions.min(count(topic)?);
-    }
-    if partitions == 0 {
+    let definitions = existing(&fs, config)?;
+    if definitions.is_empty() {
         return Err(no_data(config));
     }
     let mut readers = Vec::new();
-    for topic in TopicId::ALL {
-        for partition in 0..partitions {
-            let dir = layout::partition_dir(&config.data, topic, partition);
+    for definition in &definitions {
+        for partition in 0..definition.partitions() {
+            let dir = layout::partition_dir(&config.data, definition.name(), partition);
             readers.push(Reader::open(&fs, &dir, RecoveryMode::Tail).map_err(Failed::unavailable)?.0);
         }
     }
-    Ok(Topics::new(readers, partitions))
+    Ok(Topics::new(&definitions, readers))
+}
+
+/// The topics on the disk.
+pub(super) fn existing(fs: &Arc<dyn Fs>, config: &Config) -> Result<Vec<Definition>, Failed> {
+    let topics = &config.topics;
+    let routing = topics.routing();
+    let asked = Asked { partitions: *topics.partitions.get_ref(), retention: topics.retention(), routing: &routing };
+    layout::existing(fs, &config.data, asked).map_err(Failed::runtime)
 }
 
 /// The answer when nothing is there to read.

@@ -7,11 +7,11 @@ use weir_storage::{Fs, RealFs, journal};
 
 use super::Failed;
 use super::print::{Printer, bare};
-use super::source::{Source, no_data};
+use super::source::{Source, existing, no_data};
 use crate::config::Config;
 use crate::http::page;
 use crate::ingest::checkpoint;
-use crate::topics::{TopicId, layout};
+use crate::topics::layout;
 
 pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed> {
     let topics = super::block_on(async { Source::open(config).await?.topics().await })?;
@@ -49,28 +49,29 @@ fn number(value: &Value, key: &str) -> u64 {
 /// Checks the files; exit code 1 if anything is damaged.
 pub(super) fn verify(config: &Config, name: Option<&str>, printer: &mut Printer) -> Result<(), Failed> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let chosen: Vec<TopicId> =
-        TopicId::ALL.into_iter().filter(|topic| name.is_none_or(|name| name == topic.name())).collect();
+    let known = existing(&fs, config)?;
+    if known.is_empty() {
+        return Err(no_data(config));
+    }
+    let chosen: Vec<_> = known.iter().filter(|topic| name.is_none_or(|name| name == topic.name())).collect();
     if chosen.is_empty() {
-        let known = TopicId::ALL.map(TopicId::name).join(", ");
+        let known = known.iter().map(|topic| topic.name()).collect::<Vec<_>>().join(", ");
         return Err(Failed::usage(format!("no topic {:?}; there are {known}", name.unwrap_or_default())));
     }
-    let (mut partitions, mut damages) = (0, 0);
+    let mut damages = 0;
     for topic in chosen {
-        for partition in 0..layout::partition_count(&fs, &config.data, topic).map_err(Failed::runtime)? {
-            partitions += 1;
-            damages += verify_partition(&*fs, config, topic, partition, printer)?;
+        for partition in 0..topic.partitions() {
+            damages += verify_partition(&*fs, config, topic.name(), partition, printer)?;
         }
     }
-    match (partitions, damages) {
-        (0, _) => Err(no_data(config)),
-        (_, 0) => Ok(()),
-        (_, many) if awaits_redo(&*fs, config)? => Err(Failed::runtime(format!(
+    match damages {
+        0 => Ok(()),
+        many if awaits_redo(&*fs, config)? => Err(Failed::runtime(format!(
             "{many} damages, but the gateway was killed or lost its power: the journal holds commits that its next start \
              writes into these files. Start it, then verify again"
         ))),
-        (_, 1) => Err(Failed::runtime("1 damage; everything else can be read")),
-        (_, many) => Err(Failed::runtime(format!("{many} damages; everything else can be read"))),
+        1 => Err(Failed::runtime("1 damage; everything else can be read")),
+        many => Err(Failed::runtime(format!("{many} damages; everything else can be read"))),
     }
 }
 
@@ -84,7 +85,7 @@ fn awaits_redo(fs: &dyn Fs, config: &Config) -> Result<bool, Failed> {
 fn verify_partition(
     fs: &dyn Fs,
     config: &Config,
-    topic: TopicId,
+    topic: &str,
     partition: u32,
     printer: &mut Printer,
 ) -> Result<u64, Failed> {
@@ -92,8 +93,7 @@ fn verify_partition(
     let found = weir_storage::verify(fs, &dir).map_err(Failed::runtime)?;
     let (checkpoints, bad) = checkpoint::verify(fs, &dir).map_err(Failed::runtime)?;
     let mut text = format!(
-        "{}/{partition}: {} segments, {} records, offsets {} to {}, {checkpoints} checkpoints, {} damages",
-        topic.name(),
+        "{topic}/{partition}: {} segments, {} records, offsets {} to {}, {checkpoints} checkpoints, {} damages",
         found.segments,
         found.records,
         found.offsets.start,
@@ -114,7 +114,7 @@ fn verify_partition(
     }
     let damage: Vec<Value> = found.damage.iter().map(page::gap).collect();
     let json = json!({
-        "topic": topic.name(),
+        "topic": topic,
         "partition": partition,
         "directory": dir.display().to_string(),
         "segments": found.segments,

@@ -48,7 +48,7 @@ async fn letters(
 ) -> Result<Json<Value>, Refused> {
     let (limit, start, topics) = (query.limit()?, query.start()?, app.topics.clone());
     let read = move || {
-        let topic = topics.get(TopicId::DeadLetter);
+        let topic = topics.get(TopicId::DEAD_LETTER);
         let (number, partition) = numbered(topic, &number)?;
         let from = start.offset(partition).map_err(unread)?;
         let page = page::read(partition, number, from, limit).map_err(unread)?;

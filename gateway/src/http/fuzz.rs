@@ -23,7 +23,7 @@ pub fn query(bytes: &[u8]) {
         }
         let _ = Query::<TailQuery>::try_from_uri(&uri);
     }
-    for topic in Topics::new([], 0).all() {
+    for topic in Topics::new([], []).all() {
         let _ = Position::parse(topic, None, text);
     }
 }

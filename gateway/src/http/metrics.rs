@@ -112,6 +112,11 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     let dead = Reason::ALL.iter().zip(now.dead_lettered).map(|(why, count)| (reason(why.as_str()), count));
     out.counters("readings_dead_lettered", "Sequences dead-lettered.", dead);
     out.counter("sequences_damaged", "Sequences whose records cannot be read any more.", now.damaged);
+    out.gauge(
+        "unnamed_damage_offsets",
+        "Offsets that cannot be read any more and whose identities nobody can tell.",
+        now.unnamed_offsets,
+    );
     out.counter("checkpoints", "Checkpoints written.", now.checkpoints);
     out.counter("checkpoints_failed", "Checkpoints that could not be written.", now.checkpoint_failures);
     out.counter("segments_removed", "Segments removed by retention.", now.removed_segments);

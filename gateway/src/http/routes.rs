@@ -75,7 +75,7 @@ pub fn starting() -> Router {
 }
 
 async fn topics(State(app): State<App>) -> Json<Value> {
-    Json(Value::Array(app.topics.all().iter().map(page::describe).collect()))
+    Json(Value::Array(app.topics.all().iter().map(|topic| page::describe(topic)).collect()))
 }
 
 async fn topic(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Refused> {
@@ -159,7 +159,7 @@ async fn tail(
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let from = resumed.or(query.offset).unwrap_or_else(|| "latest".to_owned());
     let position = Position::parse(topic, only.map(|(number, _)| number), &from).map_err(Refused::bad)?;
-    Ok(tail::response(app.topics.clone(), topic.name(), position, app.stop.clone()))
+    Ok(tail::response(app.topics.clone(), topic.name().to_owned(), position, app.stop.clone()))
 }
 
 /// Which devices a page shows.
@@ -220,7 +220,7 @@ async fn metrics(State(app): State<App>) -> Response {
 
 fn named<'t>(topics: &'t Topics, name: &str) -> Result<&'t Topic, Refused> {
     topics.named(name).ok_or_else(|| {
-        let known: Vec<_> = topics.all().iter().map(Topic::name).collect();
+        let known: Vec<_> = topics.all().iter().map(|topic| topic.name()).collect();
         Refused(StatusCode::NOT_FOUND, format!("no topic {name:?}; there are {}", known.join(", ")))
     })
 }

@@ -91,12 +91,7 @@ fn one_offset(text: &str) -> Result<Option<u64>, std::num::ParseIntError> {
 }
 
 /// The answer: events from `position` on, until the client is gone or `stop` turns true.
-pub(super) fn response(
-    topics: Topics,
-    topic: &'static str,
-    position: Position,
-    stop: watch::Receiver<bool>,
-) -> Response {
+pub(super) fn response(topics: Topics, topic: String, position: Position, stop: watch::Receiver<bool>) -> Response {
     let tail = Tail { topics, topic, position, stop, ready: VecDeque::new() };
     let events = stream::unfold(tail, async |mut tail| {
         let bytes = tail.next().await?;
@@ -108,7 +103,7 @@ pub(super) fn response(
 
 struct Tail {
     topics: Topics,
-    topic: &'static str,
+    topic: String,
     position: Position,
     stop: watch::Receiver<bool>,
     /// Events of one turn, not sent yet.
@@ -126,7 +121,7 @@ impl Tail {
             }
             // Subscribed before the look, so that what is committed after it wakes us.
             let mut exposed: Vec<_> = {
-                let topic = self.topics.named(self.topic)?;
+                let topic = self.topics.named(&self.topic)?;
                 topic.partitions().iter().map(|partition| partition.exposed()).collect()
             };
             self.look().await?;
@@ -144,10 +139,10 @@ impl Tail {
 
     /// One turn: what is new in every partition.
     async fn look(&mut self) -> Option<()> {
-        let (topics, name, mut position) = (self.topics.clone(), self.topic, self.position.clone());
+        let (topics, name, mut position) = (self.topics.clone(), self.topic.clone(), self.position.clone());
         let read = move || {
             let mut ready = VecDeque::new();
-            for (number, partition) in topics.named(name)?.partitions().iter().enumerate() {
+            for (number, partition) in topics.named(&name)?.partitions().iter().enumerate() {
                 let Some(from) = position.0[number] else { continue };
                 if from >= partition.reader().end_offset() {
                     continue;

@@ -1,23 +1,31 @@
 //! The channels of one schema, as the hot path wants them.
 
-use weir_protocol::{Channel, ChannelId, Value, ValueKind, reading::MAX_TEXT};
+use std::sync::Arc;
+
+use weir_protocol::{Channel, ChannelId, DeviceId, Tenant, Value, ValueKind, reading::MAX_TEXT};
 
 use super::Reason;
 use crate::record::reading::ChannelFields;
+use crate::topics::TopicId;
+use crate::topics::rules::Rules;
 
 /// The channels of one schema of one device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Channels {
     /// Ascending by id.
     channels: Vec<KnownChannel>,
 }
 
-#[derive(Debug)]
-struct KnownChannel {
+/// One channel, with what is decided about it once for all its readings.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownChannel {
     id: ChannelId,
     kind: ValueKind,
     resolution: f32,
-    fields: ChannelFields,
+    /// The fields of its records that the description knows.
+    pub(crate) fields: ChannelFields,
+    /// Where its readings go.
+    pub(crate) topic: TopicId,
 }
 
 impl Channels {
@@ -27,10 +35,24 @@ impl Channels {
             kind: channel.kind,
             resolution: channel.resolution,
             fields: ChannelFields::new(channel.name, channel.unit),
+            topic: TopicId::READINGS,
         };
         let mut channels: Vec<_> = channels.iter().map(known).collect();
         channels.sort_unstable_by_key(|channel| channel.id);
         Self { channels }
+    }
+
+    /// The same, as the rules route the channels of this device.
+    pub(crate) fn routed(self: &Arc<Self>, rules: &Rules, device: (Tenant, DeviceId)) -> Arc<Self> {
+        if rules.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut routed = Self::clone(self);
+        for channel in &mut routed.channels {
+            let (name, unit) = channel.fields.names();
+            channel.topic = rules.topic(device, name, unit);
+        }
+        Arc::new(routed)
     }
 
     /// How many there are.
@@ -40,17 +62,17 @@ impl Channels {
 
     /// The channels as they were described, ascending by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Channel<'_>> {
-        self.channels.iter().map(|KnownChannel { id, kind, resolution, fields }| {
+        self.channels.iter().map(|KnownChannel { id, kind, resolution, fields, .. }| {
             let (name, unit) = fields.names();
             Channel { id: *id, name, unit, kind: *kind, resolution: *resolution }
         })
     }
 
-    /// Validates a value of a channel; the fields of its record that the description knows.
+    /// Validates a value of a channel; the channel.
     ///
     /// A float that is not a finite number is refused: JSON cannot carry it and no average survives it. A
     /// sensor that has nothing to say should say so on a channel of its own.
-    pub(crate) fn check(&self, id: ChannelId, value: Value<'_>) -> Result<&ChannelFields, Reason> {
+    pub(crate) fn check(&self, id: ChannelId, value: Value<'_>) -> Result<&KnownChannel, Reason> {
         let found = self.channels.binary_search_by_key(&id, |channel| channel.id);
         let channel = found.ok().and_then(|at| self.channels.get(at)).ok_or(Reason::UnknownChannel)?;
         if channel.kind != value.kind() {
@@ -60,7 +82,7 @@ impl Channels {
             Value::Float(value) if !value.is_finite() => Err(Reason::NotFinite),
             Value::Double(value) if !value.is_finite() => Err(Reason::NotFinite),
             Value::Text(text) if text.len() > MAX_TEXT => Err(Reason::TextTooLong),
-            _ => Ok(&channel.fields),
+            _ => Ok(channel),
         }
     }
 }

@@ -17,10 +17,10 @@ use super::group::Group;
 use super::keeper::Finding;
 use super::ledger::Ledger;
 use super::log_state::Device;
-use super::moves::{Effect, Move};
+use super::moves::{Effect, Move, Origin};
 use crate::record::Loss;
-use crate::topics::TopicId;
-use crate::topics::layout::Routes;
+use crate::topics::routes::Routes;
+use crate::topics::{Role, TopicId};
 
 /// The agent in the records of what the gateway itself found.
 const AGENT: AgentId = match AgentId::new("weir-gateway") {
@@ -68,10 +68,11 @@ impl Job {
         &mut self,
         devices: &mut Devices,
         group: &mut Group,
-        (routes, most_bytes): (Routes, usize),
+        (routes, most_bytes): (&Routes, usize),
         mut take: impl FnMut(&mut Devices, Move),
     ) -> bool {
-        let of = routes.place(self.log).0;
+        let (topic, partition) = routes.place(self.log);
+        let of = Origin { log: self.log, topic, partition, role: routes.role(self.log) };
         while let Some((device, restart, ranges)) = self.left.front() {
             if group.bytes() >= most_bytes {
                 return false;
@@ -90,11 +91,11 @@ impl Job {
             }
             let (counted, uncounted) = split(ledger, of, ranges);
             for range in counted {
-                let effect = Effect::Damaged { restart, of: (of, self.log), range, is_lost: false };
+                let effect = Effect::Damaged { restart, of, range, is_lost: false };
                 take(devices, Move { log: self.log, device: place, effect });
             }
             for ranges in uncounted.chunks(RANGES_PER_RECORD) {
-                append(group, devices, (routes, self.arrival), (place, device, restart), (of, self.log), ranges);
+                append(group, devices, (routes, self.arrival), (place, device, restart), of, ranges);
                 self.group = group.number;
             }
             self.left.pop_front();
@@ -104,12 +105,14 @@ impl Job {
 }
 
 /// What of the ranges is still in the set of that topic: with an earlier verdict, and without.
-fn split(ledger: &Ledger, of: TopicId, ranges: &RangeSet) -> (Vec<Range<u64>>, Vec<Range<u64>>) {
+fn split(ledger: &Ledger, of: Origin, ranges: &RangeSet) -> (Vec<Range<u64>>, Vec<Range<u64>>) {
     let nothing = RangeSet::new();
-    let (own, earlier) = match of {
-        TopicId::Readings => (&ledger.stored, [&ledger.dead, &ledger.lost]),
-        TopicId::DeadLetter => (&ledger.dead, [&ledger.lost, &nothing]),
-        TopicId::Loss | TopicId::Describe => (&ledger.lost, [&nothing, &nothing]),
+    let share = ledger.shares.of(of.topic, &ledger.stored).filter(|share| !share.is_coarse);
+    let (own, earlier) = match of.role {
+        // What is known roughly cannot be told: it may lie in another topic, in good order.
+        Role::Readings => (share.as_ref().map_or(&nothing, |share| &*share.ranges), [&ledger.dead, &ledger.lost]),
+        Role::DeadLetter => (&ledger.dead, [&ledger.lost, &nothing]),
+        Role::Loss | Role::Describe | Role::Internal => (&ledger.lost, [&nothing, &nothing]),
     };
     let gone: RangeSet = ranges.iter().flat_map(|range| own.overlaps(range)).collect();
     let uncounted: RangeSet =
@@ -121,16 +124,17 @@ fn split(ledger: &Ledger, of: TopicId, ranges: &RangeSet) -> (Vec<Range<u64>>, V
 fn append(
     group: &mut Group,
     devices: &mut Devices,
-    (routes, arrival): (Routes, Timestamp),
+    (routes, arrival): (&Routes, Timestamp),
     (place, (tenant, device), restart): (DeviceIndex, Device, Restart),
-    of: (TopicId, usize),
+    of: Origin,
     ranges: &[Range<u64>],
 ) {
     let Some(key_hash) = devices.get(place).map(|device| device.key_hash) else { return };
-    let log = routes.log(TopicId::Loss, key_hash);
+    let log = routes.log(TopicId::LOSS, key_hash);
     let mut value = Vec::new();
     let (kind, ranges_lost) = (LossKind::Damage.as_str(), ranges.to_vec());
-    Loss { tenant, agent: AGENT, device, restart, kind, ranges: ranges_lost, from: None, of: Some(of.0.name()) }
+    let topic = &*routes.definition(of.topic).name;
+    Loss { tenant, agent: AGENT, device, restart, kind, ranges: ranges_lost, from: None, of: Some(topic) }
         .encode(&mut value);
     let appended = group.append(log, arrival.as_millis(), Some(device.as_str().as_bytes()), &value);
     if appended.is_err() {

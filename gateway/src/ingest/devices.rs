@@ -10,8 +10,10 @@ use weir_protocol::{DeviceId, Restart, SchemaHash, Tenant};
 use super::channels::Channels;
 use super::ledger::{End, Ledger};
 use super::log_state::LogState;
+use super::moves::Origin;
 use super::options::Limits;
-use crate::topics::{TopicId, murmur2};
+use crate::topics::routes::Routes;
+use crate::topics::{Role, TopicId, murmur2};
 
 /// The place of a device in [`Devices`]; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +106,8 @@ pub(crate) enum SchemaState {
 }
 
 impl Devices {
-    pub(crate) fn new(limits: Limits, partitions: u32) -> Self {
-        let graves = (0..partitions).map(|_| LogState::default()).collect();
+    pub(crate) fn new(limits: Limits, dead_letter_logs: u32) -> Self {
+        let graves = (0..dead_letter_logs).map(|_| LogState::default()).collect();
         Self { limits, places: HashMap::new(), devices: Vec::new(), restarts: 0, graves }
     }
 
@@ -138,20 +140,26 @@ impl Devices {
     }
 
     /// Takes in what one log says, for recovery.
-    pub(crate) fn absorb(&mut self, topic: TopicId, partition: usize, state: LogState) {
+    pub(crate) fn absorb(&mut self, routes: &Routes, log: usize, state: LogState) {
+        let ((topic, partition), role, most) = (routes.place(log), routes.role(log), self.limits.ranges_per_share);
         for ((tenant, id), records) in &state.devices {
             let device = self.restore(*tenant, *id);
             let before = device.restarts.len();
             for (hash, channels) in &records.schemas {
-                device.schemas.insert(*hash, SchemaState::Known(Arc::clone(channels)));
+                let channels = channels.routed(routes.rules(), (*tenant, *id));
+                device.schemas.insert(*hash, SchemaState::Known(channels));
             }
             for (restart, sequences) in &records.restarts {
                 let ledger = device.restarts.entry(*restart).or_default();
-                let set = match topic {
-                    TopicId::Readings => &mut ledger.stored,
-                    TopicId::Loss => &mut ledger.lost,
-                    TopicId::DeadLetter => &mut ledger.dead,
-                    TopicId::Describe => continue,
+                let set = match role {
+                    Role::Readings => {
+                        let said = (&sequences.ranges, sequences.is_coarse);
+                        ledger.shares.restore(topic, said, &ledger.stored, most);
+                        &mut ledger.stored
+                    }
+                    Role::Loss => &mut ledger.lost,
+                    Role::DeadLetter => &mut ledger.dead,
+                    Role::Describe | Role::Internal => continue,
                 };
                 set.union(&sequences.ranges);
                 ledger.floor = ledger.floor.max(sequences.floor);
@@ -162,7 +170,7 @@ impl Devices {
             let new = device.restarts.len() - before;
             self.restarts += new;
         }
-        if topic == TopicId::DeadLetter
+        if role == Role::DeadLetter
             && let Some(grave) = self.graves.get_mut(partition)
         {
             *grave = state;
@@ -204,34 +212,39 @@ impl Devices {
         Ok(ledger)
     }
 
-    /// Notes what a letter in that log accounts for.
-    pub(crate) fn bury(&mut self, log: usize, place: DeviceIndex, restart: Restart, range: std::ops::Range<u64>) {
+    /// Sequences of a restart are committed in a topic.
+    pub(crate) fn store(&mut self, place: DeviceIndex, restart: Restart, topic: TopicId, range: std::ops::Range<u64>) {
+        let most = self.limits.ranges_per_share;
+        if let Some(ledger) = self.ledger_mut(place, restart) {
+            ledger.store(topic, range, most);
+        }
+    }
+
+    /// Notes what a letter in that partition accounts for.
+    pub(crate) fn bury(&mut self, partition: usize, place: DeviceIndex, restart: Restart, range: std::ops::Range<u64>) {
         let Some(device) = self.get(place).map(|device| (device.tenant, device.id)) else { return };
-        if let Some(grave) = self.grave(log) {
+        if let Some(grave) = self.grave(partition) {
             grave.insert(device, restart, range);
         }
     }
 
-    /// Takes sequences out whose records in that log cannot be read any more.
-    pub(crate) fn unearth(
-        &mut self,
-        (topic, log): (TopicId, usize),
-        place: DeviceIndex,
-        restart: Restart,
-        range: &std::ops::Range<u64>,
-    ) {
+    /// Takes sequences out whose records there cannot be read any more.
+    pub(crate) fn unearth(&mut self, of: Origin, place: DeviceIndex, restart: Restart, range: &std::ops::Range<u64>) {
         let Some(device) = self.get(place).map(|device| (device.tenant, device.id)) else { return };
-        if topic == TopicId::DeadLetter
-            && let Some(grave) = self.grave(log)
+        if of.role == Role::DeadLetter
+            && let Some(grave) = self.grave(of.partition)
         {
             grave.remove(device, restart, range.clone());
         }
         let Some(ledger) = self.ledger_mut(place, restart) else { return };
-        match topic {
-            TopicId::Readings => ledger.stored.remove(range.clone()),
-            TopicId::DeadLetter => ledger.dead.remove(range.clone()),
+        match of.role {
+            Role::Readings => {
+                ledger.stored.remove(range.clone());
+                ledger.shares.remove(of.topic, range);
+            }
+            Role::DeadLetter => ledger.dead.remove(range.clone()),
             // What is lost stays lost: it is said once more.
-            TopicId::Loss | TopicId::Describe => {}
+            Role::Loss | Role::Describe | Role::Internal => {}
         }
     }
 
@@ -246,10 +259,8 @@ impl Devices {
         ledger.map_or(0, |ledger| ledger.stored.overlaps(range).map(|part| part.end - part.start).sum())
     }
 
-    /// What the dead-letter log with this number says.
-    pub(crate) fn grave(&mut self, log: usize) -> Option<&mut LogState> {
-        // The logs of each topic are numbered one behind the other.
-        let partition = log % self.graves.len().max(1);
+    /// What this partition of the dead letters says.
+    pub(crate) fn grave(&mut self, partition: usize) -> Option<&mut LogState> {
         self.graves.get_mut(partition)
     }
 

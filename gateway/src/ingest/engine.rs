@@ -30,8 +30,7 @@ use super::stats::Counters;
 use super::waited::Waited;
 use super::{Failure, Reason, Sender, Verdict};
 use crate::record::dead_letter::DeadSpan;
-use crate::topics::TopicId;
-use crate::topics::layout::Routes;
+use crate::topics::routes::Routes;
 
 /// A group takes no more messages once it has this many bytes: what bounds staged memory, beside the one
 /// message that crosses it.
@@ -173,13 +172,13 @@ impl Engine {
         let Self { damage, devices, staging, snapshots, rows, counters, routes, .. } = self;
         for job in damage.iter_mut() {
             let take = |devices: &mut Devices, change: Move| {
-                snapshots.before_change(change.log, change.device, devices, *routes);
+                snapshots.before_change(change.log, change.device, devices, routes);
                 if let Some(restart) = change.restart() {
                     rows.note(change.device, restart);
                 }
                 change.apply(devices, counters);
             };
-            if !job.stage(devices, staging, (*routes, GROUP_BYTES), take) {
+            if !job.stage(devices, staging, (routes, GROUP_BYTES), take) {
                 break;
             }
         }
@@ -237,7 +236,7 @@ impl Engine {
             group: &mut self.staging,
             counters: &self.counters,
             scratch: &mut self.scratch,
-            routes: self.routes,
+            routes: &self.routes,
             sender: connection.sender,
             arrival,
             is_retry: connection.is_retry,
@@ -357,13 +356,13 @@ impl Engine {
                     self.rows.note(change.device, restart);
                 }
                 for log in change.changes() {
-                    self.snapshots.before_change(log, change.device, &self.devices, self.routes);
+                    self.snapshots.before_change(log, change.device, &self.devices, &self.routes);
                 }
                 change.apply(&mut self.devices, &self.counters);
             }
         }
-        for (log, remains) in group.buried.drain(..).filter(|(log, _)| !failed.contains(*log)) {
-            if let Some(grave) = self.devices.grave(log) {
+        for (_, partition, remains) in group.buried.drain(..).filter(|(log, ..)| !failed.contains(*log)) {
+            if let Some(grave) = self.devices.grave(partition) {
                 grave.buried.insert(remains);
             }
         }
@@ -402,13 +401,9 @@ impl Engine {
             // The first segment of a log: nothing is before it.
             return;
         }
-        let (topic, partition) = self.routes.place(log);
-        let loss_offset = match topic {
-            TopicId::Readings => self.ends[self.routes.at(TopicId::Loss, partition)],
-            _ => 0,
-        };
-        let snapshot = Snapshot { log, offset, loss_offset, asked, body: Vec::new() };
-        self.snapshots.begin(snapshot, &self.devices, self.routes);
+        let losses = self.routes.losses_of(log, &self.ends);
+        let snapshot = Snapshot { log, offset, losses, is_coarse: false, ends: Vec::new(), asked, body: Vec::new() };
+        self.snapshots.begin(snapshot, &self.devices, &self.routes);
     }
 
     /// Begins a snapshot of every log that has records, as if each had rolled; none is under way.
@@ -420,7 +415,7 @@ impl Engine {
 
     /// Goes on with the snapshots under way; those that are finished.
     pub(crate) fn step_snapshots(&mut self) -> Vec<Snapshot> {
-        self.snapshots.step(&self.devices, self.routes);
+        self.snapshots.step(&self.devices, &self.routes, &self.ends);
         self.snapshots.take_done()
     }
 

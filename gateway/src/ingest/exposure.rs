@@ -4,7 +4,7 @@ use weir_storage::Log;
 use weir_storage::log::Exposer;
 
 use crate::topics::Topics;
-use crate::topics::layout::Routes;
+use crate::topics::routes::Routes;
 
 pub(crate) struct Exposure {
     exposers: Vec<Exposer>,

@@ -4,15 +4,13 @@ use weir_storage::{Batch, RecordTooLarge};
 
 use super::buried::Remains;
 use super::moves::Move;
+use crate::topics::definition::MAX_LOGS;
 
-/// A set of logs, by index.
+/// A set of logs, by index, of the [`MAX_LOGS`] that there may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LogSet([u64; 4]);
+pub(crate) struct LogSet([u64; MAX_LOGS / 64]);
 
 impl LogSet {
-    /// How many logs can be told apart: enough for 4 topics of 64 partitions.
-    pub(crate) const CAPACITY: usize = 256;
-
     pub(crate) fn insert(&mut self, log: usize) {
         if let Some(word) = self.0.get_mut(log / 64) {
             *word |= 1 << (log % 64);
@@ -24,15 +22,13 @@ impl LogSet {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
+        self.0.iter().all(|word| *word == 0)
     }
 
     pub(crate) fn intersects(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).any(|(own, other)| own & other != 0)
     }
 }
-
-const _: () = assert!(4 * crate::topics::layout::MAX_PARTITIONS as usize <= LogSet::CAPACITY);
 
 /// Records staged for one commit.
 #[derive(Debug)]
@@ -43,8 +39,8 @@ pub(crate) struct Group {
     batches: Vec<Batch>,
     bytes: usize,
     pub(crate) moves: Vec<Move>,
-    /// Descriptions that become dead letters, each with its log.
-    pub(crate) buried: Vec<(usize, Remains)>,
+    /// Descriptions that become dead letters, each with its log and its partition.
+    pub(crate) buried: Vec<(usize, usize, Remains)>,
     /// Connections that wait for it.
     pub(crate) connections: Vec<u64>,
 }

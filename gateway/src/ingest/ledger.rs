@@ -9,12 +9,16 @@ use std::ops::Range;
 
 use weir_protocol::{AgentId, DeviceId, RangeSet, Restart, Tenant};
 
+use super::shares::Shares;
 use crate::record::reading::Head;
+use crate::topics::TopicId;
 
 /// The sequences of one restart.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) stored: RangeSet,
+    /// Which topics hold what is stored.
+    pub(crate) shares: Shares,
     pub(crate) dead: RangeSet,
     pub(crate) lost: RangeSet,
     pub(crate) pending: RangeSet,
@@ -81,6 +85,13 @@ impl Ledger {
 
     fn sets(&self) -> impl Iterator<Item = &RangeSet> {
         [&self.stored, &self.dead, &self.lost, &self.pending].into_iter()
+    }
+
+    /// Sequences are stored in a topic; see [`Shares::note`] about `most`.
+    pub(crate) fn store(&mut self, topic: TopicId, range: Range<u64>, most: usize) {
+        self.pending.remove(range.clone());
+        self.shares.note(topic, range.clone(), &self.stored, most);
+        self.stored.insert(range);
     }
 
     /// Makes `head` that of `agent`.

@@ -13,6 +13,7 @@ use weir_storage::Chunk;
 
 use super::buried::{Buried, Remains};
 use super::channels::Channels;
+use super::shares;
 use crate::record::Value;
 use crate::record::dead_letter::Format;
 use crate::record::loss::TAIL_UNKNOWN;
@@ -43,6 +44,8 @@ pub(crate) struct Sequences {
     pub(crate) ended: bool,
     /// Below this nobody knows what was stored: both checkpoints were lost, and the records were removed.
     pub(crate) floor: u64,
+    /// The ranges cover what the log holds, and some of them may be in other topics: see [`super::shares`].
+    pub(crate) is_coarse: bool,
 }
 
 /// Sequences by device and restart.
@@ -104,11 +107,32 @@ impl LogState {
         }
     }
 
-    /// The sequences that are here and neither in `gone` nor in `readable`.
+    /// Makes what takes more than `most` ranges of a restart coarse: a superset, of which only what `said` says counts.
+    /// Whether anything is coarse then.
+    pub(crate) fn coarsen(&mut self, said: &Self, most: usize) -> bool {
+        let mut any = false;
+        for (device, records) in &mut self.devices {
+            for (restart, sequences) in &mut records.restarts {
+                if sequences.ranges.range_count() > most {
+                    sequences.is_coarse = true;
+                    let wider = shares::coarse(&sequences.ranges, most / 2);
+                    sequences.ranges =
+                        said.ranges(*device, *restart).map_or(RangeSet::new(), |said| shares::both(&wider, said));
+                }
+                any |= sequences.is_coarse;
+            }
+        }
+        any
+    }
+
+    /// The sequences that are here and neither in `gone` nor in `readable`, of restarts that are known exactly.
     pub(crate) fn without(&self, gone: &Self, readable: &Self) -> Identities {
         let mut left = Identities::new();
         for (device, records) in &self.devices {
             for (restart, sequences) in &records.restarts {
+                if sequences.is_coarse || gone.is_coarse(*device, *restart) {
+                    continue;
+                }
                 let known = [gone, readable].map(|other| other.ranges(*device, *restart));
                 let [gone, readable] = known.map(|known| known.unwrap_or(const { &RangeSet::new() }));
                 let rest: RangeSet = sequences
@@ -123,6 +147,18 @@ impl LogState {
             }
         }
         left
+    }
+
+    /// Whether what is said about a restart is known only roughly.
+    pub(crate) fn is_coarse(&self, device: Device, restart: Restart) -> bool {
+        let restarts = self.devices.get(&device).map(|records| &records.restarts);
+        restarts.and_then(|restarts| restarts.get(&restart)).is_some_and(|sequences| sequences.is_coarse)
+    }
+
+    /// Whether anything is known only roughly.
+    pub(crate) fn has_coarse(&self) -> bool {
+        let restarts = self.devices.values().flat_map(|records| records.restarts.values());
+        restarts.into_iter().any(|sequences| sequences.is_coarse)
     }
 
     fn ranges(&self, device: Device, restart: Restart) -> Option<&RangeSet> {

@@ -40,6 +40,7 @@ pub mod plant;
 mod recovery;
 mod rows;
 pub mod service;
+mod shares;
 mod snapshots;
 pub mod stats;
 mod waited;
@@ -49,12 +50,13 @@ use weir_protocol::batch::command::AgentCommand;
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::{AgentId, Tenant};
 
-pub use keeper::Retention;
 pub use options::{IngestOptions, Limits};
 pub use recovery::{PartitionReport, RecoveryReport};
 pub use rows::{RestartRow, restarts_on_disk};
 pub use service::{Connection, Ingest, Letter, StartError};
 pub use stats::Stats;
+
+pub use crate::topics::Retention;
 
 /// Who sends on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use super::channels::Channels;
 use super::devices::{DeviceIndex, Devices, SchemaState};
 use super::ledger::End;
 use super::stats::Counters;
-use crate::topics::TopicId;
+use crate::topics::{Role, TopicId};
 
 /// What the commit of some records in one log changes.
 #[derive(Debug)]
@@ -20,10 +20,20 @@ pub(crate) struct Move {
     pub(crate) effect: Effect,
 }
 
+/// Where damaged records were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) log: usize,
+    pub(crate) topic: TopicId,
+    pub(crate) partition: usize,
+    pub(crate) role: Role,
+}
+
 #[derive(Debug)]
 pub(crate) enum Effect {
     Stored {
         restart: Restart,
+        topic: TopicId,
         range: Range<u64>,
         heals: u64,
     },
@@ -32,15 +42,17 @@ pub(crate) enum Effect {
         range: Range<u64>,
         heals: bool,
         reason: Reason,
+        /// Of the dead letters.
+        partition: usize,
     },
     Lost {
         restart: Restart,
         range: Range<u64>,
     },
-    /// Records in the log `of` cannot be read any more; `is_lost` if no earlier verdict is left.
+    /// Records there cannot be read any more; `is_lost` if no earlier verdict is left.
     Damaged {
         restart: Restart,
-        of: (TopicId, usize),
+        of: Origin,
         range: Range<u64>,
         is_lost: bool,
     },
@@ -69,7 +81,7 @@ impl Move {
     /// The logs whose state it changes.
     pub(crate) fn changes(&self) -> impl Iterator<Item = usize> + use<> {
         let other = match self.effect {
-            Effect::Damaged { of: (_, log), .. } if log != self.log => Some(log),
+            Effect::Damaged { of: Origin { log, .. }, .. } if log != self.log => Some(log),
             _ => None,
         };
         [self.log].into_iter().chain(other)
@@ -83,15 +95,12 @@ impl Move {
     /// The records are committed.
     pub(crate) fn apply(self, devices: &mut Devices, counters: &Counters) {
         match self.effect {
-            Effect::Stored { restart, range, heals } => {
+            Effect::Stored { restart, topic, range, heals } => {
                 counters.readings.add(range.end - range.start);
                 counters.healed.add(heals);
-                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
-                    ledger.pending.remove(range.clone());
-                    ledger.stored.insert(range);
-                }
+                devices.store(self.device, restart, topic, range);
             }
-            Effect::Dead { restart, range, heals, reason } => {
+            Effect::Dead { restart, range, heals, reason, partition } => {
                 let count = range.end - range.start;
                 counters.dead_lettered[reason as usize].add(count);
                 counters.healed.add(if heals { count } else { 0 });
@@ -99,7 +108,7 @@ impl Move {
                     ledger.pending.remove(range.clone());
                     ledger.dead.insert(range.clone());
                 }
-                devices.bury(self.log, self.device, restart, range);
+                devices.bury(partition, self.device, restart, range);
             }
             Effect::Lost { restart, range } => {
                 counters.lost.add(range.end - range.start);

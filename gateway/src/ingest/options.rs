@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use weir_storage::{JournalOptions, LogOptions, RecoveryMode};
 
-use super::keeper::Retention;
+use crate::topics::Retention;
+use crate::topics::layout::{Asked, Routing};
 
 /// How ingest is run.
 #[derive(Clone, Debug)]
 pub struct IngestOptions {
-    /// Partitions of each topic, 1 to [`crate::topics::layout::MAX_PARTITIONS`]; fixed once they exist.
+    /// Partitions of each topic that is not defined otherwise, 1 to [`crate::topics::definition::MAX_PARTITIONS`];
+    /// fixed once they exist.
     pub partitions: u32,
+    /// Which readings go to topics of their own, and what those have of their own.
+    pub routing: Routing,
     /// How each partition is kept. `expose_on_commit` is overruled: ingest exposes, after it has moved state.
     pub log: LogOptions,
     /// The journal of all partitions; without one each partition is synced for itself.
@@ -25,7 +29,7 @@ pub struct IngestOptions {
     pub full_retry: Duration,
     /// Bounds of the state that is held for devices.
     pub limits: Limits,
-    /// What each partition of `readings`, `weir.loss` and `weir.deadletter` may keep.
+    /// What each partition of a topic may keep that is not defined otherwise; `weir.describe` keeps everything.
     pub retention: Retention,
     /// A fault to plant, for tests of those who should catch it.
     #[cfg(feature = "plant")]
@@ -47,6 +51,8 @@ pub struct Limits {
     pub ranges_per_restart: usize,
     /// Schemas of one device.
     pub schemas_per_device: usize,
+    /// Ranges of what one topic holds of a restart, before they are only known roughly; see `shares`.
+    pub ranges_per_share: usize,
 }
 
 impl Default for Limits {
@@ -57,7 +63,15 @@ impl Default for Limits {
             restarts: 4_000_000,
             ranges_per_restart: 1 << 16,
             schemas_per_device: 256,
+            ranges_per_share: 1024,
         }
+    }
+}
+
+impl IngestOptions {
+    /// What the topics are to be.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { partitions: self.partitions, retention: self.retention, routing: &self.routing }
     }
 }
 
@@ -65,6 +79,7 @@ impl Default for IngestOptions {
     fn default() -> Self {
         Self {
             partitions: 4,
+            routing: Routing::default(),
             log: LogOptions { segment_bytes: 256 << 20, recovery: RecoveryMode::Tail, ..LogOptions::default() },
             journal: None,
             total_budget: 64 << 20,

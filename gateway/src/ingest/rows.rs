@@ -14,6 +14,7 @@ use super::ledger::{End, Ledger};
 use super::options::Limits;
 use super::recovery::{self, RecoverError, Source};
 use crate::topics::Topics;
+use crate::topics::routes::Routes;
 
 /// The most rows that are told at a time.
 const MAX_ROWS: usize = 4096;
@@ -44,7 +45,8 @@ pub struct RestartRow {
 /// # Errors
 /// [`RecoverError`] when a log cannot be read.
 pub fn restarts_on_disk(fs: &dyn Fs, data: &Path, topics: &Topics) -> Result<Vec<RestartRow>, RecoverError> {
-    let source = Source { fs, data, topics, is_read_only: true };
+    let routes = Routes::of(topics);
+    let source = Source { fs, data, topics, routes: &routes, is_read_only: true };
     let devices = recovery::recover(&source, Limits::default(), [])?.devices;
     let (mut rows, mut all) = (Rows::default(), Vec::new());
     loop {

@@ -112,9 +112,9 @@ impl Ingest {
         clock: Arc<dyn WallClock>,
     ) -> Result<(Self, Topics, RecoveryReport), StartError> {
         let log_options = LogOptions { expose_on_commit: false, ..options.log };
-        let opened = layout::open(&fs, data, options.partitions, log_options)?;
-        let topics = Topics::new(opened.logs.iter().map(|log| log.reader()), options.partitions);
-        let source = Source { fs: &*fs, data, topics: &topics, is_read_only: false };
+        let opened = layout::open(&fs, data, options.asked(), log_options)?;
+        let topics = Topics::new(opened.routes.definitions(), opened.logs.iter().map(Log::reader));
+        let source = Source { fs: &*fs, data, topics: &topics, routes: &opened.routes, is_read_only: false };
         let recovered = recovery::recover(&source, options.limits, opened.recoveries)?;
         let report = RecoveryReport { redone: opened.redone, ..recovered.report.clone() };
         #[cfg_attr(not(feature = "plant"), expect(unused_mut, reason = "a plant changes them"))]
@@ -135,11 +135,11 @@ impl Ingest {
             connection_budget: options.connection_budget,
             next_connection: Arc::new(AtomicU64::new(1)),
         };
-        let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
-        let (full_retry, retention) = (options.full_retry, options.retention);
+        let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes.clone());
+        let (full_retry, most) = (options.full_retry, options.limits.ranges_per_share);
         let journal = layout::journal(&fs, data, options.journal);
         let ends = opened.logs.iter().map(Log::next_offset).collect();
-        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices, ends);
+        let engine = Engine::new(options, opened.routes.clone(), Arc::clone(&counters), exposure, devices, ends);
         let journal = journal.unwrap_or_else(|error| {
             tracing::warn!(%error, "no journal: commits go on without it, more slowly over many partitions");
             None
@@ -149,7 +149,7 @@ impl Ingest {
         let now = Now { elapsed: Duration::ZERO, wall_ms: clock.now().as_millis() };
         let damaged = report.damaged_logs();
         let place = (fs, data);
-        let keeper = Keeper::new(place, (&topics, opened.routes), retention, (now, &bases), Arc::clone(&counters));
+        let keeper = Keeper::new(place, (&topics, opened.routes), (now, &bases), most, Arc::clone(&counters));
         let door = door(&inbox, &committer);
         let keeping = keeper::start(keeper, topics.clone(), door, Arc::clone(&clock), damaged)?;
         let service = Service {

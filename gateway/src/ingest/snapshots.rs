@@ -4,12 +4,13 @@
 //! number of devices, so commits do not wait for it. A device that changes before its turn is encoded first.
 
 use hashbrown::HashSet;
+use weir_protocol::RangeSet;
 
 use super::checkpoint::Body;
 use super::devices::{Device, DeviceIndex, Devices};
 use super::ledger::End;
-use crate::topics::TopicId;
-use crate::topics::layout::Routes;
+use crate::topics::Role;
+use crate::topics::routes::Routes;
 
 /// Devices encoded in one step.
 const DEVICES_PER_STEP: usize = 4096;
@@ -26,8 +27,12 @@ pub(crate) struct Snapshots {
 pub(crate) struct Snapshot {
     pub(crate) log: usize,
     pub(crate) offset: u64,
-    /// The offset behind the last record of the loss log of the same partition.
-    pub(crate) loss_offset: u64,
+    /// In a log of readings: for partitions of the losses, the offset behind the last record.
+    pub(crate) losses: Vec<(u32, u64)>,
+    /// Whether some of the body is coarse.
+    pub(crate) is_coarse: bool,
+    /// The ends of all logs when the last of it was encoded, if it is coarse.
+    pub(crate) ends: Vec<u64>,
     /// Who asked for it; `None` if the log rolled.
     pub(crate) asked: Option<u64>,
     /// The entries of its checkpoint.
@@ -48,15 +53,15 @@ struct Running {
 
 impl Snapshots {
     /// Begins one of the state as it is.
-    pub(crate) fn begin(&mut self, mut snapshot: Snapshot, devices: &Devices, routes: Routes) {
+    pub(crate) fn begin(&mut self, mut snapshot: Snapshot, devices: &Devices, routes: &Routes) {
         let is_running = |running: &Running| {
             running.snapshot.log == snapshot.log && running.snapshot.asked.is_none() == snapshot.asked.is_none()
         };
         if self.running.iter().any(is_running) {
             return;
         }
-        let (topic, partition) = routes.place(snapshot.log);
-        if topic == TopicId::DeadLetter {
+        if routes.role(snapshot.log) == Role::DeadLetter {
+            let partition = routes.place(snapshot.log).1;
             // Few, and kept apart for each log.
             snapshot.body = devices.graves.get(partition).map(|grave| Body::of(grave).finish()).unwrap_or_default();
             self.done.push(snapshot);
@@ -72,32 +77,37 @@ impl Snapshots {
     }
 
     /// What a log says about a device is about to change.
-    pub(crate) fn before_change(&mut self, log: usize, place: DeviceIndex, devices: &Devices, routes: Routes) {
+    pub(crate) fn before_change(&mut self, log: usize, place: DeviceIndex, devices: &Devices, routes: &Routes) {
         for running in self.running.iter_mut().filter(|running| running.snapshot.log == log) {
             let at = place.0 as usize;
             if (running.next..running.end).contains(&at)
                 && running.early.insert(place.0)
                 && let Some(device) = devices.get(place)
             {
-                encode(&mut running.body, routes.place(log).0, device);
+                encode(&mut running.body, (log, routes), device);
             }
         }
     }
 
-    /// Goes on with each.
-    pub(crate) fn step(&mut self, devices: &Devices, routes: Routes) {
+    /// Goes on with each; `ends` are those of all logs.
+    pub(crate) fn step(&mut self, devices: &Devices, routes: &Routes, ends: &[u64]) {
         for running in &mut self.running {
-            let (topic, partition) = routes.place(running.snapshot.log);
+            let log = running.snapshot.log;
+            let (topic, partition) = routes.place(log);
             let end = (running.next + DEVICES_PER_STEP).min(running.end);
             for (at, device) in devices.all().iter().enumerate().take(end).skip(running.next) {
-                if routes.partition(device.key_hash) == partition && !running.early.contains(&(at as u32)) {
-                    encode(&mut running.body, topic, device);
+                if routes.partition(topic, device.key_hash) == partition && !running.early.contains(&(at as u32)) {
+                    encode(&mut running.body, (log, routes), device);
                 }
             }
             running.next = end;
         }
         let done = self.running.extract_if(.., |running| running.next == running.end);
-        self.done.extend(done.map(|Running { snapshot, body, .. }| Snapshot { body: body.finish(), ..snapshot }));
+        self.done.extend(done.map(|Running { snapshot, body, .. }| {
+            let is_coarse = body.is_coarse();
+            let ends = if is_coarse { ends.to_vec() } else { Vec::new() };
+            Snapshot { is_coarse, ends, body: body.finish(), ..snapshot }
+        }));
     }
 
     /// Those that are finished.
@@ -106,23 +116,28 @@ impl Snapshots {
     }
 }
 
-fn encode(body: &mut Body, topic: TopicId, device: &Device) {
+fn encode(body: &mut Body, (log, routes): (usize, &Routes), device: &Device) {
     let identity = (device.tenant, device.id);
-    match topic {
-        TopicId::Readings => {
+    match routes.role(log) {
+        Role::Readings => {
+            let topic = routes.place(log).0;
             for (restart, ledger) in &device.restarts {
-                body.restart(*restart, &ledger.stored, false, ledger.floor);
+                let floor = ledger.floor;
+                match ledger.shares.of(topic, &ledger.stored) {
+                    Some(share) => body.restart_of(*restart, &share.ranges, false, (floor, share.is_coarse)),
+                    None => body.restart_of(*restart, const { &RangeSet::new() }, false, (floor, false)),
+                }
             }
             body.end_device(identity);
         }
-        TopicId::Loss => {
+        Role::Loss => {
             for (restart, ledger) in &device.restarts {
-                body.restart(*restart, &ledger.lost, ledger.end == End::Recorded, 0);
+                body.restart_of(*restart, &ledger.lost, ledger.end == End::Recorded, (0, false));
             }
             body.end_device(identity);
         }
-        TopicId::Describe => body.schemas_of(identity, device.known_schemas().collect()),
+        Role::Describe => body.schemas_of(identity, device.known_schemas().collect()),
         // Kept for each log: see `begin`.
-        TopicId::DeadLetter => {}
+        Role::DeadLetter | Role::Internal => {}
     }
 }

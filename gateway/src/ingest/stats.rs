@@ -23,6 +23,8 @@ pub struct Stats {
     pub lost: u64,
     /// Sequences whose records cannot be read any more.
     pub damaged: u64,
+    /// Offsets that cannot be read any more and whose identities nobody can tell.
+    pub unnamed_offsets: u64,
     /// Messages refused over each bound, with its name.
     pub over_limit: [(&'static str, u64); 5],
     /// Checkpoints written.
@@ -68,6 +70,7 @@ pub(crate) struct Counters {
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
     pub(crate) lost: Counter,
     pub(crate) damaged: Counter,
+    pub(crate) unnamed_offsets: Counter,
     pub(crate) over_limit: [Counter; 5],
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_failures: Counter,
@@ -116,6 +119,7 @@ impl Counters {
             dead_lettered: self.dead_lettered.each_ref().map(Counter::get),
             lost: self.lost.get(),
             damaged: self.damaged.get(),
+            unnamed_offsets: self.unnamed_offsets.get(),
             over_limit: OverLimit::ALL.map(|(over, name)| (name, self.over_limit[over as usize].get())),
             checkpoints: self.checkpoints.get(),
             checkpoint_failures: self.checkpoint_failures.get(),

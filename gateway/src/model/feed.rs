@@ -123,8 +123,8 @@ impl Feed {
             self.row(&row)?;
         }
         let topics = self.topics.clone();
-        for topic in [TopicId::Describe, TopicId::Readings] {
-            for (number, partition) in topics.get(topic).partitions().iter().enumerate() {
+        for topic in std::iter::once(topics.get(TopicId::DESCRIBE)).chain(topics.readings()) {
+            for (number, partition) in topic.partitions().iter().enumerate() {
                 has_more |= self.read(&format!("{}/{number}", topic.name()), partition)?;
             }
         }

@@ -5,11 +5,13 @@
 //!
 //! Format: key = the device's name; value = Avro in the Confluent wire format, that is a zero byte, the
 //! schema id as u32 big endian, then the Avro binary encoding (avro.apache.org, "Binary encoding") of the
-//! schema with that id. The schemas lie in `gateway/schemas`. No headers.
+//! schema with that id. The schemas lie in `gateway/schemas`. No headers. In a topic of the format `json` the value is
+//! the JSON of [`ReadingRecord`] instead, and in a compacted topic the key is device, `/`, channel.
 //!
 //! | id | schema | topic |
 //! |---|---|---|
 //! | 1 | [`reading`] | `readings` |
+//! | 100 and more | [`reading`], with a name of its own | one for each topic that a route leads to |
 //! | 2 | [`loss`] | `weir.loss` |
 //! | 3 | [`dead_letter`] | `weir.deadletter` |
 //! | 4 | [`description`] | `weir.describe` |
@@ -22,6 +24,8 @@ pub mod reading;
 
 use serde::Serialize;
 use thiserror::Error;
+
+use crate::topics::definition::FIRST_ROUTED_SCHEMA;
 
 pub use dead_letter::DeadLetter;
 pub use description::Description;
@@ -77,7 +81,7 @@ impl Schema {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value<'a> {
-    /// From `readings`.
+    /// From `readings`, or a topic that a route leads to.
     Reading(ReadingRecord<'a>),
     /// From `weir.loss`.
     Loss(Loss<'a>),
@@ -94,11 +98,14 @@ pub enum Malformed {
     #[error("not in the Confluent wire format: expected a zero byte and a schema id")]
     NotFramed,
     /// An id that no schema here has.
-    #[error("schema id: got {got}, expected 1 to 4")]
+    #[error("schema id: got {got}, expected 1 to 4, or {FIRST_ROUTED_SCHEMA} and more")]
     Schema {
         /// The id found.
         got: u32,
     },
+    /// An object that is no reading.
+    #[error("neither in the Confluent wire format nor the JSON of a reading")]
+    Json,
     /// A field that does not decode.
     #[error("field {field} does not decode")]
     Field {
@@ -113,6 +120,9 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`Malformed`] when it was not written by this module.
     pub fn decode(value: &'a [u8]) -> Result<Self, Malformed> {
+        if value.first() == Some(&b'{') {
+            return reading::decode_json(value).map(Self::Reading);
+        }
         let Some((&[0, a, b, c, d], body)) = value.split_first_chunk::<5>() else {
             return Err(Malformed::NotFramed);
         };
@@ -122,6 +132,7 @@ impl<'a> Value<'a> {
             2 => loss::decode(&mut input).map(Self::Loss),
             3 => dead_letter::decode(&mut input).map(Self::DeadLetter),
             4 => description::decode(&mut input).map(Self::Description),
+            FIRST_ROUTED_SCHEMA.. => reading::decode(&mut input).map(Self::Reading),
             got => Err(Malformed::Schema { got }),
         }
         .and_then(|value| if input.is_empty() { Ok(value) } else { Err(Malformed::Field { field: "end" }) })

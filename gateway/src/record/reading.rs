@@ -3,13 +3,15 @@
 //! Written a few million times a second, so what repeats is encoded once: [`Head`] per restart and sender,
 //! [`ChannelFields`] per channel of a description.
 
-use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_protocol::{AgentId, Clock, DeviceId, Restart, Sequence, Tenant, Timestamp, Value};
 
+use super::Malformed;
 use super::avro::{Input, put_bytes, put_long};
-use super::{Malformed, Schema};
 
-/// The fields up to `restart`, encoded.
+/// The fields `tenant` to `restart`, encoded.
 #[derive(Clone, Debug, Default)]
 pub struct Head(Vec<u8>);
 
@@ -17,7 +19,6 @@ impl Head {
     /// Encodes them.
     pub fn new(tenant: Tenant, agent: AgentId, device: DeviceId, restart: Restart) -> Self {
         let mut out = Vec::new();
-        Schema::Reading.start(&mut out);
         for name in [tenant.as_str(), agent.as_str(), device.as_str()] {
             put_bytes(&mut out, name.as_bytes());
         }
@@ -49,9 +50,11 @@ impl ChannelFields {
 }
 
 /// Replaces `out` by the value of one record. `sequence` is below 2^63.
+#[expect(clippy::too_many_arguments, reason = "the fields of one record")]
 pub fn encode(
     out: &mut Vec<u8>,
     head: &Head,
+    schema_id: u32,
     sequence: Sequence,
     channel: &ChannelFields,
     (time, clock): (Timestamp, Clock),
@@ -59,6 +62,8 @@ pub fn encode(
     heals: bool,
 ) {
     out.clear();
+    out.push(0);
+    out.extend_from_slice(&schema_id.to_be_bytes());
     out.extend_from_slice(&head.0);
     put_long(out, sequence.0 as i64);
     out.extend_from_slice(&channel.0);
@@ -86,8 +91,26 @@ pub fn encode(
     out.push(u8::from(heals));
 }
 
+/// Replaces `out` by the same record as JSON: the object that HTTP serves.
+pub fn encode_json(
+    out: &mut Vec<u8>,
+    (tenant, agent, device, restart, sequence): (Tenant, AgentId, DeviceId, Restart, Sequence),
+    channel: &ChannelFields,
+    (time, clock): (Timestamp, Clock),
+    value: Value<'_>,
+    heals: bool,
+) {
+    out.clear();
+    let (channel, unit) = channel.names();
+    let (channel, unit, value) = (channel.into(), unit.into(), value.into());
+    let record = ReadingRecord { tenant, agent, device, restart, sequence, channel, unit, time, clock, value, heals };
+    // Writing to memory cannot fail, and every field is one that JSON can say.
+    let _ = serde_json::to_writer(out, &record);
+}
+
 /// A reading as the log has it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReadingRecord<'a> {
     /// Scopes the identity.
     pub tenant: Tenant,
@@ -96,24 +119,62 @@ pub struct ReadingRecord<'a> {
     /// The device that sampled it.
     pub device: DeviceId,
     /// The device's restart.
-    #[serde(serialize_with = "super::as_text")]
+    #[serde(serialize_with = "super::as_text", deserialize_with = "from_text")]
     pub restart: Restart,
     /// Its place within the restart.
     pub sequence: Sequence,
     /// The name of the channel.
-    pub channel: &'a str,
+    #[serde(borrow)]
+    pub channel: Cow<'a, str>,
     /// A UCUM code.
-    pub unit: &'a str,
+    #[serde(borrow)]
+    pub unit: Cow<'a, str>,
     /// When it was sampled, in microseconds since 1970, or since power-on if `clock` is uptime.
     pub time: Timestamp,
     /// Which clock that was.
-    #[serde(serialize_with = "clock_name")]
+    #[serde(serialize_with = "clock_name", deserialize_with = "clock_named")]
     pub clock: Clock,
     /// What was measured.
-    #[serde(serialize_with = "bare_value")]
-    pub value: Value<'a>,
+    #[serde(borrow)]
+    pub value: Measured<'a>,
     /// Whether this sequence was dead-lettered or counted lost before.
     pub heals: bool,
+}
+
+/// A measured value. JSON tells neither a float from a double nor either from an integer that it holds: what was read
+/// from JSON is an integer or a double.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Measured<'a> {
+    /// A truth value.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number of 64 bits.
+    Double(f64),
+    /// A number of 32 bits.
+    #[serde(skip_deserializing)]
+    Float(f32),
+    /// A text.
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+}
+
+impl<'a> From<Value<'a>> for Measured<'a> {
+    fn from(value: Value<'a>) -> Self {
+        match value {
+            Value::Float(value) => Self::Float(value),
+            Value::Double(value) => Self::Double(value),
+            Value::Integer(value) => Self::Integer(value),
+            Value::Boolean(value) => Self::Boolean(value),
+            Value::Text(value) => Self::Text(value.into()),
+        }
+    }
+}
+
+/// Reads the JSON of a record back.
+pub(super) fn decode_json(value: &[u8]) -> Result<ReadingRecord<'_>, Malformed> {
+    serde_json::from_slice(value).map_err(|_| Malformed::Json)
 }
 
 pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<ReadingRecord<'a>, Malformed> {
@@ -123,8 +184,8 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<ReadingRecord<'a>, Mal
         device: input.parsed("device")?,
         restart: Restart(input.parsed("restart")?),
         sequence: Sequence(input.unsigned("sequence")?),
-        channel: input.string("channel")?,
-        unit: input.string("unit")?,
+        channel: input.string("channel")?.into(),
+        unit: input.string("unit")?.into(),
         time: Timestamp(input.long("time")?),
         clock: match input.long("clock")? {
             0 => Clock::Uptime,
@@ -132,11 +193,11 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<ReadingRecord<'a>, Mal
             _ => return Err(Malformed::Field { field: "clock" }),
         },
         value: match input.long("value")? {
-            0 => Value::Float(input.float("value")?),
-            1 => Value::Double(input.double("value")?),
-            2 => Value::Integer(input.long("value")?),
-            3 => Value::Boolean(input.boolean("value")?),
-            4 => Value::Text(input.string("value")?),
+            0 => Measured::Float(input.float("value")?),
+            1 => Measured::Double(input.double("value")?),
+            2 => Measured::Integer(input.long("value")?),
+            3 => Measured::Boolean(input.boolean("value")?),
+            4 => Measured::Text(input.string("value")?.into()),
             _ => return Err(Malformed::Field { field: "value" }),
         },
         heals: input.boolean("heals")?,
@@ -150,13 +211,27 @@ fn clock_name<S: Serializer>(clock: &Clock, serializer: S) -> Result<S::Ok, S::E
     })
 }
 
-fn bare_value<S: Serializer>(value: &Value<'_>, serializer: S) -> Result<S::Ok, S::Error> {
-    match *value {
-        Value::Float(value) => serializer.serialize_f64(shortest(value)),
-        Value::Double(value) => serializer.serialize_f64(value),
-        Value::Integer(value) => serializer.serialize_i64(value),
-        Value::Boolean(value) => serializer.serialize_bool(value),
-        Value::Text(value) => serializer.serialize_str(value),
+fn clock_named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clock, D::Error> {
+    match &*<Cow<'de, str>>::deserialize(deserializer)? {
+        "uptime" => Ok(Clock::Uptime),
+        "synchronised" => Ok(Clock::Synchronised),
+        other => Err(serde::de::Error::custom(format_args!("clock {other:?}"))),
+    }
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Restart, D::Error> {
+    <Cow<'de, str>>::deserialize(deserializer)?.parse().map(Restart).map_err(serde::de::Error::custom)
+}
+
+impl Serialize for Measured<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Float(value) => serializer.serialize_f64(shortest(*value)),
+            Self::Double(value) => serializer.serialize_f64(*value),
+            Self::Integer(value) => serializer.serialize_i64(*value),
+            Self::Boolean(value) => serializer.serialize_bool(*value),
+            Self::Text(value) => serializer.serialize_str(value),
+        }
     }
 }
 

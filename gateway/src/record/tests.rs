@@ -39,7 +39,7 @@ fn by_us() -> Vec<Vec<u8>> {
     let reading = |restart, sequence, (channel, unit), stamp, value, heals| {
         let head = Head::new(tenant, agent, device, Restart(restart));
         let mut out = Vec::new();
-        encode(&mut out, &head, Sequence(sequence), &ChannelFields::new(channel, unit), stamp, value, heals);
+        encode(&mut out, &head, 1, Sequence(sequence), &ChannelFields::new(channel, unit), stamp, value, heals);
         out
     };
     let encoded = |encode: &dyn Fn(&mut Vec<u8>)| {
@@ -119,7 +119,7 @@ fn a_float_keeps_its_own_digits_in_json() {
     let (fields, stamp) = (ChannelFields::new("t", "Cel"), (Timestamp(0), Clock::Uptime));
     for measured in [21.7_f32, -22.344_93, 0.1, f32::MIN_POSITIVE, f32::MAX] {
         let mut out = Vec::new();
-        encode(&mut out, &head, Sequence(0), &fields, stamp, Measured::Float(measured), false);
+        encode(&mut out, &head, 1, Sequence(0), &fields, stamp, Measured::Float(measured), false);
         let json = serde_json::to_value(Value::decode(&out).unwrap()).unwrap();
         let printed: f64 = json["value"].to_string().parse().unwrap();
         assert_eq!(printed as f32, measured, "every bit comes back");

@@ -31,7 +31,7 @@ pub(super) struct Memory {
 impl Memory {
     /// What the file says. One that is damaged says nothing, and costs nothing but a second try.
     pub(super) fn open(fs: Arc<dyn Fs>, data: &Path) -> Result<Self, IoError> {
-        let file = StateFile::new(fs, &layout::topic_dir(data, TopicId::DeadLetter).join("redriven"));
+        let file = StateFile::new(fs, &layout::topic_dir(data, TopicId::DEAD_LETTER_NAME).join("redriven"));
         let places = match file.load()? {
             Loaded::Missing => BTreeSet::new(),
             Loaded::Good(payload) => decode(&payload).unwrap_or_else(|| {

@@ -177,7 +177,7 @@ impl Redrive {
     async fn read(&self, number: u32, from: u64, choice: Choice) -> Result<(Vec<Letter>, u64), RedriveError> {
         let topics = self.topics.clone();
         let read = move || {
-            let partition = &topics.get(TopicId::DeadLetter).partitions()[number as usize];
+            let partition = &topics.get(TopicId::DEAD_LETTER).partitions()[number as usize];
             let mut from = from.max(partition.reader().start_offset());
             // What was not chosen need not be read.
             from = choice.next_at_or_after(Place { partition: number, offset: from }).unwrap_or(u64::MAX);
@@ -222,6 +222,6 @@ impl Redrive {
     }
 
     fn partitions(&self) -> &[Partition] {
-        self.topics.get(TopicId::DeadLetter).partitions()
+        self.topics.get(TopicId::DEAD_LETTER).partitions()
     }
 }

@@ -20,7 +20,7 @@ use super::registry::{MAX_MESSAGE, Slots, Start};
 use super::{Message, Shared};
 use crate::http::page;
 use crate::record::Value;
-use crate::topics::{Partition, TopicId};
+use crate::topics::{Partition, Topic, TopicId, Topics};
 
 /// Records of one partition that may wait before the rest is skipped.
 const MAX_BEHIND: u64 = 1 << 16;
@@ -35,6 +35,16 @@ const MAX_TOPIC: usize = 1024;
 
 /// The messages of one turn, each with the slots that want it.
 pub(super) type Turn = Vec<(Slots, Bytes)>;
+
+/// A topic of readings, and a partition of it with its number.
+type Place<'t> = (&'t Topic, usize, &'t Partition);
+
+/// The partitions of all topics of readings, in one order.
+fn places(topics: &Topics) -> impl Iterator<Item = Place<'_>> {
+    topics.readings().flat_map(|topic| {
+        topic.partitions().iter().enumerate().map(move |(number, partition)| (topic, number, partition))
+    })
+}
 
 /// Reads on from where it is.
 pub(super) struct Feed {
@@ -58,8 +68,7 @@ struct Reader {
 impl Feed {
     /// Begins where the first subscriber came.
     pub(super) fn new(shared: Arc<Shared>, Start { by, offsets: next }: Start) -> Self {
-        let partitions = shared.topics.get(TopicId::Readings).partitions();
-        let exposed = partitions.iter().map(Partition::exposed).collect();
+        let exposed = shared.topics.readings().flat_map(Topic::partitions).map(Partition::exposed).collect();
         let reader = Reader { shared, ends: next.clone(), next, first: 0, interest: Interest::default() };
         Self { by, reader: Some(reader), exposed }
     }
@@ -94,13 +103,13 @@ impl Feed {
 impl Reader {
     fn turn(&mut self) -> Turn {
         let shared = Arc::clone(&self.shared);
-        let partitions = shared.topics.get(TopicId::Readings).partitions();
+        let partitions: Vec<_> = places(&shared.topics).collect();
         let mut turn = Turn::new();
         loop {
             let mut any = false;
             for step in 0..partitions.len() {
                 let number = (self.first + step) % partitions.len();
-                any |= self.read(number, &partitions[number], &mut turn);
+                any |= self.read(number, partitions[number], &mut turn);
                 if turn.len() >= TURN_MESSAGES {
                     self.first = number + 1;
                     return turn;
@@ -113,7 +122,7 @@ impl Reader {
     }
 
     /// Reads on in one partition; whether there was something.
-    fn read(&mut self, number: usize, partition: &Partition, turn: &mut Turn) -> bool {
+    fn read(&mut self, number: usize, (topic, own, partition): Place<'_>, turn: &mut Turn) -> bool {
         let (Some(next), Some(&end)) = (self.next.get_mut(number), self.ends.get(number)) else { return false };
         if end.saturating_sub(*next) > MAX_BEHIND {
             self.shared.counters.skipped.fetch_add(end - *next, Relaxed);
@@ -139,7 +148,7 @@ impl Reader {
         };
         *next = chunk.next_offset.min(end);
         for record in chunk.records().filter_map(Result::ok).take_while(|record| record.offset < end) {
-            turn.extend(self.interest.message(&self.shared, number, &record));
+            turn.extend(self.interest.message(&self.shared, (topic, own), &record));
         }
         true
     }
@@ -155,10 +164,15 @@ struct Interest {
 
 impl Interest {
     /// The message of a record, if anybody wants it.
-    fn message(&mut self, shared: &Shared, partition: usize, record: &Record<'_>) -> Option<(Slots, Bytes)> {
+    fn message(
+        &mut self,
+        shared: &Shared,
+        (from, partition): (&Topic, usize),
+        record: &Record<'_>,
+    ) -> Option<(Slots, Bytes)> {
         let Ok(Value::Reading(reading)) = Value::decode(record.value?) else { return None };
         self.topic.clear();
-        let topic = LiveTopic { tenant: reading.tenant, device: reading.device, channel: reading.channel };
+        let topic = LiveTopic { tenant: reading.tenant, device: reading.device, channel: &reading.channel };
         // Writing to a String cannot fail.
         let _ = write!(self.topic, "{topic}");
         if self.topic.len() > MAX_TOPIC {
@@ -168,7 +182,12 @@ impl Interest {
         if slots == 0 {
             return None;
         }
-        let message = Message::pack(&self.topic, &page::render(partition, record).to_string());
+        let mut json = page::render(partition, record);
+        if from.id() != TopicId::READINGS {
+            // Whoever knows nothing of other topics looks for the offset in `readings`.
+            json["topic"] = from.name().into();
+        }
+        let message = Message::pack(&self.topic, &json.to_string());
         (message.len() <= MAX_MESSAGE).then_some((slots, message))
     }
 

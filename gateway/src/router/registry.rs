@@ -11,7 +11,7 @@ use rumqttc::mqttbytes::matches;
 use tokio::sync::{Notify, mpsc};
 
 use super::Message;
-use crate::topics::{TopicId, Topics};
+use crate::topics::{Topic, Topics};
 
 /// The most different filters of all subscribers together.
 pub const MAX_FILTERS: usize = 128;
@@ -102,8 +102,8 @@ impl Registry {
     }
 
     fn start_now(&self, by: u64) -> Start {
-        let partitions = self.topics.get(TopicId::Readings).partitions();
-        Start { by, offsets: partitions.iter().map(|partition| partition.reader().end_offset()).collect() }
+        let partitions = self.topics.readings().flat_map(Topic::partitions);
+        Start { by, offsets: partitions.map(|partition| partition.reader().end_offset()).collect() }
     }
 
     /// A subscriber goes.

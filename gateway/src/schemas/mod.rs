@@ -12,6 +12,7 @@
 pub mod canonical;
 pub mod generated;
 
+use crate::record::Schema;
 use crate::topics::{Topic, Topics};
 
 /// The only version of every subject: a schema never changes.
@@ -31,8 +32,10 @@ pub struct Registered {
 impl Registered {
     /// The schema of a topic's values; `None` if they have none.
     pub fn of(topic: &Topic) -> Option<Self> {
-        let schema = topic.id().schema();
-        Some(Self { topic: topic.name().to_owned(), id: schema.id(), json: schema.json().to_owned() })
+        let (name, id) = (topic.name(), topic.schema_id()?);
+        let frozen = Schema::ALL.into_iter().find(|schema| schema.id() == id);
+        let json = frozen.map_or_else(|| generated::of_topic(name), |schema| schema.json().to_owned());
+        Some(Self { topic: name.to_owned(), id, json })
     }
 
     /// What registries call the values of the topic.
@@ -43,7 +46,7 @@ impl Registered {
 
 /// The schemas of all topics, ascending by id.
 pub fn all(topics: &Topics) -> Vec<Registered> {
-    let mut all: Vec<_> = topics.all().iter().filter_map(Registered::of).collect();
+    let mut all: Vec<_> = topics.all().iter().filter_map(|topic| Registered::of(topic)).collect();
     all.sort_unstable_by_key(|registered| registered.id);
     all
 }

@@ -69,7 +69,7 @@ fn every_value_decodes_by_the_schema_of_its_id() {
     for (value, expected) in values {
         let head = Head::new(tenant, agent, device, restart);
         let (fields, stamp) = (ChannelFields::new("door", "1"), (Timestamp(-7), Clock::Synchronised));
-        let bytes = encoded(|out| encode(out, &head, Sequence(3), &fields, stamp, value, true));
+        let bytes = encoded(|out| encode(out, &head, 1, Sequence(3), &fields, stamp, value, true));
         for schema in [Schema::Reading.json().to_owned(), generated::of_topic("doors")] {
             let decoded = by_schema(&schema, &bytes);
             assert_eq!(decoded["value"], expected);

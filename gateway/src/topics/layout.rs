@@ -7,10 +7,13 @@
 //! ```
 //!
 //! The count is written before the first partition is made. If the file is damaged, the directories say the
-//! count, so the logs stay readable.
+//! count, so the logs stay readable. What else is fixed is in the [`catalog`](super::catalog). A topic that the settings
+//! no longer name is opened like any other.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use weir_storage::{
@@ -18,13 +21,51 @@ use weir_storage::{
     journal,
 };
 
-use super::{TopicId, murmur2};
-
-/// The most partitions of one topic.
-pub const MAX_PARTITIONS: u32 = 64;
+use super::TopicId;
+use super::catalog::{Catalog, Fixed};
+use super::definition::{
+    Definition, Format, MAX_LOGS, MAX_PARTITIONS, MAX_ROUTED, NameError, RESERVED_PREFIX, Retention, Role, check_name,
+};
+use super::routes::Routes;
+use super::rules::{Route, Rules};
 
 /// The directory of all topics.
 pub(crate) const TOPICS: &str = "topics";
+
+/// What settings say of one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defined {
+    /// How many partitions it is made with.
+    pub partitions: Option<u32>,
+    /// How its values are written.
+    pub format: Format,
+    /// Whether the last record of each key is kept and earlier ones go.
+    pub compact: bool,
+    /// Bytes on disk of all its partitions; `None` for the bound of all topics.
+    pub retention_bytes: Option<u64>,
+    /// Age of a segment since it was closed; `None` for the bound of all topics.
+    pub retention_age: Option<Duration>,
+}
+
+/// What settings say of all topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// The first that matches wins; what matches none goes to `readings`.
+    pub routes: Vec<Route>,
+    /// What topics have of their own.
+    pub defined: BTreeMap<String, Defined>,
+}
+
+/// What the topics are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Partitions of each topic that is not defined otherwise, 1 to [`MAX_PARTITIONS`].
+    pub partitions: u32,
+    /// What each of these partitions may keep.
+    pub retention: Retention,
+    /// Routes, and what topics have of their own.
+    pub routing: &'a Routing,
+}
 
 /// Why the topics could not be opened.
 #[derive(Debug, Error)]
@@ -36,18 +77,50 @@ pub enum LayoutError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The count of an existing topic is fixed.
-    #[error("topic {topic} has {got} partitions, and the count is fixed: set topics.partitions = {got}, got {asked}")]
+    #[error("topic {topic} has {got} partitions, and the count is fixed: set {key} = {got}, got {asked}")]
     Partitions {
         /// The topic.
-        topic: &'static str,
+        topic: String,
         /// What it has.
         got: u32,
         /// What the settings ask for.
         asked: u32,
+        /// The key that asks for it.
+        key: String,
+    },
+    /// Format and compaction of an existing topic are fixed.
+    #[error(
+        "topic {topic} was made with {key} = {got}, and that is fixed: got {asked}; route to a topic of another name"
+    )]
+    Fixed {
+        /// The topic.
+        topic: String,
+        /// `format` or `compact`.
+        key: &'static str,
+        /// What it has.
+        got: String,
+        /// What the settings ask for.
+        asked: String,
     },
     /// Outside the bounds.
     #[error("topics.partitions: got {0}, expected 1 to {MAX_PARTITIONS}")]
     Count(u32),
+    /// No name of a topic.
+    #[error("topic {name:?}: {error}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// More topics than there may be.
+    #[error(
+        "got {0} topics beside those that every gateway has, expected at most {MAX_ROUTED}; those on the disk count"
+    )]
+    Topics(usize),
+    /// More partitions than there may be.
+    #[error("got {0} partitions of all topics, expected at most {MAX_LOGS}; topics that are on the disk count")]
+    Logs(usize),
 }
 
 /// The logs of all topics in one list, as a committer takes them.
@@ -60,51 +133,13 @@ pub(crate) struct Opened {
     pub(crate) redone: Redone,
 }
 
-/// Which place in the list of logs a record goes to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Routes {
-    partitions: u32,
-}
-
-impl Routes {
-    pub(crate) const fn new(partitions: u32) -> Self {
-        Self { partitions }
-    }
-
-    /// The partition of keys with this hash.
-    pub(crate) fn partition(self, key_hash: u32) -> usize {
-        murmur2::partition(key_hash, self.partitions) as usize
-    }
-
-    /// The log of a topic for keys with this hash.
-    pub(crate) fn log(self, topic: TopicId, key_hash: u32) -> usize {
-        self.at(topic, self.partition(key_hash))
-    }
-
-    /// The log of a partition.
-    pub(crate) fn at(self, topic: TopicId, partition: usize) -> usize {
-        topic as usize * self.partitions as usize + partition
-    }
-
-    /// Topic and partition of a log.
-    pub(crate) fn place(self, log: usize) -> (TopicId, usize) {
-        let partitions = self.partitions as usize;
-        (TopicId::ALL[(log / partitions).min(TopicId::ALL.len() - 1)], log % partitions)
-    }
-
-    /// How many logs there are.
-    pub(crate) fn logs(self) -> usize {
-        TopicId::ALL.len() * self.partitions as usize
-    }
-}
-
 /// The directory of a topic.
-pub fn topic_dir(data: &Path, topic: TopicId) -> PathBuf {
-    data.join(TOPICS).join(topic.name())
+pub fn topic_dir(data: &Path, topic: &str) -> PathBuf {
+    data.join(TOPICS).join(topic)
 }
 
 /// The directory of a partition.
-pub fn partition_dir(data: &Path, topic: TopicId, partition: u32) -> PathBuf {
+pub fn partition_dir(data: &Path, topic: &str, partition: u32) -> PathBuf {
     topic_dir(data, topic).join(partition.to_string())
 }
 
@@ -112,7 +147,7 @@ pub fn partition_dir(data: &Path, topic: TopicId, partition: u32) -> PathBuf {
 ///
 /// # Errors
 /// [`IoError`] when the directory cannot be read.
-pub fn partition_count(fs: &Arc<dyn Fs>, data: &Path, topic: TopicId) -> Result<u32, IoError> {
+pub fn partition_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str) -> Result<u32, IoError> {
     let dir = topic_dir(data, topic);
     if let Loaded::Good(payload) = count_file(fs, &dir).load()?
         && let Ok(bytes) = payload.try_into()
@@ -127,27 +162,77 @@ pub fn partition_count(fs: &Arc<dyn Fs>, data: &Path, topic: TopicId) -> Result<
     Ok(numbers.max().map_or(0, |last| last + 1))
 }
 
-/// Opens every log, making what is missing.
-pub(crate) fn open(fs: &Arc<dyn Fs>, data: &Path, partitions: u32, options: LogOptions) -> Result<Opened, LayoutError> {
-    if !(1..=MAX_PARTITIONS).contains(&partitions) {
-        return Err(LayoutError::Count(partitions));
+/// The topics on the disk beside the built-in ones, ascending. Changes nothing.
+///
+/// # Errors
+/// [`IoError`] when the directory cannot be read.
+pub fn routed_on_disk(fs: &Arc<dyn Fs>, data: &Path) -> Result<Vec<String>, IoError> {
+    let root = data.join(TOPICS);
+    if !fs.exists(&root).map_err(IoError::on("look at", &root))? {
+        return Ok(Vec::new());
     }
-    let routes = Routes::new(partitions);
+    let mut found = Vec::new();
+    for name in fs.list(&root).map_err(IoError::on("list", &root))? {
+        let is_built_in = name == TopicId::READINGS_NAME;
+        if !is_built_in && check_name(&name).is_ok() && fs.exists(&root.join(&name).join(COUNT)).unwrap_or(false) {
+            found.push(name);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The topics that are on the disk, with what the settings say of them if that fits; none if not even the built-in ones are
+/// all there. Changes nothing.
+///
+/// # Errors
+/// [`LayoutError`] when the filesystem refuses.
+pub fn existing(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<Vec<Definition>, LayoutError> {
+    let partitions = partition_count(fs, data, TopicId::READINGS_NAME)?;
+    if partitions == 0 {
+        return Ok(Vec::new());
+    }
+    let (asked, plain) = (Asked { partitions, ..asked }, Routing::default());
+    let defined = define(fs, data, asked).or_else(|_| define(fs, data, Asked { routing: &plain, ..asked }));
+    let mut found = Vec::new();
+    for definition in defined?.0 {
+        let is_there = partition_count(fs, data, &definition.name)? > 0;
+        match TopicId::BUILT_IN_ROLES.contains(&definition.role) && definition.name.starts_with(RESERVED_PREFIX) {
+            // The very first start was cut off.
+            true if !is_there => return Ok(Vec::new()),
+            _ if is_there => found.push(definition),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Opens every log, making what is missing.
+pub(crate) fn open(
+    fs: &Arc<dyn Fs>,
+    data: &Path,
+    asked: Asked<'_>,
+    options: LogOptions,
+) -> Result<Opened, LayoutError> {
+    let (definitions, rules, catalog) = define(fs, data, asked)?;
+    durable::create_dir_all(&**fs, &data.join(TOPICS))?;
+    if let Some(catalog) = &catalog.changed {
+        catalog.store(fs, data)?;
+    }
+    let routes = Routes::new(definitions, rules);
     let redone = journal::recover(fs, &data.join(TOPICS))?;
     let mut opened = Opened { logs: Vec::new(), routes, recoveries: Vec::new(), redone };
-    for topic in TopicId::ALL {
-        let dir = topic_dir(data, topic);
+    for definition in opened.routes.definitions() {
+        let dir = topic_dir(data, &definition.name);
         durable::create_dir_all(&**fs, &dir)?;
-        let got = partition_count(fs, data, topic)?;
-        if got != 0 && got != partitions {
-            return Err(LayoutError::Partitions { topic: topic.name(), got, asked: partitions });
-        }
+        catalog.now.store_copy(fs, data, &definition.name)?;
         let file = count_file(fs, &dir);
         if !matches!(file.load()?, Loaded::Good(_)) {
-            file.replace(&partitions.to_be_bytes())?;
+            file.replace(&definition.partitions.to_be_bytes())?;
         }
-        for partition in 0..partitions {
-            let (log, recovery) = Log::open(Arc::clone(fs), &partition_dir(data, topic, partition), options)?;
+        for partition in 0..definition.partitions {
+            let (log, recovery) =
+                Log::open(Arc::clone(fs), &partition_dir(data, &definition.name, partition), options)?;
             opened.logs.push(log);
             opened.recoveries.push(recovery);
         }
@@ -168,6 +253,153 @@ pub(crate) fn journal(
     }
 }
 
+/// What is fixed about topics, and the same once more if it is to be stored.
+struct Fixing {
+    now: Catalog,
+    changed: Option<Catalog>,
+}
+
+/// Every topic: the built-in ones, those that the settings name, those that the disk has.
+fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Definition>, Rules, Fixing), LayoutError> {
+    if !(1..=MAX_PARTITIONS).contains(&asked.partitions) {
+        return Err(LayoutError::Count(asked.partitions));
+    }
+    let routed = names(fs, data, asked.routing)?;
+    let there = routed_on_disk(fs, data)?;
+    let before = Catalog::load(fs, data, &[&there[..], &[TopicId::READINGS_NAME.to_owned()]].concat())?;
+    let mut catalog = before.clone();
+
+    let mut definitions: Vec<_> = TopicId::BUILT_IN_ROLES
+        .into_iter()
+        .map(|role| Definition::built_in(role, asked.partitions, asked.retention))
+        .collect();
+    for definition in &mut definitions {
+        let name = definition.name.to_string();
+        fixed_count(fs, data, &name, asked.partitions, "topics.partitions")?;
+        if let Some(defined) = asked.routing.defined.get(&name) {
+            definition.retention = retention(asked, defined, definition.partitions);
+        }
+        if definition.role == Role::Readings {
+            let plain = Fixed { schema_id: definition.schema_id, format: Format::Avro, compact: false };
+            let is_there = partition_count(fs, data, &name)? > 0;
+            let made = catalog.get(&name).or(is_there.then_some(plain));
+            let defined = asked.routing.defined.get(&name).map(|defined| (defined.format, defined.compact));
+            let fixed = fix(&mut catalog, &name, (made, Some(plain.schema_id)), defined)?;
+            (definition.format, definition.compact) = (fixed.format, fixed.compact);
+        }
+    }
+    for name in routed {
+        let defined = asked.routing.defined.get(&name);
+        let asked_count = defined.and_then(|defined| defined.partitions);
+        let key = format!("topics.define.{name}.partitions");
+        let is_asked = asked_count.is_some();
+        let count = asked_count.unwrap_or(asked.partitions);
+        let partitions = match partition_count(fs, data, &name)? {
+            0 => count,
+            got if !is_asked => got,
+            _ => fixed_count(fs, data, &name, count, &key)?,
+        };
+        let made = catalog.get(&name);
+        let fixed = fix(&mut catalog, &name, (made, None), defined.map(|defined| (defined.format, defined.compact)))?;
+        definitions.push(Definition {
+            retention: retention(asked, defined.unwrap_or(&Defined::default()), partitions),
+            name: name.into(),
+            role: Role::Readings,
+            partitions,
+            format: fixed.format,
+            schema_id: fixed.schema_id,
+            compact: fixed.compact,
+            routes: Vec::new(),
+        });
+    }
+    let logs = definitions.iter().map(|definition| definition.partitions as usize).sum();
+    if logs > MAX_LOGS {
+        return Err(LayoutError::Logs(logs));
+    }
+    let rules = rules(&mut definitions, &asked.routing.routes);
+    let changed = (catalog != before).then(|| catalog.clone());
+    Ok((definitions, rules, Fixing { now: catalog, changed }))
+}
+
+/// The names of the topics beside the built-in ones: those on the disk first, so that they keep their order.
+fn names(fs: &Arc<dyn Fs>, data: &Path, routing: &Routing) -> Result<Vec<String>, LayoutError> {
+    let mut names = routed_on_disk(fs, data)?;
+    let own = TopicId::BUILT_IN_ROLES.map(|role| Definition::built_in(role, 1, Retention::default()).name);
+    let defined = routing.defined.keys().filter(|name| own.iter().all(|own| **own != ***name));
+    for name in routing.routes.iter().map(|route| &route.topic).chain(defined) {
+        if name == TopicId::READINGS_NAME || names.contains(name) {
+            continue;
+        }
+        check_name(name).map_err(|error| LayoutError::Name { name: name.clone(), error })?;
+        names.push(name.clone());
+    }
+    if names.len() > MAX_ROUTED {
+        return Err(LayoutError::Topics(names.len()));
+    }
+    Ok(names)
+}
+
+/// The count of a topic, if that is what it has or it is not there yet.
+fn fixed_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str, asked: u32, key: &str) -> Result<u32, LayoutError> {
+    match partition_count(fs, data, topic)? {
+        0 => Ok(asked),
+        got if got == asked => Ok(got),
+        got => Err(LayoutError::Partitions { topic: topic.to_owned(), got, asked, key: key.to_owned() }),
+    }
+}
+
+/// What is fixed about a topic, which is fixed now if it was not.
+fn fix(
+    catalog: &mut Catalog,
+    name: &str,
+    (made, schema_id): (Option<Fixed>, Option<u32>),
+    defined: Option<(Format, bool)>,
+) -> Result<Fixed, LayoutError> {
+    let Some(fixed) = made else {
+        let (format, compact) = defined.unwrap_or_default();
+        let is_plain = schema_id.is_some() && (format, compact) == Default::default();
+        return Ok(match schema_id {
+            Some(schema_id) if is_plain => Fixed { schema_id, format, compact },
+            schema_id => catalog.fix(name, schema_id, format, compact),
+        });
+    };
+    let differs = |key, got: String, asked: String| LayoutError::Fixed { topic: name.to_owned(), key, got, asked };
+    match defined {
+        Some((format, _)) if format != fixed.format => {
+            Err(differs("format", fixed.format.to_string(), format.to_string()))
+        }
+        Some((_, compact)) if compact != fixed.compact => {
+            Err(differs("compact", fixed.compact.to_string(), compact.to_string()))
+        }
+        _ => Ok(fixed),
+    }
+}
+
+/// What one partition of a topic may keep.
+fn retention(asked: Asked<'_>, defined: &Defined, partitions: u32) -> Retention {
+    let all = || Some(asked.retention.bytes?.saturating_mul(u64::from(asked.partitions)));
+    let bytes = defined.retention_bytes.or_else(all);
+    Retention {
+        bytes: bytes.map(|bytes| bytes / u64::from(partitions.max(1))),
+        age: defined.retention_age.or(asked.retention.age),
+    }
+}
+
+/// The rules with their topics; each topic is told its own.
+fn rules(definitions: &mut [Definition], routes: &[Route]) -> Rules {
+    let mut rules = Vec::new();
+    for route in routes {
+        // Every topic that a route names was defined above.
+        if let Some(at) = definitions.iter().position(|definition| *definition.name == *route.topic) {
+            definitions[at].routes.push(route.to_string());
+            rules.push((route.clone(), TopicId::at(at)));
+        }
+    }
+    Rules::new(rules)
+}
+
+const COUNT: &str = "partitions";
+
 fn count_file(fs: &Arc<dyn Fs>, dir: &Path) -> StateFile {
-    StateFile::new(Arc::clone(fs), &dir.join("partitions"))
+    StateFile::new(Arc::clone(fs), &dir.join(COUNT))
 }

@@ -7,7 +7,7 @@ use weir_protocol::{RangeSet, Restart, SchemaHash};
 
 use super::super::buried::Buried;
 use super::super::channels::Channels;
-use super::super::log_state::{Device, LogState};
+use super::super::log_state::{Device, LogState, Sequences};
 
 pub(super) const SEGMENT: u8 = 1;
 pub(super) const SEQUENCES: u8 = 2;
@@ -15,6 +15,7 @@ pub(super) const SCHEMAS: u8 = 3;
 pub(super) const BURIED: u8 = 4;
 pub(super) const ENDED: u8 = 1;
 pub(super) const HAS_FLOOR: u8 = 2;
+pub(super) const COARSE: u8 = 4;
 
 /// Entries, back to back.
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ pub(crate) struct Body {
     /// The restarts of the device that is being written.
     restarts: Vec<u8>,
     count: u64,
+    is_coarse: bool,
 }
 
 impl Body {
@@ -34,7 +36,7 @@ impl Body {
         devices.sort_unstable_by_key(|(device, _)| **device);
         for (device, records) in devices {
             for (restart, sequences) in &records.restarts {
-                body.restart(*restart, &sequences.ranges, sequences.ended, sequences.floor);
+                body.restart(*restart, sequences);
             }
             body.end_device(*device);
             body.schemas(*device, &records.schemas);
@@ -50,14 +52,28 @@ impl Body {
     }
 
     /// One restart of the device that [`Body::end_device`] will name; nothing if there is nothing to say.
-    pub(crate) fn restart(&mut self, restart: Restart, ranges: &RangeSet, ended: bool, floor: u64) {
+    pub(crate) fn restart(&mut self, restart: Restart, sequences: &Sequences) {
+        let Sequences { ranges, ended, floor, is_coarse } = sequences;
+        self.restart_of(restart, ranges, *ended, (*floor, *is_coarse));
+    }
+
+    /// As [`Body::restart`].
+    pub(crate) fn restart_of(
+        &mut self,
+        restart: Restart,
+        ranges: &RangeSet,
+        ended: bool,
+        (floor, is_coarse): (u64, bool),
+    ) {
         if ranges.is_empty() && !ended && floor == 0 {
             return;
         }
+        self.is_coarse |= is_coarse;
         let out = &mut self.restarts;
         self.count += 1;
         out.extend_from_slice(&restart.0.to_be_bytes());
-        out.push(if ended { ENDED } else { 0 } | if floor > 0 { HAS_FLOOR } else { 0 });
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        out.push(flag(ended, ENDED) | flag(floor > 0, HAS_FLOOR) | flag(is_coarse, COARSE));
         if floor > 0 {
             put_varint(out, floor);
         }
@@ -118,6 +134,11 @@ impl Body {
         self.bytes.push(BURIED);
         put_varint(&mut self.bytes, buried.len() as u64);
         buried.iter().for_each(|hash| self.bytes.extend_from_slice(&hash.to_be_bytes()));
+    }
+
+    /// Whether anything that was written is coarse.
+    pub(crate) fn is_coarse(&self) -> bool {
+        self.is_coarse
     }
 
     /// The entries.

@@ -3,19 +3,32 @@
 //!
 //! Guarantees: a checkpoint is durable as a whole or not there; one that is damaged in any bit is not believed; a
 //! checkpoint at offset X says exactly what the records below X say, the removed ones included, without those whose
-//! loss as damage was committed by then.
+//! loss as damage was committed by then; where it is coarse it may say more, but nothing that was not stored.
 //!
 //! Files: `ranges-<offset as 20 digits>` beside the segments of the log. The last two are kept, so that one bad file
 //! costs reading time and nothing else, and the one at the log's first offset, which says what was removed.
 //!
-//! Format, version 1, frozen; fixed integers are big endian:
+//! Formats, versions 1 and 2, frozen; fixed integers are big endian:
 //! ```text
 //! magic "WRNG" | version u16 = 1 | topic u8 | zero u8 | partition u32
 //! offset u64 | loss offset u64 | written i64, milliseconds since 1970 | body length u64
 //! body: entries back to back                                      | CRC-32C u32 of everything before
 //! ```
-//! The topic is its place in `TopicId::ALL`. The loss offset, in a readings log: the offset behind the last record of
-//! the loss log of the same partition whose damage is taken out already; elsewhere 0. Entries, with varints as LEB128:
+//! The topic is its place in `TopicId::BUILT_IN`. The loss offset, in a readings log: the offset behind the last record of
+//! the loss log of the same partition whose damage is taken out already; elsewhere 0.
+//!
+//! Version 2 is written where version 1 has no words: for topics that routes lead to, and where a share is coarse
+//! ([`super::shares`]). Its head, with the same frame around it:
+//! ```text
+//! magic "WRNG" | version u16 = 2 | zero u16 | schema id of the topic u32 | partition u32
+//! offset u64 | written i64 | body length u64
+//! count u16, then each: partition of the losses u32, loss offset u64
+//! count u16, then each: schema id of a topic of readings u32, partition u32, end u64
+//! ```
+//! The ends are those of all logs of readings, if anything is coarse: what it says may lie in any of them, so a log that
+//! is shorter than that has lost its end.
+//!
+//! Entries of both versions, with varints as LEB128:
 //! ```text
 //! 1 closed segment   base offset varint, closed at: milliseconds since 1970, varint (0 for before 1970)
 //! 2 sequences        tenant, device, count of restarts, then each: restart u64, flags u8,
@@ -24,7 +37,8 @@
 //!                    then each: id u16, kind u8, resolution f32, name, unit
 //! 4 buried           count, then each: hash u64 of a description that is a dead letter
 //! ```
-//! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor.
+//! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor. Flag 4,
+//! in version 2 alone: the ranges are coarse.
 
 mod body;
 mod files;
@@ -40,20 +54,29 @@ use crate::topics::TopicId;
 
 const MAGIC: [u8; 4] = *b"WRNG";
 const VERSION: u16 = 1;
+const VERSION_2: u16 = 2;
 const HEAD_BYTES: usize = 44;
+const HEAD_BYTES_2: usize = 40;
 const CRC_BYTES: usize = 4;
 /// The largest checkpoint. The state in memory is larger than its checkpoint, so memory ends first.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// For partitions of the losses, a loss offset; see the module.
+pub(crate) type Losses = Vec<(u32, u64)>;
+/// Schema id, partition and end of every log of readings.
+pub(crate) type Ends = Vec<(u32, u32, u64)>;
+
 /// What a checkpoint is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) topic: TopicId,
+    /// The schema id of its topic, which no other topic ever has.
+    pub(crate) schema_id: u32,
     pub(crate) partition: u32,
     /// It covers every record below.
     pub(crate) offset: u64,
-    /// See the module.
-    pub(crate) loss_offset: u64,
+    pub(crate) losses: Losses,
+    /// If anything is coarse.
+    pub(crate) ends: Option<Ends>,
     /// By the wall clock, in milliseconds since 1970.
     pub(crate) written_ms: i64,
 }
@@ -75,18 +98,65 @@ pub(crate) fn encode(head: &Head, closed: impl IntoIterator<Item = (u64, i64)>, 
     let length = segments.len() + body.len();
     let mut out = Vec::with_capacity(HEAD_BYTES + length + CRC_BYTES);
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&VERSION.to_be_bytes());
-    out.extend_from_slice(&[head.topic as u8, 0]);
-    out.extend_from_slice(&head.partition.to_be_bytes());
-    out.extend_from_slice(&head.offset.to_be_bytes());
-    out.extend_from_slice(&head.loss_offset.to_be_bytes());
-    out.extend_from_slice(&head.written_ms.to_be_bytes());
-    out.extend_from_slice(&(length as u64).to_be_bytes());
+    match head.in_version_1() {
+        Some((topic, loss_offset)) => {
+            out.extend_from_slice(&VERSION.to_be_bytes());
+            out.extend_from_slice(&[topic, 0]);
+            out.extend_from_slice(&head.partition.to_be_bytes());
+            out.extend_from_slice(&head.offset.to_be_bytes());
+            out.extend_from_slice(&loss_offset.to_be_bytes());
+            out.extend_from_slice(&head.written_ms.to_be_bytes());
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+        None => head.put_version_2(&mut out, length as u64),
+    }
     out.extend_from_slice(&segments);
     out.extend_from_slice(body);
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_be_bytes());
     out
+}
+
+/// Whether losses were removed that say what of a checkpoint is damaged; `starts` are the first offsets of the loss logs.
+pub(crate) fn lost_damage(head: &Head, starts: &[u64]) -> bool {
+    head.losses.iter().any(|(loss, offset)| starts.get(*loss as usize).is_some_and(|start| offset < start))
+}
+
+impl Head {
+    /// Topic and loss offset, if version 1 can say all of it.
+    fn in_version_1(&self) -> Option<(u8, u64)> {
+        let topic = u8::try_from(self.schema_id.checked_sub(1)?).ok()?;
+        let is_built_in = usize::from(topic) < TopicId::BUILT_IN.len();
+        let loss_offset = match self.losses[..] {
+            [] => 0,
+            [(partition, offset)] if partition == self.partition => offset,
+            _ => return None,
+        };
+        (is_built_in && self.ends.is_none()).then_some((topic, loss_offset))
+    }
+
+    fn put_version_2(&self, out: &mut Vec<u8>, length: u64) {
+        out.extend_from_slice(&VERSION_2.to_be_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.schema_id.to_be_bytes());
+        out.extend_from_slice(&self.partition.to_be_bytes());
+        out.extend_from_slice(&self.offset.to_be_bytes());
+        out.extend_from_slice(&self.written_ms.to_be_bytes());
+        out.extend_from_slice(&length.to_be_bytes());
+        // There are at most MAX_LOGS of either.
+        out.extend_from_slice(&(self.losses.len() as u16).to_be_bytes());
+        for (partition, offset) in &self.losses {
+            out.extend_from_slice(&partition.to_be_bytes());
+            out.extend_from_slice(&offset.to_be_bytes());
+        }
+        let ends = self.ends.as_deref().unwrap_or_default();
+        out.extend_from_slice(&(ends.len() as u16).to_be_bytes());
+        for (schema_id, partition, end) in ends {
+            out.extend_from_slice(&schema_id.to_be_bytes());
+            out.extend_from_slice(&partition.to_be_bytes());
+            out.extend_from_slice(&end.to_be_bytes());
+        }
+    }
 }
 
 #[cfg(test)]

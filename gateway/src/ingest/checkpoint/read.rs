@@ -5,8 +5,8 @@ use weir_protocol::{Channel, ChannelId, DeviceId, Restart, SchemaHash, Tenant, V
 use super::super::buried::Remains;
 use super::super::channels::Channels;
 use super::super::log_state::{Device, LogState, Sequences};
-use super::body::{BURIED, ENDED, HAS_FLOOR, SCHEMAS, SEGMENT, SEQUENCES};
-use super::{CRC_BYTES, HEAD_BYTES, Head, MAGIC, VERSION};
+use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, SCHEMAS, SEGMENT, SEQUENCES};
+use super::{CRC_BYTES, HEAD_BYTES_2, Head, MAGIC, VERSION, VERSION_2};
 use crate::topics::TopicId;
 
 /// Checks a file; its head and its body.
@@ -14,35 +14,55 @@ use crate::topics::TopicId;
 /// # Errors
 /// Got and expected, for the log.
 pub(crate) fn verified(file: &[u8]) -> Result<(Head, &[u8]), String> {
-    let short = || format!("got {} bytes, expected at least {}", file.len(), HEAD_BYTES + CRC_BYTES);
+    let short = || format!("got {} bytes, expected at least {}", file.len(), HEAD_BYTES_2 + CRC_BYTES);
     let (content, crc) = file.split_last_chunk::<CRC_BYTES>().ok_or_else(short)?;
-    let (head, body) = content.split_first_chunk::<HEAD_BYTES>().ok_or_else(short)?;
-    if head[..4] != MAGIC {
-        return Err(format!("got magic {:02x?}, expected {MAGIC:02x?}", &head[..4]));
+    let mut input = Input { rest: content };
+    let magic: [u8; 4] = input.array().map_err(|_| short())?;
+    if magic != MAGIC {
+        return Err(format!("got magic {magic:02x?}, expected {MAGIC:02x?}"));
     }
     let (got, expected) = (crc32c::crc32c(content), u32::from_be_bytes(*crc));
     if got != expected {
         return Err(format!("got checksum {got:#010x}, expected {expected:#010x}"));
     }
-    let mut input = Input { rest: &head[4..] };
-    let version = u16::from_be_bytes(input.array()?);
-    if version != VERSION {
-        return Err(format!("got version {version}, expected {VERSION}"));
-    }
-    let [topic, _] = input.array()?;
-    let topic = TopicId::ALL.get(usize::from(topic)).ok_or_else(|| format!("got topic {topic}, expected 0 to 3"))?;
-    let head = Head {
-        topic: *topic,
-        partition: u32::from_be_bytes(input.array()?),
-        offset: input.number()?,
-        loss_offset: input.number()?,
-        written_ms: i64::from_be_bytes(input.array()?),
+    let (head, length) = match u16::from_be_bytes(input.array()?) {
+        VERSION => head(&mut input)?,
+        VERSION_2 => head_2(&mut input)?,
+        version => return Err(format!("got version {version}, expected {VERSION} or {VERSION_2}")),
     };
-    let length = input.number()?;
-    if length != body.len() as u64 {
-        return Err(format!("got a body of {} bytes, expected {length}", body.len()));
+    if length != input.rest.len() as u64 {
+        return Err(format!("got a body of {} bytes, expected {length}", input.rest.len()));
     }
-    Ok((head, body))
+    Ok((head, input.rest))
+}
+
+/// The head of version 1, behind its version; and the length of the body.
+fn head(input: &mut Input<'_>) -> Result<(Head, u64), String> {
+    let [topic, _] = input.array()?;
+    if usize::from(topic) >= TopicId::BUILT_IN.len() {
+        return Err(format!("got topic {topic}, expected 0 to 3"));
+    }
+    let (partition, offset, loss_offset) = (input.half()?, input.number()?, input.number()?);
+    let losses = if topic == 0 { vec![(partition, loss_offset)] } else { Vec::new() };
+    let written_ms = i64::from_be_bytes(input.array()?);
+    let schema_id = u32::from(topic) + 1;
+    Ok((Head { schema_id, partition, offset, losses, ends: None, written_ms }, input.number()?))
+}
+
+/// The head of version 2, behind its version; and the length of the body.
+fn head_2(input: &mut Input<'_>) -> Result<(Head, u64), String> {
+    let [0, 0] = input.array()? else { return Err("expected zeros behind the version".to_owned()) };
+    let (schema_id, partition, offset) = (input.half()?, input.half()?, input.number()?);
+    let (written_ms, length) = (i64::from_be_bytes(input.array()?), input.number()?);
+    let (mut losses, mut ends) = (Vec::new(), Vec::new());
+    for _ in 0..u16::from_be_bytes(input.array()?) {
+        losses.push((input.half()?, input.number()?));
+    }
+    for _ in 0..u16::from_be_bytes(input.array()?) {
+        ends.push((input.half()?, input.half()?, input.number()?));
+    }
+    let ends = Some(ends).filter(|ends| !ends.is_empty());
+    Ok((Head { schema_id, partition, offset, losses, ends, written_ms }, length))
 }
 
 /// What a body says: the closed segments and the state.
@@ -74,11 +94,12 @@ fn sequences(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> 
     for _ in 0..input.varint()? {
         let restart = Restart(input.number()?);
         let flags = input.byte()?;
-        if flags & !(ENDED | HAS_FLOOR) != 0 {
-            return Err(format!("got flags {flags:#04x}, expected at most 0x03"));
+        if flags & !(ENDED | HAS_FLOOR | COARSE) != 0 {
+            return Err(format!("got flags {flags:#04x}, expected at most 0x07"));
         }
         let floor = if flags & HAS_FLOOR != 0 { input.varint()? } else { 0 };
-        let mut found = Sequences { ended: flags & ENDED != 0, floor, ..Sequences::default() };
+        let (ended, is_coarse) = (flags & ENDED != 0, flags & COARSE != 0);
+        let mut found = Sequences { ended, floor, is_coarse, ..Sequences::default() };
         let mut at = 0u64;
         for _ in 0..input.varint()? {
             let (gap, length) = (input.varint()?, input.varint()?);
@@ -142,6 +163,10 @@ impl<'a> Input<'a> {
 
     fn number(&mut self) -> Result<u64, String> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    fn half(&mut self) -> Result<u32, String> {
+        self.array().map(u32::from_be_bytes)
     }
 
     fn varint(&mut self) -> Result<u64, String> {

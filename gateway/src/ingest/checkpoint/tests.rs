@@ -24,7 +24,7 @@ fn state() -> LogState {
     for range in [0..16, 32..40] {
         state.insert(device, Restart(1), range);
     }
-    let ended = Sequences { ended: true, floor: 5, ranges: std::iter::once(0..1).collect() };
+    let ended = Sequences { ended: true, floor: 5, ranges: std::iter::once(0..1).collect(), is_coarse: false };
     *state.sequences(device, Restart(1 << 63)) = ended;
     let channel =
         Channel { id: ChannelId(7), name: "temperature", unit: "Cel", kind: ValueKind::Float, resolution: 0.5 };
@@ -36,8 +36,14 @@ fn state() -> LogState {
 }
 
 fn file() -> Vec<u8> {
-    let head =
-        Head { topic: TopicId::Readings, partition: 2, offset: 64, loss_offset: 7, written_ms: 1_760_000_000_000 };
+    let head = Head {
+        schema_id: 1,
+        partition: 2,
+        offset: 64,
+        losses: vec![(2, 7)],
+        ends: None,
+        written_ms: 1_760_000_000_000,
+    };
     encode(&head, [(0, 1_759_000_000_000), (64, 1_759_996_400_000)], &Body::of(&state()).finish())
 }
 
@@ -54,8 +60,8 @@ fn the_bytes_of_version_1_never_change() {
 fn what_was_written_is_read_back() {
     let file = file();
     let (head, body) = verified(&file).unwrap();
-    assert_eq!((head.topic, head.partition, head.offset), (TopicId::Readings, 2, 64));
-    assert_eq!((head.loss_offset, head.written_ms), (7, 1_760_000_000_000));
+    assert_eq!((head.schema_id, head.partition, head.offset), (1, 2, 64));
+    assert_eq!((&head.losses[..], head.written_ms), (&[(2, 7)][..], 1_760_000_000_000));
     let (closed, found) = decode_state(body).unwrap();
     assert_eq!(closed, [(0, 1_759_000_000_000), (64, 1_759_996_400_000)]);
     let said = state();
@@ -99,7 +105,7 @@ fn a_body_that_contradicts_itself_is_refused_and_asks_for_no_memory_in_advance()
     }
     // 2^63 ranges, and none there.
     let mut many = Body::default();
-    many.restart(Restart(1), &std::iter::once(0..1).collect(), false, 0);
+    many.restart_of(Restart(1), &std::iter::once(0..1).collect(), false, (0, false));
     many.end_device((Tenant::DEFAULT, DeviceId::new("probe").unwrap()));
     let mut many = many.finish();
     many.truncate(many.len() - 3);

@@ -2,7 +2,7 @@
 
 use weir_storage::IoError;
 
-use super::super::checkpoint::{self, Head};
+use super::super::checkpoint::{self, Ends, Head, Losses};
 use super::super::snapshots::Snapshot;
 use super::{Ages, Keeper, Now};
 
@@ -26,7 +26,8 @@ impl Keeper {
     /// [`IoError`]; the checkpoints that were there are as they were.
     pub(crate) fn write(&mut self, snapshot: &Snapshot, now: Now) -> Result<(), IoError> {
         self.look(now);
-        let file = self.encode(snapshot.log, (snapshot.offset, snapshot.loss_offset), &snapshot.body, now);
+        let ends = snapshot.is_coarse.then(|| self.routes.reading_ends(&snapshot.ends));
+        let file = self.encode(snapshot.log, (snapshot.offset, snapshot.losses.clone(), ends), &snapshot.body, now);
         let log = &mut self.logs[snapshot.log];
         // An older one may come behind a newer one that somebody asked for.
         if log.written.is_some_and(|written| written > snapshot.offset) {
@@ -58,11 +59,17 @@ impl Keeper {
         self.grown().into_iter().filter(has_grown).collect()
     }
 
-    pub(super) fn encode(&self, log: usize, (offset, loss_offset): (u64, u64), body: &[u8], now: Now) -> Vec<u8> {
+    pub(super) fn encode(
+        &self,
+        log: usize,
+        (offset, losses, ends): (u64, Losses, Option<Ends>),
+        body: &[u8],
+        now: Now,
+    ) -> Vec<u8> {
         let kept = &self.logs[log];
-        let (topic, partition) = (kept.topic, kept.partition);
+        let (schema_id, partition) = (kept.schema_id, kept.partition);
         let written_ms = self.ages.wall_ms(Ages::at(now));
         let closed = kept.closed.iter().map(|(base, at)| (*base, self.ages.wall_ms(*at)));
-        checkpoint::encode(&Head { topic, partition, offset, loss_offset, written_ms }, closed, body)
+        checkpoint::encode(&Head { schema_id, partition, offset, losses, ends, written_ms }, closed, body)
     }
 }

@@ -30,17 +30,9 @@ pub(crate) use thread::{Door, Keeping, start};
 
 use super::recovery::Base;
 use super::stats::Counters;
-use crate::topics::layout::{self, Routes};
-use crate::topics::{TopicId, Topics};
-
-/// What topics may keep; see [`super::IngestOptions`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Retention {
-    /// Bytes on disk of one partition.
-    pub bytes: Option<u64>,
-    /// Age of a segment since it was closed.
-    pub age: Option<Duration>,
-}
+use crate::topics::layout;
+use crate::topics::routes::Routes;
+use crate::topics::{Retention, Role, Topics};
 
 /// The time by two clocks.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +45,13 @@ pub(crate) struct Now {
 
 /// One log, as the keeper knows it.
 pub(crate) struct Kept {
-    pub(crate) topic: TopicId,
+    /// The name of its topic.
+    pub(crate) topic: Arc<str>,
+    role: Role,
+    schema_id: u32,
+    retention: Retention,
+    /// Whether the last record of each key is kept and earlier ones go.
+    compact: bool,
     pub(crate) partition: u32,
     pub(crate) dir: PathBuf,
     pub(crate) reader: Reader,
@@ -70,8 +68,9 @@ pub(crate) struct Kept {
 pub(crate) struct Keeper {
     fs: Arc<dyn Fs>,
     routes: Routes,
-    retention: Retention,
     ages: Ages,
+    /// See [`super::options::Limits`].
+    ranges_per_share: usize,
     counters: Arc<Counters>,
     pub(crate) logs: Vec<Kept>,
 }
@@ -81,32 +80,33 @@ impl Keeper {
     pub(crate) fn new(
         (fs, data): (Arc<dyn Fs>, &Path),
         (topics, routes): (&Topics, Routes),
-        retention: Retention,
         (now, bases): (Now, &[Base]),
+        ranges_per_share: usize,
         counters: Arc<Counters>,
     ) -> Self {
         let ages = Ages::new(now);
         let mut bases = bases.iter();
         let mut logs = Vec::new();
-        for topic in topics.all() {
-            for (partition, found) in topic.partitions().iter().enumerate() {
-                let dir = layout::partition_dir(data, topic.id(), partition as u32);
-                let (topic, partition, reader) = (topic.id(), partition as u32, found.reader().clone());
-                let base = bases.next().cloned().unwrap_or_default();
-                let closed = ages.restore(base.written_ms, base.closed);
-                let written_bytes = if base.offset.is_some() { reader.allocated() } else { 0 };
-                logs.push(Kept {
-                    topic,
-                    partition,
-                    dir,
-                    reader,
-                    closed,
-                    written: base.offset,
-                    written_bytes,
-                    removing: None,
-                });
-            }
+        for log in 0..routes.logs() {
+            let (topic, partition) = routes.place(log);
+            let definition = routes.definition(topic);
+            let reader = topics.get(topic).partitions()[partition].reader().clone();
+            let base = bases.next().cloned().unwrap_or_default();
+            logs.push(Kept {
+                topic: Arc::clone(&definition.name),
+                role: definition.role,
+                schema_id: definition.schema_id,
+                retention: definition.retention,
+                compact: definition.compact,
+                partition: partition as u32,
+                dir: layout::partition_dir(data, &definition.name, partition as u32),
+                closed: ages.restore(base.written_ms, base.closed),
+                written: base.offset,
+                written_bytes: if base.offset.is_some() { reader.allocated() } else { 0 },
+                reader,
+                removing: None,
+            });
         }
-        Self { fs, routes, retention, ages, counters, logs }
+        Self { fs, routes, ages, ranges_per_share, counters, logs }
     }
 }

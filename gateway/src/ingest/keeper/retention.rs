@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 
 use weir_storage::{IoError, ReadError, RemoveError, SegmentInfo};
 
-use super::super::checkpoint::{self, Body};
+use super::super::checkpoint::{self, Body, Checkpoint};
 use super::super::log_state::LogState;
 use super::ages::millis;
-use super::{Ages, Keeper, Kept, Now, Retention};
-use crate::topics::TopicId;
+use super::{Ages, Keeper, Kept, Now};
+use crate::topics::{Retention, Role, TopicId};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -35,8 +35,8 @@ pub(crate) enum Removal {
 pub(crate) enum Waits {
     /// A checkpoint behind it: the older of the two does not cover it, or is not there.
     Checkpoint,
-    /// A loss log: for the checkpoints of the readings, which say what of its damage is taken out.
-    Readings,
+    /// A loss log: for the checkpoints of this log of readings, which say what of its damage is taken out.
+    Readings(usize),
 }
 
 impl Keeper {
@@ -53,18 +53,22 @@ impl Keeper {
         let kept = &self.logs[log];
         let start = kept.reader.start_offset();
         // Readings refer to descriptions for as long as there are readings.
-        if kept.topic == TopicId::Describe {
+        if kept.role == Role::Describe {
             return Ok(Removal::Nothing);
         }
         let segments = kept.reader.segments();
-        let Some(wanted) = expired(&segments, &kept.closed, self.retention, now) else { return Ok(Removal::Nothing) };
-        let (covered, waits) = self.covered(log).map_err(|error| error.to_string())?;
+        let Some(wanted) = expired(&segments, &kept.closed, kept.retention, now) else { return Ok(Removal::Nothing) };
+        let older = self.older(log).map_err(|error| error.to_string())?;
+        let (covered, waits) = match &older {
+            None => (0, Waits::Checkpoint),
+            Some(older) => self.covered(log, older.head.offset).map_err(|error| error.to_string())?,
+        };
         let next = segments.get(1).map(|segment| segment.base_offset);
         let Some(upto) = next.filter(|base| *base <= wanted.min(covered)) else {
             return Ok(Removal::Waiting(waits));
         };
         self.logs[log].removing = Some(upto);
-        let retired = self.retired(log, upto, now)?;
+        let retired = older.map_or(Ok(None), |older| self.retired(log, upto, older, now))?;
         let store = |file: &[u8]| checkpoint::store(&*self.fs, &self.logs[log].dir, upto, file);
         // On a full disk the room for the file is that of the segments which it describes.
         let late = match retired.as_deref().map_or(Ok(()), store) {
@@ -82,47 +86,78 @@ impl Keeper {
         Ok(Removal::Upto(begins))
     }
 
-    /// The offset that the older of the last two checkpoints covers, read back and verified, and what a segment behind
-    /// it waits for.
-    fn covered(&self, log: usize) -> Result<(u64, Waits), IoError> {
+    /// The older of the last two checkpoints, read back and verified.
+    fn older(&self, log: usize) -> Result<Option<Checkpoint>, IoError> {
         let kept = &self.logs[log];
         let offsets = checkpoint::list(&*self.fs, &kept.dir)?;
-        let [.., older, _] = offsets[..] else { return Ok((0, Waits::Checkpoint)) };
-        let covered = match checkpoint::load(&*self.fs, &kept.dir, older) {
-            Ok(checkpoint) => checkpoint.head.offset,
-            Err(why) => {
+        let [.., older, _] = offsets[..] else { return Ok(None) };
+        let found = checkpoint::load(&*self.fs, &kept.dir, older);
+        let found = found.and_then(|found| match self.lost_damage(&found.head) {
+            true => Err(format!("checkpoint {older} does not know of damage whose losses were removed")),
+            false => Ok(found),
+        });
+        Ok(found
+            .inspect_err(|why| {
                 tracing::warn!(why, "retention waits: a checkpoint cannot be believed, the next ones replace it");
-                return Ok((0, Waits::Checkpoint));
-            }
-        };
-        if kept.topic != TopicId::Loss {
-            return Ok((covered, Waits::Checkpoint));
-        }
-        let needed = self.needed_by_readings(kept.partition)?;
-        Ok((covered.min(needed), if needed < covered { Waits::Readings } else { Waits::Checkpoint }))
+            })
+            .ok())
     }
 
-    /// Losses from this offset on may have to be taken out of a checkpoint of the readings.
-    fn needed_by_readings(&self, partition: u32) -> Result<u64, IoError> {
-        let readings = &self.logs[self.routes.at(TopicId::Readings, partition as usize)];
-        let mut needed = u64::MAX;
-        for offset in checkpoint::list(&*self.fs, &readings.dir)? {
+    /// Whether losses were removed that say what of a checkpoint is damaged.
+    fn lost_damage(&self, head: &checkpoint::Head) -> bool {
+        let starts = self.routes.logs_of(TopicId::LOSS).map(|log| self.logs[log].reader.start_offset());
+        checkpoint::lost_damage(head, &starts.collect::<Vec<_>>())
+    }
+
+    /// Up to where a log that is covered up to `covered` can go, and what a segment behind it waits for.
+    fn covered(&self, log: usize, covered: u64) -> Result<(u64, Waits), IoError> {
+        let kept = &self.logs[log];
+        if kept.role != Role::Loss {
+            return Ok((covered, Waits::Checkpoint));
+        }
+        Ok(match self.needed_by_readings(kept.partition)? {
+            Some((needed, readings)) if needed < covered => (needed, Waits::Readings(readings)),
+            _ => (covered, Waits::Checkpoint),
+        })
+    }
+
+    /// Losses from this offset on may have to be taken out of a checkpoint of readings, and of which log.
+    fn needed_by_readings(&self, partition: u32) -> Result<Option<(u64, usize)>, IoError> {
+        let mut needed = None;
+        for log in self.routes.readings().flat_map(|topic| self.routes.logs_of(topic)) {
+            let kept = &self.logs[log];
+            let start = kept.reader.start_offset();
+            let mut offsets = checkpoint::list(&*self.fs, &kept.dir)?;
+            // What was removed was readable; the file that says so is not waited for.
+            offsets.retain(|offset| *offset > start || start == 0);
+            if offsets.last() == Some(&kept.reader.end_offset()) {
+                // Nothing comes any more, so the older one would be waited for without end: the newest is enough.
+                offsets.drain(..offsets.len() - 1);
+            }
             // One that cannot be believed is never used.
-            if let Ok(checkpoint) = checkpoint::load(&*self.fs, &readings.dir, offset) {
-                needed = needed.min(checkpoint.head.loss_offset);
+            for checkpoint in offsets.iter().filter_map(|offset| checkpoint::load(&*self.fs, &kept.dir, *offset).ok()) {
+                let own = checkpoint.head.losses.iter().find(|(loss, _)| *loss == partition);
+                needed = needed.into_iter().chain(own.map(|(_, offset)| (*offset, log))).min();
             }
         }
         Ok(needed)
     }
 
-    /// The checkpoint for the segments below `upto` once they are gone: what the records below can be read to say.
-    /// `None` if what was removed before is not known; then the checkpoint that is there, if any, has to do.
-    fn retired(&self, log: usize, upto: u64, now: Now) -> Result<Option<Vec<u8>>, String> {
+    /// The checkpoint for the segments below `upto` once they are gone: what the records below can be read to say. `None`
+    /// if nobody knows what was removed before. `older` covers it.
+    fn retired(&self, log: usize, upto: u64, older: Checkpoint, now: Now) -> Result<Option<Vec<u8>>, String> {
         let kept = &self.logs[log];
         let Some(mut state) = self.removed(kept) else { return Ok(None) };
         read_into(&mut state, kept, kept.reader.start_offset(), upto, |_| true).map_err(|error| error.to_string())?;
-        let loss_offset = if kept.topic == TopicId::Readings { u64::MAX } else { 0 };
-        Ok(Some(self.encode(log, (upto, loss_offset), &Body::of(&state).finish(), now)))
+        let Checkpoint { head, state: said, .. } = older;
+        let is_coarse = kept.role == Role::Readings && state.coarsen(&said, self.ranges_per_share);
+        let (losses, ends) = match is_coarse {
+            // It may say what is still there, and that may be damaged some day.
+            true => (head.losses, Some(head.ends.unwrap_or_default())),
+            // What was removed was readable: no damage is to be taken out.
+            false => (head.losses.into_iter().map(|(loss, _)| (loss, u64::MAX)).collect(), None),
+        };
+        Ok(Some(self.encode(log, (upto, losses, ends), &Body::of(&state).finish(), now)))
     }
 
     /// What the records said that are no longer in the log; `None` if nobody knows.
@@ -134,25 +169,28 @@ impl Keeper {
     }
 }
 
-/// Adds what the records of `[from, upto)` say; `pass` is asked after each chunk and may stop it.
+/// Adds what the records of `[from, upto)` say; how many offsets cannot be read. `pass` is asked after each chunk and may
+/// stop it: then `None`.
 pub(super) fn read_into(
     state: &mut LogState,
     kept: &Kept,
     from: u64,
     upto: u64,
     mut pass: impl FnMut(usize) -> bool,
-) -> Result<bool, ReadError> {
-    let mut at = from;
+) -> Result<Option<u64>, ReadError> {
+    let (mut at, mut lost) = (from, 0);
     while at < upto {
         let mut chunk = kept.reader.read(at, CHUNK_BYTES)?;
         let next = if chunk.next_offset > at { chunk.next_offset } else { upto };
         state.note_below(&chunk, upto);
         at = next;
+        let gaps = chunk.gaps.iter().map(|damage| damage.gap.start..damage.gap.end.min(upto));
+        lost += gaps.map(|gap| gap.end.saturating_sub(gap.start)).sum::<u64>();
         if !pass(std::mem::take(&mut chunk.bytes).len()) {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(lost))
 }
 
 /// Up to where nothing need be kept; `None` if everything may stay. The last segment always stays.

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use super::super::checkpoint;
 use super::super::log_state::{Identities, LogState};
 use super::super::snapshots::Snapshot;
-use super::Keeper;
 use super::retention::read_into;
+use super::{Keeper, Kept};
 
 /// Bytes read at a time.
 const SLICE_BYTES: usize = 1 << 20;
@@ -20,6 +20,8 @@ pub(crate) struct Finding {
     /// The log that they were in.
     pub(crate) log: usize,
     pub(crate) identities: Identities,
+    /// Offsets of which nobody can tell the identities.
+    pub(crate) unnamed: u64,
 }
 
 /// How far it has come.
@@ -71,7 +73,7 @@ impl Keeper {
             }
             Err(error) => {
                 let kept = &self.logs[log];
-                tracing::warn!(topic = kept.topic.name(), partition = kept.partition, %error, "a log cannot be read");
+                tracing::warn!(topic = &*kept.topic, partition = kept.partition, %error, "a log cannot be read");
                 scrub.next_log();
                 (0, None)
             }
@@ -92,9 +94,20 @@ impl Keeper {
         let (_, known) = checkpoint::decode_state(&snapshot.body)?;
         let mut readable = LogState::default();
         match read_into(&mut readable, kept, start, snapshot.offset, |_| go_on()) {
-            Ok(true) => Ok(Finding { log, identities: known.without(&removed, &readable) }),
-            Ok(false) => Err("stopping".to_owned()),
+            Ok(Some(lost)) => Ok(kept.finding(log, (&known, &removed, &readable), lost)),
+            Ok(None) => Err("stopping".to_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+impl Kept {
+    /// What was known of the log, was not removed, and cannot be read, where `lost` offsets of it cannot be.
+    fn finding(&self, log: usize, (known, removed, readable): (&LogState, &LogState, &LogState), lost: u64) -> Finding {
+        // Compaction removes what it replaces, so what is not there need not be damaged.
+        let identities = if self.compact { Identities::new() } else { known.without(removed, readable) };
+        let named = identities.values().fold(0, |sum: u64, set| sum.saturating_add(set.len()));
+        let is_exact = !self.compact && !known.has_coarse() && !removed.has_coarse();
+        Finding { log, identities, unnamed: if is_exact { 0 } else { lost.saturating_sub(named) } }
     }
 }

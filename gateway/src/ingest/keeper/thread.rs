@@ -1,6 +1,6 @@
 //! The keeper's thread.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use weir_storage::RemoveError;
 
 use super::super::snapshots::Snapshot;
 use super::{Finding, Keeper, Now, Removal, Scrub, Waits};
-use crate::topics::{TopicId, Topics};
+use crate::topics::Topics;
 
 /// How often retention looks, and what could not be written is tried again.
 const LOOK: Duration = Duration::from_secs(5);
@@ -84,6 +84,7 @@ pub(crate) fn start(
         stopping: Arc::clone(&stopping),
         scrub,
         damaged: damaged.into_iter().collect(),
+        unnamed: BTreeMap::new(),
         due: BTreeSet::new(),
         next_look: began,
         next_checkpoints: began + CHECKPOINT,
@@ -103,6 +104,8 @@ struct Worker {
     scrub: Scrub,
     /// Logs with damage whose identities are not told yet.
     damaged: BTreeSet<usize>,
+    /// Offsets of which nobody can tell the identities, by log.
+    unnamed: BTreeMap<usize, u64>,
     /// Logs that need a checkpoint.
     due: BTreeSet<usize>,
     next_look: Instant,
@@ -153,14 +156,14 @@ impl Worker {
     fn look(&mut self) {
         let now = self.now();
         self.keeper.look(now);
-        let mut waiting = 0;
+        let (mut waiting, mut stale) = (0, BTreeSet::new());
         let mut logs: VecDeque<_> = (0..self.keeper.logs.len()).collect();
         while let Some(log) = logs.pop_front() {
             match self.keeper.retain(log, now, |offset| (self.door.remove)(log, offset)) {
                 Ok(Removal::Nothing) => {}
                 Ok(Removal::Upto(start)) => {
                     let kept = &self.keeper.logs[log];
-                    tracing::info!(topic = kept.topic.name(), partition = kept.partition, start, "retention");
+                    tracing::info!(topic = &*kept.topic, partition = kept.partition, start, "retention");
                     if self.stopping.load(Ordering::Relaxed) {
                         return;
                     }
@@ -168,7 +171,10 @@ impl Worker {
                 }
                 Ok(Removal::Waiting(waits)) => {
                     waiting += 1;
-                    self.due.insert(self.awaited(log, waits));
+                    match waits {
+                        Waits::Checkpoint => self.due.insert(log),
+                        Waits::Readings(readings) => stale.insert(readings),
+                    };
                 }
                 Err(error) => {
                     waiting += 1;
@@ -179,19 +185,12 @@ impl Worker {
         self.keeper.counters.retention_waiting.set(waiting);
         self.due.extend(self.keeper.grown_by(CHECKPOINT_BYTES));
         let grown = self.keeper.grown();
-        for log in std::mem::take(&mut self.due) {
-            if grown.contains(&log)
-                && let Some(snapshot) = (self.door.snapshot)(log)
-            {
+        let mut due = std::mem::take(&mut self.due);
+        due.retain(|log| grown.contains(log));
+        for log in due.into_iter().chain(stale) {
+            if let Some(snapshot) = (self.door.snapshot)(log) {
                 self.write(&snapshot);
             }
-        }
-    }
-
-    fn awaited(&self, log: usize, waits: Waits) -> usize {
-        match waits {
-            Waits::Checkpoint => log,
-            Waits::Readings => self.keeper.routes.at(TopicId::Readings, self.keeper.logs[log].partition as usize),
         }
     }
 
@@ -227,7 +226,14 @@ impl Worker {
         let stopping = Arc::clone(&self.stopping);
         let found = self.keeper.missing(&snapshot, || !stopping.load(Ordering::Relaxed));
         let kept = &self.keeper.logs[log];
-        let (topic, partition) = (kept.topic.name(), kept.partition);
+        let (topic, partition) = (&*kept.topic, kept.partition);
+        if let Ok(Finding { unnamed, .. }) = &found {
+            if *unnamed > 0 {
+                tracing::warn!(topic, partition, offsets = unnamed, "damaged, and identities cannot be told");
+            }
+            self.unnamed.insert(log, *unnamed);
+            self.keeper.counters.unnamed_offsets.set(self.unnamed.values().sum());
+        }
         match found {
             Ok(finding) if finding.identities.is_empty() => {}
             Ok(finding) => {

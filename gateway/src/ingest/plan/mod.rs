@@ -28,7 +28,7 @@ use super::{Reason, Sender, Verdict};
 use crate::record::Loss;
 use crate::record::loss::TAIL_UNKNOWN;
 use crate::topics::TopicId;
-use crate::topics::layout::Routes;
+use crate::topics::routes::Routes;
 
 /// What is to be done with a message.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) group: &'a mut Group,
     pub(crate) counters: &'a Counters,
     pub(crate) scratch: &'a mut Scratch,
-    pub(crate) routes: Routes,
+    pub(crate) routes: &'a Routes,
     pub(crate) sender: Sender,
     /// When the message arrived.
     pub(crate) arrival: Timestamp,
@@ -68,6 +68,7 @@ pub(crate) struct Scratch {
     /// The device of each part.
     places: Vec<DeviceIndex>,
     value: Vec<u8>,
+    key: Vec<u8>,
     /// What of a run is stored.
     streaks: Vec<readings::Streak>,
 }
@@ -128,13 +129,14 @@ impl Planner<'_> {
             None if !has_room => return self.bury_description(Reason::TooManySchemas, &described.payload),
             None => {}
         }
-        let log = self.routes.log(TopicId::Describe, device.key_hash);
+        let log = self.routes.log(TopicId::DESCRIBE, device.key_hash);
         let key = Some(device.id.as_str().as_bytes());
         let appended = self.group.append(log, self.arrival.as_millis(), key, &described.value);
         if appended.is_ok() {
             device.schemas.insert(described.schema, SchemaState::Pending);
             self.touch(log);
-            let (schema, channels) = (described.schema, described.channels.clone());
+            let identity = (self.sender.tenant, described.device);
+            let (schema, channels) = (described.schema, described.channels.routed(self.routes.rules(), identity));
             self.note(log, place, Effect::Described { schema, channels });
         }
         self.finish(appended.map_err(Stop::from))
@@ -279,7 +281,7 @@ impl Planner<'_> {
 
     fn append_loss(&mut self, place: DeviceIndex, loss: &Loss<'_>) -> Result<usize, Stop> {
         let device = self.devices.get(place).ok_or(OverLimit::Devices)?;
-        let log = self.routes.log(TopicId::Loss, device.key_hash);
+        let log = self.routes.log(TopicId::LOSS, device.key_hash);
         loss.encode(&mut self.scratch.value);
         let key = Some(loss.device.as_str().as_bytes());
         self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value)?;

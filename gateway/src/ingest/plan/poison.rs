@@ -116,12 +116,13 @@ impl Planner<'_> {
         self.poison = Some(reason);
         let remains = Remains::of(self.sender.tenant, self.sender.agent, payload);
         let key_hash = murmur2::hash(self.sender.agent.as_str().as_bytes());
-        let log = self.routes.log(TopicId::DeadLetter, key_hash);
-        if self.is_retry || self.devices.grave(log).is_some_and(|grave| grave.buried.contains(remains)) {
+        let partition = self.routes.partition(TopicId::DEAD_LETTER, key_hash);
+        let log = self.routes.at(TopicId::DEAD_LETTER, partition);
+        if self.is_retry || self.devices.grave(partition).is_some_and(|grave| grave.buried.contains(remains)) {
             return self.finish(Ok(()));
         }
         let staged = self.append_letter(log, None, Vec::new(), reason, None, Format::Description, payload);
-        self.group.buried.push((log, remains));
+        self.group.buried.push((log, partition, remains));
         self.finish(staged)
     }
 
@@ -137,7 +138,8 @@ impl Planner<'_> {
             return Ok(());
         };
         let device = self.devices.get(*place).ok_or(OverLimit::Devices)?;
-        let log = self.routes.log(TopicId::DeadLetter, device.key_hash);
+        let partition = self.routes.partition(TopicId::DEAD_LETTER, device.key_hash);
+        let log = self.routes.at(TopicId::DEAD_LETTER, partition);
         let key = span.device;
         let spans = grave.spans.clone();
         let appended =
@@ -145,7 +147,8 @@ impl Planner<'_> {
         for (place, span) in grave.places.iter().zip(grave.spans) {
             let range = span.start.0..span.end.0;
             if appended.is_ok() {
-                self.note(log, *place, Effect::Dead { restart: span.restart, range, heals: span.heals, reason });
+                let (restart, heals) = (span.restart, span.heals);
+                self.note(log, *place, Effect::Dead { restart, range, heals, reason, partition });
             } else if let Some(ledger) = self.devices.ledger_mut(*place, span.restart) {
                 ledger.pending.remove(range);
             }

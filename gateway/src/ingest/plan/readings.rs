@@ -3,16 +3,17 @@
 use std::ops::Range;
 
 use weir_protocol::batch::section::RunItem;
-use weir_protocol::{Clock, Sequence, Timestamp};
+use weir_protocol::{Clock, DeviceId, Sequence, Timestamp};
 
 use super::super::Reason;
 use super::super::decode::Run;
 use super::super::devices::{DeviceIndex, OverLimit, SchemaState};
 use super::super::moves::{Effect, Move};
 use super::poison::Poison;
-use super::{Planner, Stop};
-use crate::record::reading;
-use crate::topics::TopicId;
+use super::{Planner, Scratch, Stop};
+use crate::record::reading::{self, ChannelFields};
+use crate::topics::routes::Routes;
+use crate::topics::{Format, TopicId};
 
 /// A sample time further back than this from arrival does not become the record's timestamp: 7 days.
 const MAX_AGE_MICROS: i64 = 7 * 24 * 3600 * 1_000_000;
@@ -23,7 +24,8 @@ impl Planner<'_> {
     /// Decides every reading of a run: repeats are dropped, valid ones appended, invalid ones buried.
     pub(super) fn run(&mut self, place: DeviceIndex, run: &Run) -> Result<(), Stop> {
         let device = self.devices.get_mut(place).ok_or(OverLimit::Devices)?;
-        let log = self.routes.log(TopicId::Readings, device.key_hash);
+        let (routes, key_hash) = (self.routes, device.key_hash);
+        let mut target = Target::of(routes, TopicId::READINGS, key_hash);
         let ledger = device.restarts.get_mut(&run.restart).ok_or(OverLimit::Devices)?;
         let Some(SchemaState::Known(channels)) = device.schemas.get(&run.schema) else {
             // Without its channels a reading means nothing; it is kept encoded, for a redrive.
@@ -32,11 +34,8 @@ impl Planner<'_> {
         };
         ledger.prepare_head(self.sender.tenant, self.sender.agent, run.device, run.restart);
         let fresh = ledger.is_fresh(run.first..run.end);
-        let key = Some(run.device.as_str().as_bytes());
-
-        let mut streak = Streak::at(run.first);
-        let streaks = &mut self.scratch.streaks;
-        streaks.clear();
+        let mut streak = Streak::at(run.first, target);
+        self.scratch.streaks.clear();
         let mut poison = Poison::default();
         let mut repeats = 0;
         let mut staged = Ok(());
@@ -71,22 +70,35 @@ impl Planner<'_> {
             }
             let heals = !fresh && ledger.heals(sequence);
             let stamp = (time, item.clock);
-            let value = &mut self.scratch.value;
-            reading::encode(value, &ledger.head, Sequence(sequence), channel, stamp, item.value, heals);
-            staged = self.group.append(log, record_time(stamp, self.arrival).as_millis(), key, value);
+            if target.topic != channel.topic {
+                target = Target::of(routes, channel.topic, key_hash);
+            }
+            let Scratch { value, key, .. } = &mut *self.scratch;
+            let (fields, at) = (&channel.fields, Sequence(sequence));
+            match target.format {
+                Format::Avro => {
+                    reading::encode(value, &ledger.head, target.schema_id, at, fields, stamp, item.value, heals);
+                }
+                Format::Json => {
+                    let identity = (self.sender.tenant, self.sender.agent, run.device, run.restart, at);
+                    reading::encode_json(value, identity, fields, stamp, item.value, heals);
+                }
+            }
+            target.key(key, run.device, fields);
+            staged = self.group.append(target.log, record_time(stamp, self.arrival).as_millis(), Some(key), value);
             if staged.is_err() {
                 break;
             }
-            if let Some(full) = streak.take(sequence, heals) {
-                streaks.push(full);
+            if let Some(full) = streak.take(sequence, target, heals) {
+                self.scratch.streaks.push(full);
             }
         }
-        streaks.extend(streak.end());
+        self.scratch.streaks.extend(streak.end());
 
-        for Streak { range, heals } in streaks.drain(..) {
+        for Streak { target: Target { log, topic, .. }, range, heals } in self.scratch.streaks.drain(..) {
             ledger.pending.insert(range.clone());
             self.logs.insert(log);
-            let effect = Effect::Stored { restart: run.restart, range, heals };
+            let effect = Effect::Stored { restart: run.restart, topic, range, heals };
             self.group.moves.push(Move { log, device: place, effect });
         }
         self.counters.repeats.add(repeats);
@@ -95,21 +107,56 @@ impl Planner<'_> {
     }
 }
 
-/// Consecutive sequences that are stored, and how many of them heal.
+/// Where readings of a device go, and how.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    topic: TopicId,
+    log: usize,
+    format: Format,
+    schema_id: u32,
+    compact: bool,
+}
+
+impl Target {
+    fn of(routes: &Routes, topic: TopicId, key_hash: u32) -> Self {
+        let definition = routes.definition(topic);
+        Self {
+            topic,
+            log: routes.log(topic, key_hash),
+            format: definition.format,
+            schema_id: definition.schema_id,
+            compact: definition.compact,
+        }
+    }
+
+    /// Replaces `key` by that of a record: of the device, or of the channel where the last value of each is kept.
+    fn key(&self, key: &mut Vec<u8>, device: DeviceId, channel: &ChannelFields) {
+        key.clear();
+        key.extend_from_slice(device.as_str().as_bytes());
+        if self.compact {
+            key.push(b'/');
+            key.extend_from_slice(channel.names().0.as_bytes());
+        }
+    }
+}
+
+/// Consecutive sequences that are stored in one log, and how many of them heal.
 #[derive(Debug)]
 pub(super) struct Streak {
+    target: Target,
     range: Range<u64>,
     heals: u64,
 }
 
 impl Streak {
-    fn at(sequence: u64) -> Self {
-        Self { range: sequence..sequence, heals: 0 }
+    fn at(sequence: u64, target: Target) -> Self {
+        Self { target, range: sequence..sequence, heals: 0 }
     }
 
     /// Takes a sequence in; gives back the streak that this one does not follow on.
-    fn take(&mut self, sequence: u64, heals: bool) -> Option<Self> {
-        let before = (self.range.end != sequence).then(|| std::mem::replace(self, Self::at(sequence)));
+    fn take(&mut self, sequence: u64, target: Target, heals: bool) -> Option<Self> {
+        let follows = self.range.end == sequence && self.target.log == target.log;
+        let before = (!follows).then(|| std::mem::replace(self, Self::at(sequence, target)));
         self.range.end = sequence + 1;
         self.heals += u64::from(heals);
         before.and_then(Self::end)

@@ -8,13 +8,13 @@ use weir_storage::LogOptions;
 use weir_storage::fs::Fault;
 
 use super::super::checkpoint;
-use super::super::keeper::{Removal, Retention, Waits};
+use super::super::keeper::{Removal, Waits};
 use super::super::{IngestOptions, Reason, Verdict};
 use super::keeping::{checkpoint_path, checkpoints, dir};
 use super::log_content::LogContent;
 use super::payloads::*;
 use super::{ARRIVAL, Gateway, Peer};
-use crate::topics::TopicId;
+use crate::topics::{Retention, TopicId};
 
 /// One partition of small segments.
 fn options() -> IngestOptions {
@@ -56,7 +56,7 @@ fn dead(gateway: &Gateway) -> Vec<u64> {
 }
 
 fn start(gateway: &Gateway) -> u64 {
-    gateway.topics.get(TopicId::Readings).partitions()[0].reader().start_offset()
+    gateway.topics.get(TopicId::READINGS).partitions()[0].reader().start_offset()
 }
 
 /// How many readings of a resend are stored again.
@@ -72,7 +72,7 @@ fn stored_again(gateway: &mut Gateway, sequences: std::ops::Range<u64>) -> u64 {
 #[test]
 fn a_start_reads_what_is_behind_the_checkpoint_and_knows_the_rest() {
     let (gateway, _) = filled(options(), 300);
-    let newest = *checkpoints(&gateway, TopicId::Readings, 0).last().unwrap();
+    let newest = *checkpoints(&gateway, TopicId::READINGS, 0).last().unwrap();
     assert!((1..300).contains(&newest), "{newest}");
     let mut gateway = gateway.power_cut(options());
     assert_eq!(gateway.report.partitions[0].checkpoint, Some(newest));
@@ -118,8 +118,8 @@ fn the_state_of_a_checkpoint_is_that_of_the_roll_and_not_of_later() {
     gateway.send(&mut agent, batch(device("probe"), 1, next..next + 10));
     gateway.settle();
     gateway.keep().unwrap();
-    let newest = *checkpoints(&gateway, TopicId::Readings, 0).last().unwrap();
-    let found = checkpoint::load(&gateway.fs, &dir(TopicId::Readings, 0), newest).unwrap();
+    let newest = *checkpoints(&gateway, TopicId::READINGS, 0).last().unwrap();
+    let found = checkpoint::load(&gateway.fs, &dir(TopicId::READINGS, 0), newest).unwrap();
     let ranges = &found.state.devices.values().next().unwrap().restarts[&Restart(1)].ranges;
     assert_eq!(ranges.iter().collect::<Vec<_>>(), std::iter::once(0..newest).collect::<Vec<_>>());
 }
@@ -128,10 +128,10 @@ fn the_state_of_a_checkpoint_is_that_of_the_roll_and_not_of_later() {
 fn a_bad_checkpoint_costs_reading_and_nothing_else() {
     for bad in [1, 2] {
         let (gateway, _) = filled(options(), 300);
-        let kept = checkpoints(&gateway, TopicId::Readings, 0);
+        let kept = checkpoints(&gateway, TopicId::READINGS, 0);
         assert_eq!(kept.len(), 2);
         for offset in kept.iter().rev().take(bad) {
-            assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::Readings, 0, *offset), 60, 1));
+            assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::READINGS, 0, *offset), 60, 1));
         }
         let mut gateway = gateway.power_cut(options());
         let found = &gateway.report.partitions[0];
@@ -148,7 +148,7 @@ fn retention_removes_whole_segments_and_what_was_in_them_is_still_a_repeat() {
     let begins = start(&gateway);
     assert!(begins > 500, "{begins}");
     assert_eq!(readings(&gateway), (begins..1000).collect::<Vec<_>>());
-    assert_eq!(checkpoints(&gateway, TopicId::Readings, 0)[0], begins, "what was removed is on record");
+    assert_eq!(checkpoints(&gateway, TopicId::READINGS, 0)[0], begins, "what was removed is on record");
 
     send(&mut gateway, &mut agent, 0..1000);
     assert_eq!(gateway.counters.snapshot().readings, 1000, "all of it is a repeat");
@@ -160,7 +160,7 @@ fn retention_removes_whole_segments_and_what_was_in_them_is_still_a_repeat() {
 #[test]
 fn a_reader_finishes_the_segment_that_retention_removes() {
     let (mut gateway, _) = filled(keeping(20_000), 1000);
-    let reader = gateway.topics.get(TopicId::Readings).partitions()[0].reader().clone();
+    let reader = gateway.topics.get(TopicId::READINGS).partitions()[0].reader().clone();
     let before = reader.read(0, 1).expect("reads");
     gateway.retain();
     assert_eq!(before.records().count() as u64, before.next_offset);
@@ -171,14 +171,14 @@ fn a_reader_finishes_the_segment_that_retention_removes() {
 #[test]
 fn retention_waits_until_the_older_checkpoint_covers_what_goes() {
     let (mut gateway, _) = filled(keeping(4096), 300);
-    let kept = checkpoints(&gateway, TopicId::Readings, 0);
+    let kept = checkpoints(&gateway, TopicId::READINGS, 0);
     gateway.retain();
     assert_eq!(start(&gateway), kept[0], "not a segment more, although more is to go");
     assert_eq!(gateway.retain()[0], Ok(Removal::Waiting(Waits::Checkpoint)));
 
     // One that is bad covers nothing.
     let (mut gateway, _) = filled(keeping(4096), 300);
-    assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::Readings, 0, kept[0]), 50, 0));
+    assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::READINGS, 0, kept[0]), 50, 0));
     assert_eq!(gateway.retain()[0], Ok(Removal::Waiting(Waits::Checkpoint)));
     assert_eq!(start(&gateway), 0);
 }
@@ -187,8 +187,8 @@ fn retention_waits_until_the_older_checkpoint_covers_what_goes() {
 fn all_checkpoints_but_the_one_of_what_was_removed_may_be_bad() {
     let (mut gateway, _) = filled(keeping(20_000), 1000);
     gateway.retain();
-    for offset in checkpoints(&gateway, TopicId::Readings, 0).into_iter().skip(1) {
-        assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::Readings, 0, offset), 60, 1));
+    for offset in checkpoints(&gateway, TopicId::READINGS, 0).into_iter().skip(1) {
+        assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::READINGS, 0, offset), 60, 1));
     }
     let mut gateway = gateway.power_cut(keeping(20_000));
     assert_eq!(gateway.report.partitions[0].checkpoint, Some(start(&gateway)));
@@ -200,8 +200,8 @@ fn without_any_checkpoint_what_lies_below_the_log_is_a_dead_letter_and_never_app
     let (mut gateway, _) = filled(keeping(20_000), 1000);
     gateway.retain();
     let begins = start(&gateway);
-    for offset in checkpoints(&gateway, TopicId::Readings, 0) {
-        assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::Readings, 0, offset), 60, 1));
+    for offset in checkpoints(&gateway, TopicId::READINGS, 0) {
+        assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::READINGS, 0, offset), 60, 1));
     }
     let mut gateway = gateway.power_cut(keeping(20_000));
     assert!(gateway.report.partitions[0].history_unknown);
@@ -255,14 +255,14 @@ fn a_checkpoint_that_cannot_be_written_holds_retention_and_nothing_else() {
     for fault in [Fault::Write, Fault::Sync, Fault::SyncDir, Fault::Name] {
         let (mut gateway, mut agent) = filled(keeping(4096), 300);
         gateway.retain();
-        let before = (start(&gateway), checkpoints(&gateway, TopicId::Readings, 0));
+        let before = (start(&gateway), checkpoints(&gateway, TopicId::READINGS, 0));
         gateway.engine.snapshot_all();
         gateway.fs.fail_once(fault);
         assert!(gateway.keep().is_err(), "{fault:?}");
         gateway.send(&mut agent, batch(device("probe"), 1, 300..310));
         gateway.settle();
         assert_eq!(agent.verdicts().pop(), Some(Verdict::Stored), "commits go on");
-        let found = checkpoints(&gateway, TopicId::Readings, 0);
+        let found = checkpoints(&gateway, TopicId::READINGS, 0);
         assert!(before.1.iter().skip(1).all(|offset| found.contains(offset)), "{fault:?}: {found:?}, {before:?}");
         let mut gateway = gateway.power_cut(keeping(4096));
         assert_eq!(gateway.report.readings, 310);
@@ -287,7 +287,7 @@ fn what_a_checkpoint_knows_and_the_log_lost_at_its_end_is_counted_and_heals() {
     gateway.checkpoint();
     let fs = gateway.fs.power_cut();
     drop(gateway);
-    let log = dir(TopicId::Readings, 0).join(format!("{:020}.log", 0));
+    let log = dir(TopicId::READINGS, 0).join(format!("{:020}.log", 0));
     let size = weir_storage::Fs::open(&fs, &log, weir_storage::Mode::Read).unwrap().size().unwrap();
     assert!(fs.flip_bit(&log, size - 1, 0));
 
@@ -309,7 +309,7 @@ fn what_is_appended_where_the_log_was_cut_is_known_after_the_next_power_cut() {
     gateway.checkpoint();
     let fs = gateway.fs.power_cut();
     drop(gateway);
-    let log = dir(TopicId::Readings, 0).join(format!("{:020}.log", 0));
+    let log = dir(TopicId::READINGS, 0).join(format!("{:020}.log", 0));
     let size = weir_storage::Fs::open(&fs, &log, weir_storage::Mode::Read).unwrap().size().unwrap();
     assert!(fs.flip_bit(&log, size - 1, 0));
     let mut gateway = Gateway::on(fs, options());

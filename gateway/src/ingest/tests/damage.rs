@@ -4,13 +4,12 @@ use weir_protocol::Restart;
 use weir_protocol::batch::LossKind;
 use weir_storage::{FaultyFs, LogOptions};
 
-use super::super::keeper::Retention;
 use super::super::{IngestOptions, Verdict};
 use super::keeping::{checkpoint_path, checkpoints, dir};
 use super::log_content::LogContent;
 use super::payloads::*;
 use super::{Gateway, Peer};
-use crate::topics::TopicId;
+use crate::topics::{Retention, TopicId};
 
 fn options() -> IngestOptions {
     IngestOptions {
@@ -60,7 +59,7 @@ fn restarted(gateway: Gateway, options: IngestOptions) -> Gateway {
 #[test]
 fn damaged_readings_are_lost_once_over_restarts_too_and_a_later_delivery_heals_them() {
     let (gateway, _) = filled(options(), 300);
-    damage(&gateway.fs, TopicId::Readings, 0);
+    damage(&gateway.fs, TopicId::READINGS, 0);
     // The checkpoint still says that they are stored.
     let mut gateway = restarted(gateway, options());
     assert_eq!(gateway.report.readings, 300);
@@ -91,8 +90,8 @@ fn what_retention_removed_is_not_taken_for_damaged() {
     let keeping = || IngestOptions { retention: Retention { bytes: Some(20_000), age: None }, ..options() };
     let (mut gateway, _) = filled(keeping(), 1000);
     gateway.retain();
-    let begins = checkpoints(&gateway, TopicId::Readings, 0)[0];
-    damage(&gateway.fs, TopicId::Readings, begins);
+    let begins = checkpoints(&gateway, TopicId::READINGS, 0)[0];
+    damage(&gateway.fs, TopicId::READINGS, begins);
     let mut gateway = restarted(gateway, keeping());
     assert_eq!(gateway.scrub(), 10);
     assert_eq!(lost(&gateway), (begins..begins + 10).collect::<Vec<_>>());
@@ -104,7 +103,7 @@ fn what_retention_removed_is_not_taken_for_damaged() {
 fn damage_in_a_segment_that_retention_removes_is_counted_all_the_same() {
     let keeping = || IngestOptions { retention: Retention { bytes: Some(20_000), age: None }, ..options() };
     let (mut gateway, _) = filled(keeping(), 1000);
-    damage(&gateway.fs, TopicId::Readings, 0);
+    damage(&gateway.fs, TopicId::READINGS, 0);
     gateway.retain();
     assert_eq!(gateway.account(0), Ok(10));
     assert_eq!(lost(&gateway), (0..10).collect::<Vec<_>>());
@@ -115,9 +114,9 @@ fn without_the_checkpoint_of_what_was_removed_damage_is_not_told_by_identity() {
     let keeping = || IngestOptions { retention: Retention { bytes: Some(20_000), age: None }, ..options() };
     let (mut gateway, _) = filled(keeping(), 1000);
     gateway.retain();
-    let begins = checkpoints(&gateway, TopicId::Readings, 0)[0];
-    assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::Readings, 0, begins), 60, 1));
-    damage(&gateway.fs, TopicId::Readings, begins);
+    let begins = checkpoints(&gateway, TopicId::READINGS, 0)[0];
+    assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::READINGS, 0, begins), 60, 1));
+    damage(&gateway.fs, TopicId::READINGS, begins);
     let refused = gateway.account(0).expect_err("unknown");
     assert!(refused.contains("what was removed"), "{refused}");
     assert!(lost(&gateway).is_empty());
@@ -127,8 +126,8 @@ fn without_the_checkpoint_of_what_was_removed_damage_is_not_told_by_identity() {
 #[test]
 fn damage_behind_the_checkpoints_is_counted_by_the_positions_of_the_agents() {
     let (gateway, _) = filled(options(), 30);
-    assert!(checkpoints(&gateway, TopicId::Readings, 0).is_empty());
-    damage(&gateway.fs, TopicId::Readings, 0);
+    assert!(checkpoints(&gateway, TopicId::READINGS, 0).is_empty());
+    damage(&gateway.fs, TopicId::READINGS, 0);
     let mut gateway = restarted(gateway, options());
     assert_eq!(gateway.scrub(), 0);
     assert!(lost(&gateway).is_empty());
@@ -141,7 +140,7 @@ fn damage_behind_the_checkpoints_is_counted_by_the_positions_of_the_agents() {
 #[test]
 fn damage_that_shows_while_the_gateway_runs_is_told_by_identity_wherever_it_is() {
     let (mut gateway, _) = filled(options(), 30);
-    damage(&gateway.fs, TopicId::Readings, 0);
+    damage(&gateway.fs, TopicId::READINGS, 0);
     assert_eq!(gateway.scrub(), 10);
     assert_eq!(lost(&gateway), (0..10).collect::<Vec<_>>());
     assert_eq!(readings(&gateway), (10..30).collect::<Vec<_>>());
@@ -150,7 +149,7 @@ fn damage_that_shows_while_the_gateway_runs_is_told_by_identity_wherever_it_is()
 /// Whichever record of a sequence is damaged, readings + dead letters + losses - heals stays one.
 #[test]
 fn a_sequence_counts_once_whichever_of_its_records_is_damaged() {
-    const EVERY: [TopicId; 3] = [TopicId::Readings, TopicId::DeadLetter, TopicId::Loss];
+    const EVERY: [TopicId; 3] = [TopicId::READINGS, TopicId::DEAD_LETTER, TopicId::LOSS];
     for damaged in EVERY.into_iter().map(|topic| vec![topic]).chain([EVERY.to_vec(), EVERY[..2].to_vec()]) {
         let mut gateway = Gateway::with(options());
         let mut agent = gateway.connect("agent");
@@ -193,7 +192,7 @@ fn a_sequence_counts_once_whichever_of_its_records_is_damaged() {
 #[test]
 fn a_failed_commit_of_what_was_damaged_counts_it_at_the_next_look() {
     let (mut gateway, _) = filled(options(), 30);
-    damage(&gateway.fs, TopicId::Readings, 0);
+    damage(&gateway.fs, TopicId::READINGS, 0);
     gateway.fs.fail_once(weir_storage::fs::Fault::Sync);
     gateway.scrub();
     assert!(lost(&gateway).is_empty());

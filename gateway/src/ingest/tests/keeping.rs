@@ -8,7 +8,7 @@ use super::super::checkpoint;
 use super::super::damage::Job;
 use super::super::keeper::{Now, Removal, Scrub};
 use super::{ARRIVAL, Gateway};
-use crate::topics::{TopicId, layout};
+use crate::topics::{Definition, Retention, TopicId, layout};
 
 impl Gateway {
     /// The time by both clocks.
@@ -89,7 +89,9 @@ impl Gateway {
 }
 
 pub(super) fn dir(topic: TopicId, partition: u32) -> PathBuf {
-    layout::partition_dir(Path::new("/data"), topic, partition)
+    let topic = TopicId::BUILT_IN_ROLES[topic.index()];
+    let name = Definition::built_in(topic, 1, Retention::default()).name;
+    layout::partition_dir(Path::new("/data"), &name, partition)
 }
 
 /// The offsets of the checkpoints of a log.

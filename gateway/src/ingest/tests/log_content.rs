@@ -56,7 +56,7 @@ impl LogContent {
         match value {
             Value::Reading(reading) => {
                 assert!(keyed(&reading.device), "the key is the device");
-                let value = serde_json::to_value(reading).unwrap()["value"].to_string();
+                let value = serde_json::to_value(&reading).unwrap()["value"].to_string();
                 let identity = (reading.device, reading.restart, reading.sequence.0);
                 if self.readings.insert(identity, (value, reading.heals)).is_some() {
                     self.violations.push(format!("two readings of {identity:?}"));

@@ -93,19 +93,20 @@ impl Gateway {
     fn started(fs: FaultyFs, options: IngestOptions, wall_ms: i64) -> Result<Self, layout::LayoutError> {
         let shared: Arc<dyn Fs> = Arc::new(fs.clone());
         let log = LogOptions { expose_on_commit: false, ..options.log };
-        let opened = layout::open(&shared, Path::new("/data"), options.partitions, log)?;
-        let topics = Topics::new(opened.logs.iter().map(Log::reader), options.partitions);
-        let source = Source { fs: &fs, data: Path::new("/data"), topics: &topics, is_read_only: false };
+        let opened = layout::open(&shared, Path::new("/data"), options.asked(), log)?;
+        let topics = Topics::new(opened.routes.definitions(), opened.logs.iter().map(Log::reader));
+        let source =
+            Source { fs: &fs, data: Path::new("/data"), topics: &topics, routes: &opened.routes, is_read_only: false };
         let recovered = recovery::recover(&source, options.limits, opened.recoveries).expect("reads");
         let Recovered { devices, report, bases } = recovered;
         let counters = Arc::new(Counters::default());
-        let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes);
+        let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes.clone());
         let ends = opened.logs.iter().map(Log::next_offset).collect();
-        let (retention, journal) = (options.retention, options.journal);
-        let engine = Engine::new(options, opened.routes, Arc::clone(&counters), exposure, devices, ends);
+        let (most, journal) = (options.limits.ranges_per_share, options.journal);
+        let engine = Engine::new(options, opened.routes.clone(), Arc::clone(&counters), exposure, devices, ends);
         let keeper_fs = Arc::clone(&shared);
         let (place, now) = ((shared, Path::new("/data")), Now { elapsed: Duration::ZERO, wall_ms });
-        let keeper = Keeper::new(place, (&topics, opened.routes), retention, (now, &bases), Arc::clone(&counters));
+        let keeper = Keeper::new(place, (&topics, opened.routes), (now, &bases), most, Arc::clone(&counters));
         let writer = match layout::journal(&keeper_fs, Path::new("/data"), journal) {
             Ok(Some(journal)) => {
                 let options = CommitterOptions { max_parallel_syncs: 1, ..CommitterOptions::default() };

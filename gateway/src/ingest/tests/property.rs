@@ -13,8 +13,7 @@ use weir_protocol::{DeviceId, Restart};
 use weir_storage::fs::Fault;
 use weir_storage::{Batch, FaultyFs, JournalOptions, LogOptions};
 
-use super::super::keeper::Retention;
-use super::super::{Event, IngestOptions, Verdict};
+use super::super::{Event, IngestOptions, Retention, Verdict};
 use super::log_content::Identity;
 use super::model::{Model, Said};
 use super::payloads::*;

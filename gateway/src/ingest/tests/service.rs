@@ -83,7 +83,7 @@ async fn what_was_acknowledged_on_a_real_disk_is_there_after_a_restart() {
     let (ingest, topics, report) = start();
     assert_eq!(report.readings, 0);
     let (connection, mut told) = connect(&ingest);
-    let mut exposed = topics.get(TopicId::Readings).partitions()[0].exposed();
+    let mut exposed = topics.get(TopicId::READINGS).partitions()[0].exposed();
     connection.submit(vec![describe(0), readings(1, 0..10), readings(2, 10..20)]).await;
     assert_eq!(outcomes(&mut told, 3).await, all_stored(0..3));
     assert_eq!(*exposed.wait_for(|offset| *offset >= 20).await.unwrap(), 20, "who tails was woken");
@@ -120,7 +120,7 @@ async fn a_full_disk_pauses_its_senders_and_goes_on_by_itself() {
     assert_eq!(outcomes(&mut told, 20).await, all_stored(1..21));
     let connection = submit.await.unwrap();
     assert!(!ingest.stats().paused);
-    assert_eq!(topics.get(TopicId::Readings).partitions()[0].reader().end_offset(), 200);
+    assert_eq!(topics.get(TopicId::READINGS).partitions()[0].reader().end_offset(), 200);
     drop(connection);
     ingest.stop().await;
 }
@@ -156,7 +156,7 @@ async fn a_failed_sync_fails_the_connection_and_the_next_one_stores_the_same_onc
     let (connection, mut told) = connect(&ingest);
     connection.submit(vec![readings(0, 0..5)]).await;
     assert_eq!(outcomes(&mut told, 1).await, all_stored(0..1));
-    assert_eq!(topics.get(TopicId::Readings).partitions()[0].reader().end_offset(), 5);
+    assert_eq!(topics.get(TopicId::READINGS).partitions()[0].reader().end_offset(), 5);
     ingest.stop().await;
 }
 
