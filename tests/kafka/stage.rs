@@ -118,7 +118,7 @@ impl Stage {
         assert_eq!(reading.device.as_str(), record.key, "{record:?}");
         assert_eq!(reading.restart, RESTART, "{record:?}");
         assert_eq!(reading.time, self.time(reading.sequence.0), "{record:?}");
-        assert_eq!(reading.value, Value::Float(reading.sequence.0 as f32), "{record:?}");
+        assert_eq!(reading.value, Value::Float(reading.sequence.0 as f32).into(), "{record:?}");
     }
 }
 
