@@ -10,6 +10,7 @@
 //! enough, and whoever cannot read Avro takes JSON.
 
 pub mod canonical;
+pub mod evolution;
 pub mod generated;
 
 use crate::record::Schema;

@@ -15,10 +15,10 @@ use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant, Timestamp};
 use weir_storage::{FaultyFs, LogOptions};
 
-use super::super::{Event, Ingest, IngestOptions, Limits, Message, Reason, Sender, Verdict};
-use super::ARRIVAL;
+use super::super::{Event, Ingest, IngestOptions, Limits, Message, Outcome, Reason, Sender, Verdict};
 use super::log_content::LogContent;
 use super::payloads::*;
+use super::{ARRIVAL, Gateway};
 use crate::redrive::{Choice, Ending, Place, Redrive, RedriveError, Tried};
 use crate::topics::Topics;
 
@@ -265,4 +265,38 @@ async fn whatever_cuts_a_redrive_off_each_letter_is_stored_once_by_the_next() {
         assert_eq!(content.readings.keys().collect::<Vec<_>>(), content.dead.keys().collect::<Vec<_>>());
         gateway.ingest.stop().await;
     }
+}
+
+#[test]
+fn nobody_is_asked_for_a_description_and_nothing_is_waited_for() {
+    let mut gateway = Gateway::new();
+    let mut agent = gateway.connect("agent");
+    gateway.send(&mut agent, batch(device("probe"), 1, 0..5));
+    gateway.pass(Duration::from_secs(10));
+    gateway.settle();
+    assert_eq!(agent.verdicts(), [Verdict::DeadLettered(Reason::UnknownSchema)]);
+    let (sender, format, original) = gateway.content().origins.remove(0);
+    let mut retry = gateway.connect_retry(sender);
+    gateway.retry(&mut retry, format, original);
+    let refused = Outcome { ticket: 0, verdict: Verdict::DeadLettered(Reason::UnknownSchema) };
+    assert_eq!(retry.events(), [Event::Outcomes(vec![refused])], "at once, without a question");
+    assert_eq!(gateway.content().letters.len(), 1);
+}
+
+/// The gateway remembers so many buried descriptions and no more; a redrive buries none of those that it forgot.
+#[test]
+fn a_description_that_the_gateway_forgot_is_not_buried_twice() {
+    let mut gateway = Gateway::new();
+    let mut agent = gateway.connect("agent");
+    for number in 0..4200_u32 {
+        gateway.describe(&mut agent, number.to_be_bytes().to_vec());
+    }
+    gateway.settle();
+    assert_eq!(gateway.content().letters.len(), 4200);
+    let (sender, format, original) = gateway.content().origins.remove(0);
+    let mut retry = gateway.connect_retry(sender);
+    gateway.retry(&mut retry, format, original);
+    gateway.settle();
+    assert_eq!(retry.verdicts(), [Verdict::DeadLettered(Reason::UnreadableDescription)]);
+    assert_eq!(gateway.content().letters.len(), 4200);
 }
