@@ -13,6 +13,7 @@ mod device;
 mod logs;
 mod print;
 mod redrive;
+mod schema;
 mod source;
 mod start;
 mod topic;
@@ -63,6 +64,9 @@ enum Command {
     /// Look at devices: latest values, restarts, and what became of their readings.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Look at the schemas of the topics, and at how descriptions of devices may change.
+    #[command(subcommand)]
+    Schema(SchemaCommand),
     /// The read model that devices are shown from.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -161,6 +165,29 @@ enum DeviceCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum SchemaCommand {
+    /// One line for each: its id and its subject, which is the topic and -value.
+    List,
+    /// One schema, as clients get it.
+    Show {
+        /// A subject, a topic or an id.
+        schema: String,
+    },
+    /// Say which channels of a description would break a rule; exit code 1 if one does.
+    Check(SchemaCheckArgs),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct SchemaCheckArgs {
+    /// A description: JSON, or the payload of a describe message. Without it the stored ones of the device are shown.
+    file: Option<PathBuf>,
+    /// The device, if the file does not name it.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
 enum ModelCommand {
     /// Fill it again from the logs; the gateway is stopped.
     Rebuild,
@@ -235,6 +262,9 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Deadletter(DeadLetterCommand::Redrive(args)) => redrive::redrive(&config, &args, &mut printer),
         Command::Device(DeviceCommand::List) => device::list(&config, &mut printer),
         Command::Device(DeviceCommand::Show { device }) => device::show(&config, &device, &mut printer),
+        Command::Schema(SchemaCommand::List) => schema::list(&config, &mut printer),
+        Command::Schema(SchemaCommand::Show { schema }) => schema::show(&config, &schema, &mut printer),
+        Command::Schema(SchemaCommand::Check(args)) => schema::check(&config, &args, &mut printer),
         Command::Model(ModelCommand::Rebuild) => device::rebuild(&config, &mut printer),
         Command::Deadletter(DeadLetterCommand::Show { place }) => dead_letters::show(&config, &place, &mut printer),
     }

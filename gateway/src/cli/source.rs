@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::http::page::{self, Start};
 use crate::lock;
 use crate::moment;
+use crate::schemas;
 use crate::topics::layout::{self, Asked};
 use crate::topics::{Definition, TopicId, Topics};
 
@@ -51,6 +52,17 @@ impl Source {
                 other => Err(Failed::runtime(format!("/topics: expected a list, got {other}"))),
             },
             Self::Files(topics) => Ok(topics.all().iter().map(|topic| page::describe(topic)).collect()),
+        }
+    }
+
+    /// The schemas of all topics, as `GET /schemas` has them.
+    pub(super) async fn schemas(&self) -> Result<Vec<Value>, Failed> {
+        match self {
+            Self::Gateway(client) => match client.json("/schemas").await? {
+                Value::Array(schemas) => Ok(schemas),
+                other => Err(Failed::runtime(format!("/schemas: expected a list, got {other}"))),
+            },
+            Self::Files(topics) => Ok(schemas::all(topics).iter().map(schemas::Registered::to_json).collect()),
         }
     }
 

@@ -116,16 +116,6 @@ fn check_version(version: &str) -> Result<(), Refused> {
     }
 }
 
-fn whole(registered: &Registered) -> Value {
-    json!({
-        "subject": registered.subject(),
-        "version": VERSION,
-        "id": registered.id,
-        "schemaType": "AVRO",
-        "schema": registered.json,
-    })
-}
-
 #[derive(Deserialize)]
 struct SubjectsQuery {
     #[serde(rename = "subjectPrefix", default)]
@@ -139,7 +129,9 @@ async fn subjects(State(app): State<App>, Query(SubjectsQuery { prefix }): Query
 
 async fn all(State(app): State<App>, Query(SubjectsQuery { prefix }): Query<SubjectsQuery>) -> Answer {
     let known = schemas::all(&app.topics);
-    Answer(known.iter().filter(|registered| registered.subject().starts_with(&prefix)).map(whole).collect())
+    Answer(
+        known.iter().filter(|registered| registered.subject().starts_with(&prefix)).map(Registered::to_json).collect(),
+    )
 }
 
 async fn no_get(Path(name): Path<String>) -> Refused {
@@ -153,7 +145,7 @@ async fn versions(State(app): State<App>, Path(name): Path<String>) -> Answered 
 async fn version(State(app): State<App>, Path((name, version)): Path<(String, String)>) -> Answered {
     let registered = subject(&app, &name)?;
     check_version(&version)?;
-    Ok(Answer(whole(&registered)))
+    Ok(Answer(registered.to_json()))
 }
 
 async fn version_schema(State(app): State<App>, Path((name, version)): Path<(String, String)>) -> Answered {
@@ -183,7 +175,7 @@ async fn look_up(State(app): State<App>, Path(name): Path<String>, body: axum::b
     let posted: Posted = serde_json::from_slice(&body).map_err(invalid)?;
     let [theirs, ours] = [&posted.schema, &registered.json].map(|json| serde_json::from_str::<Value>(json));
     if canonical::of(&theirs.map_err(invalid)?) == canonical::of(&ours.map_err(invalid)?) {
-        return Ok(Answer(whole(&registered)));
+        return Ok(Answer(registered.to_json()));
     }
     Err(refused(40403, format!("Schema not found: it is not that of {name}, which has the id {}", registered.id)))
 }

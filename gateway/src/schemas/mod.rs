@@ -13,6 +13,8 @@ pub mod canonical;
 pub mod evolution;
 pub mod generated;
 
+use serde_json::{Value, json};
+
 use crate::record::Schema;
 use crate::topics::{Topic, Topics};
 
@@ -37,6 +39,17 @@ impl Registered {
         let frozen = Schema::ALL.into_iter().find(|schema| schema.id() == id);
         let json = frozen.map_or_else(|| generated::of_topic(name), |schema| schema.json().to_owned());
         Some(Self { topic: name.to_owned(), id, json })
+    }
+
+    /// As a registry shows it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "subject": self.subject(),
+            "version": VERSION,
+            "id": self.id,
+            "schemaType": "AVRO",
+            "schema": self.json,
+        })
     }
 
     /// What registries call the values of the topic.
