@@ -5,4 +5,5 @@
 pub mod auth;
 pub mod handlers;
 pub mod messages;
+pub mod tls;
 pub mod wire;
