@@ -32,7 +32,7 @@ pub const ENV_PREFIX: &str = "WEIR_GATEWAY_";
 pub struct Config {
     /// The directory of the topic logs; made at the first start.
     pub data: PathBuf,
-    /// Allows listening on other than loopback addresses although there is no TLS and no authentication yet.
+    /// Allows listening on other than loopback addresses without TLS and authentication, which MQTT and HTTP do not have yet.
     pub insecure: bool,
     /// How long a stop may take before what is in flight is dropped, unacknowledged.
     pub drain: Spanned<Period>,
@@ -250,13 +250,19 @@ impl Config {
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let default = Path::new(DEFAULT_PATH);
-        let source = match path {
-            Some(path) => Source::read(path)?,
-            None if default.exists() => Source::read(default)?,
-            None => Source::new(DEFAULT_PATH, ""),
-        };
-        Self::of(&source.with_overrides(ENV_PREFIX, variables))
+        Self::of(&source(path, variables)?)
+    }
+
+    /// The same, and checks the files that the settings name: for who is going to use them. The other commands may run
+    /// as somebody who cannot read a key.
+    pub fn load_with_files(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let source = source(path, variables)?;
+        let config = Self::of(&source)?;
+        config.kafka.check_files(&source)?;
+        Ok(config)
     }
 
     /// Reads and checks settings.
@@ -267,12 +273,7 @@ impl Config {
     }
 
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
-        let ports = [
-            ("mqtt.listen", &self.mqtt.listen),
-            ("http.listen", &self.http.listen),
-            ("kafka.listen", &self.kafka.listen),
-        ];
-        for (key, listen) in ports {
+        for (key, listen) in [("mqtt.listen", &self.mqtt.listen), ("http.listen", &self.http.listen)] {
             let address = listen.get_ref();
             if !address.ip().is_loopback() && !self.insecure {
                 let message = format!(
@@ -300,7 +301,7 @@ impl Config {
         within(source, "http.lobby", &http.lobby, 1..=100_000)?;
         within(source, "http.lobby_per_address", &http.lobby_per_address, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
-        self.kafka.check(source)?;
+        self.kafka.check(source, self.insecure)?;
         self.groups.check(source)?;
         within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
         within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
@@ -319,6 +320,16 @@ impl Config {
         within(source, "limits.schemas_per_device", &limits.schemas_per_device, 1..=65_536)?;
         within(source, "drain", &self.drain, Period::millis(0)..=Period::secs(3600))
     }
+}
+
+fn source(path: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Source, SettingsError> {
+    let default = Path::new(DEFAULT_PATH);
+    let source = match path {
+        Some(path) => Source::read(path)?,
+        None if default.exists() => Source::read(default)?,
+        None => Source::new(DEFAULT_PATH, ""),
+    };
+    Ok(source.with_overrides(ENV_PREFIX, variables))
 }
 
 /// Refuses a value outside of `allowed`, at its place.

@@ -17,6 +17,7 @@ mod schema;
 mod source;
 mod start;
 mod topic;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +71,9 @@ enum Command {
     /// The read model that devices are shown from.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Who may read through the Kafka port.
+    #[command(subcommand)]
+    User(UserCommand),
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +197,18 @@ enum ModelCommand {
     Rebuild,
 }
 
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Reads a password from stdin and prints the line of the settings that lets NAME in.
+    Add {
+        /// The name of the user.
+        name: String,
+        /// How often the password is hashed: what a login, and a guess, costs.
+        #[arg(long, default_value_t = 15_000, value_name = "COUNT")]
+        iterations: u32,
+    },
+}
+
 /// Why a command ends without success.
 #[derive(Debug)]
 pub(crate) struct Failed {
@@ -242,12 +258,18 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failed> {
+    let mut printer = Printer::new(cli.output);
+    if let Command::User(UserCommand::Add { name, iterations }) = &cli.command {
+        return user::add(name, *iterations, &mut printer);
+    }
     // Naming the settings file is no setting.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name != "WEIR_GATEWAY_CONFIG");
-    let config = Config::load(cli.config.as_deref(), variables)?;
-    let mut printer = Printer::new(cli.output);
+    let config = match cli.command {
+        Command::Run(_) | Command::Validate => Config::load_with_files(cli.config.as_deref(), variables)?,
+        _ => Config::load(cli.config.as_deref(), variables)?,
+    };
     match cli.command {
         Command::Run(args) => start::run(&config, &args),
         Command::Validate => {
@@ -267,6 +289,8 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Schema(SchemaCommand::Check(args)) => schema::check(&config, &args, &mut printer),
         Command::Model(ModelCommand::Rebuild) => device::rebuild(&config, &mut printer),
         Command::Deadletter(DeadLetterCommand::Show { place }) => dead_letters::show(&config, &place, &mut printer),
+        // Done above, without settings.
+        Command::User(UserCommand::Add { .. }) => Ok(()),
     }
 }
 

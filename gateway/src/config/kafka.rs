@@ -1,13 +1,17 @@
 //! The table `kafka`: the port on which Kafka's own clients read the log.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
 use super::{unset, within};
+use crate::kafka::auth::{MOST_USER_NAME, Secret, Users};
+use crate::kafka::tls::{Acceptor, TlsError};
 
 /// The table `kafka`.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,7 +35,16 @@ pub struct Kafka {
     pub idle_timeout: Spanned<Period>,
     /// What the records on their way to all clients may take together; beyond it fetches wait.
     pub buffers: Spanned<ByteSize>,
+    /// The certificate chain, a PEM file. Not set: no TLS.
+    pub tls_certificate: Option<Spanned<PathBuf>>,
+    /// Its key, a PEM file.
+    pub tls_key: Option<Spanned<PathBuf>>,
+    /// Who may read, with what verifies the password. Nobody: everybody may.
+    pub users: BTreeMap<String, Spanned<Secret>>,
 }
+
+/// The most users.
+const MOST_USERS: usize = 10_000;
 
 impl Default for Kafka {
     fn default() -> Self {
@@ -45,12 +58,34 @@ impl Default for Kafka {
             request_timeout: unset(Period::secs(10)),
             idle_timeout: unset(Period::secs(600)),
             buffers: unset(ByteSize::mib(64)),
+            tls_certificate: None,
+            tls_key: None,
+            users: BTreeMap::new(),
         }
     }
 }
 
 impl Kafka {
-    pub(super) fn check(&self, source: &Source) -> Result<(), SettingsError> {
+    /// What lets connections in: with TLS if there is a certificate.
+    ///
+    /// # Errors
+    /// [`TlsError`] if its files cannot be used.
+    pub fn acceptor(&self) -> Result<Acceptor, TlsError> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Acceptor::tls(certificate.get_ref(), key.get_ref(), self.request_timeout.get_ref().0)
+            }
+            _ => Ok(Acceptor::plain()),
+        }
+    }
+
+    /// Who may read; None: everybody may.
+    pub fn users(&self) -> Option<Users> {
+        let users = self.users.iter().map(|(name, secret)| (name.clone(), secret.get_ref().clone()));
+        Users::new(users.collect())
+    }
+
+    pub(super) fn check(&self, source: &Source, insecure: bool) -> Result<(), SettingsError> {
         let listen = &self.listen;
         if listen.get_ref().ip().is_unspecified() && self.advertised.is_none() {
             let message = format!(
@@ -60,6 +95,9 @@ impl Kafka {
             let help = "set kafka.advertised = \"NAME:9092\" to the name by which clients reach this machine";
             return Err(source.error(listen.span(), message).with_help(help.to_owned()));
         }
+        self.check_users(source)?;
+        self.check_pair(source)?;
+        self.check_exposure(source, insecure)?;
         within(source, "kafka.connections", &self.connections, 1..=100_000)?;
         within(source, "kafka.connections_per_address", &self.connections_per_address, 1..=100_000)?;
         within(source, "kafka.lobby", &self.lobby, 1..=100_000)?;
@@ -68,6 +106,64 @@ impl Kafka {
         within(source, "kafka.idle_timeout", &self.idle_timeout, Period::secs(1)..=Period::secs(86_400))?;
         // The largest record has room, whatever else is on its way.
         within(source, "kafka.buffers", &self.buffers, ByteSize::mib(8)..=ByteSize::mib(64 * 1024))
+    }
+
+    fn check_users(&self, source: &Source) -> Result<(), SettingsError> {
+        for (number, (name, secret)) in self.users.iter().enumerate() {
+            let is_name = !name.is_empty() && name.len() <= MOST_USER_NAME && !name.contains(char::is_control);
+            if !is_name {
+                let message = format!(
+                    "kafka.users: got the name {name:?}, expected 1 to {MOST_USER_NAME} bytes without control characters"
+                );
+                return Err(source.error(secret.span(), message));
+            }
+            if number == MOST_USERS {
+                return Err(source.error(secret.span(), format!("kafka.users: expected at most {MOST_USERS}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pair(&self, source: &Source) -> Result<(), SettingsError> {
+        let (alone, other) = match (&self.tls_certificate, &self.tls_key) {
+            (Some(alone), None) => (alone, "kafka.tls_key = \"/etc/weir/gateway.key\""),
+            (None, Some(alone)) => (alone, "kafka.tls_certificate = \"/etc/weir/gateway.pem\""),
+            _ => return Ok(()),
+        };
+        let message = "kafka: a certificate and its key come together";
+        Err(source.error(alone.span(), message).with_help(format!("set {other}, too")))
+    }
+
+    /// Checks that the certificate and its key can be read and belong together.
+    pub(super) fn check_files(&self, source: &Source) -> Result<(), SettingsError> {
+        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else { return Ok(()) };
+        let Err(error) = self.acceptor() else { return Ok(()) };
+        let (name, at) = if error.is_of_key(key.get_ref()) {
+            ("kafka.tls_key", key)
+        } else {
+            ("kafka.tls_certificate", certificate)
+        };
+        Err(source.error(at.span(), format!("{name}: {error}")).with_help(
+            "the certificate chain, the gateway's own first, and its key, each in a PEM file that the user of the \
+             gateway can read",
+        ))
+    }
+
+    fn check_exposure(&self, source: &Source, insecure: bool) -> Result<(), SettingsError> {
+        let address = self.listen.get_ref();
+        let lacks = match (self.tls_certificate.is_some(), self.users.is_empty()) {
+            _ if insecure || address.ip().is_loopback() => return Ok(()),
+            (true, false) => return Ok(()),
+            (false, true) => "no TLS and no user",
+            (false, false) => "no TLS",
+            (true, true) => "no user",
+        };
+        let message = format!("kafka.listen: {address} can be reached from other machines, and there is {lacks}");
+        Err(source.error(self.listen.span(), message).with_help(format!(
+            "set kafka.tls_certificate and kafka.tls_key, and users with `weir-gateway user add NAME`; or listen on \
+             127.0.0.1:{}, or accept the risk with `insecure = true` at the top of the file",
+            address.port()
+        )))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The binary: exit codes, messages, and what it leaves behind.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::world::Gateway;
 
@@ -37,6 +38,22 @@ fn a_mistake_in_the_settings_is_pointed_at_and_nothing_is_created() {
         ("drain = 10\n", ":2:9: ", "got 10 without a unit"),
         ("[mqtt]\nreceive_maximum = 1\n", ":3:19: mqtt.receive_maximum: got 1, expected 2 to 65535", "^"),
         ("[http]\nlisten = \"0.0.0.0:0\"\n", ":3:10: http.listen: 0.0.0.0:0 can be reached", "insecure = true"),
+        (
+            "[kafka]\nlisten = \"192.0.2.1:9092\"\n",
+            ":3:10: kafka.listen: 192.0.2.1:9092 can be reached from other machines, and there is no TLS and no user",
+            "set kafka.tls_certificate and kafka.tls_key, and users with `weir-gateway user add NAME`",
+        ),
+        (
+            "[kafka]\ntls_certificate = \"gateway.pem\"\n",
+            ":3:19: kafka: a certificate and its key come together",
+            "set kafka.tls_key = \"/etc/weir/gateway.key\", too",
+        ),
+        (
+            "[kafka]\ntls_certificate = \"/none/gateway.pem\"\ntls_key = \"/none/gateway.key\"\n",
+            ":3:19: kafka.tls_certificate: cannot read /none/gateway.pem: No such file or directory",
+            "each in a PEM file",
+        ),
+        ("[kafka.users]\nalice = \"hunter2\"\n", ":3:9: ", "`weir-gateway user add NAME` prints it"),
         (
             "[topics]\nretention_bytes = \"1 GiB\"\n",
             ":3:19: topics.retention_bytes: got 1 GiB, expected at least 2 GiB",
@@ -176,4 +193,39 @@ fn without_sizes(text: &str) -> String {
         out.push_str(if is_size { "_ " } else { word });
     }
     out
+}
+
+#[test]
+fn a_user_is_added_by_a_line_that_the_settings_take() {
+    let (_dir, path) = settings("kafka.listen = \"192.0.2.1:9092\"\n");
+    let add = |name: &str, password: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir-gateway"));
+        command.args(["user", "add", name]).args(more).arg("--config").arg(&path);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may have refused the rest already, without reading.
+        let _ = child.stdin.take().unwrap().write_all(password.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    // Also while the settings are refused because there is no user yet.
+    let mut lines = String::new();
+    for (name, password) in [("alice", "pencil\n"), ("o'brien, \"jr\"", "p\u{e4}ssword")] {
+        let output = add(name, password, &["--iterations", "4096"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        lines += std::str::from_utf8(&output.stdout).unwrap();
+    }
+    assert!(lines.starts_with("alice = \"SCRAM-SHA-256$4096:"), "{lines}");
+    let (_dir, with_users) = settings(&format!("[kafka.users]\n{lines}"));
+    let output = weir(&["validate"], &with_users);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    for (name, password, more, said) in [
+        ("alice", "", &[][..], "got a password of 0 bytes"),
+        ("", "pencil", &[], "got \"\", expected a name"),
+        ("alice", "pencil", &["--iterations", "10"], "--iterations: got 10, expected 4096 to 1000000"),
+    ] {
+        let output = add(name, password, more);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
 }
