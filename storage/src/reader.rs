@@ -156,7 +156,7 @@ impl Reader {
         let mut scan = segment.scan_from_time(timestamp_ms).map_err(self.reading(segment))?;
         while let Some(found) = scan.next().map_err(self.reading(segment))? {
             let Found::Frame(frame) = found else { continue };
-            if frame.offsets.end > end {
+            if !self.is_exposed(&frame, end) {
                 break;
             }
             if let Some(offset) = first_at_or_after(&frame, scan.frame(), timestamp_ms) {
@@ -170,7 +170,7 @@ impl Reader {
         let mut scan = segment.scan_from_offset(chunk.next_offset).map_err(self.reading(segment))?;
         while let Some(found) = scan.next().map_err(self.reading(segment))? {
             match found {
-                Found::Frame(frame) if frame.offsets.end > end => break,
+                Found::Frame(frame) if !self.is_exposed(&frame, end) => break,
                 Found::Frame(frame) if frame.offsets.end <= chunk.next_offset => {}
                 // All that it covered was compacted away.
                 Found::Frame(frame) if frame.header.record_count == 0 => chunk.next_offset = frame.offsets.end,
@@ -192,6 +192,12 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Whether readers may see the frame, to whom the log ended at `end` a moment ago. Since then more may have been
+    /// exposed and compacted into a frame that reaches over that end.
+    fn is_exposed(&self, frame: &FrameAt, end: u64) -> bool {
+        frame.offsets.end <= end || frame.offsets.end <= self.end_offset()
     }
 
     fn reading(&self, segment: &Segment) -> impl FnOnce(io::Error) -> IoError {

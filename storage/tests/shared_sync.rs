@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 use std::{io, thread};
-use weir_storage::fs::Fault;
+use weir_storage::fs::{Fault, Operation, WatchedFs, Watcher};
 use weir_storage::{
-    Committer, CommitterOptions, FaultyFs, File, Fs, Journal, JournalOptions, Log, LogOptions, Mode, Part, Submission,
-    journal,
+    Committer, CommitterOptions, FaultyFs, Fs, Journal, JournalOptions, Log, LogOptions, Part, Submission, journal,
 };
 
 /// What happens at the segments, so that each side can wait for the other.
@@ -55,98 +54,35 @@ impl Events {
 }
 
 /// The first sync of the first log in the background fails after a commit wrote into the same file.
-#[derive(Clone)]
-struct SharedFs {
+struct Failing {
     disk: FaultyFs,
     events: Arc<Events>,
 }
 
-struct SharedFile {
-    file: Box<dyn File>,
-    disk: FaultyFs,
-    events: Arc<Events>,
-    is_first_log: bool,
+fn is_background() -> bool {
+    thread::current().name() == Some("sync")
 }
 
-impl File for SharedFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, position)
-    }
-
-    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        let written = self.file.write_at(bytes, position);
-        if self.is_first_log {
-            self.events.reach(Stage::Began, Stage::Written);
+impl Watcher for Failing {
+    fn before(&self, operation: Operation, path: &Path) {
+        if operation != Operation::Sync || !path.starts_with(dir(0)) {
+            return;
         }
-        written
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let is_background = thread::current().name() == Some("sync");
-        if self.is_first_log && is_background && self.events.is(Stage::Armed) {
+        if is_background() && self.events.is(Stage::Armed) {
             self.events.reach(Stage::Armed, Stage::Began);
             self.events.wait_for(Stage::Written);
             self.disk.fail_once(Fault::Sync);
-            let failed = self.file.sync_data();
-            self.events.reach(Stage::Written, Stage::Failed);
-            return failed;
-        }
-        if self.is_first_log && self.events.is(Stage::Written) {
+        } else if self.events.is(Stage::Written) {
             self.events.wait_for(Stage::Failed);
         }
-        self.file.sync_data()
     }
 
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-
-    fn allocated(&self) -> io::Result<u64> {
-        self.file.allocated()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-
-    fn forget_cache(&self) -> io::Result<()> {
-        self.file.forget_cache()
-    }
-}
-
-impl Fs for SharedFs {
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
-        let (disk, events) = (self.disk.clone(), Arc::clone(&self.events));
-        let is_first_log = path.starts_with(dir(0));
-        Ok(Box::new(SharedFile { file: self.disk.open(path, mode)?, disk, events, is_first_log }))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
+    fn after(&self, operation: Operation, path: &Path, result: &io::Result<usize>) {
+        match operation {
+            Operation::Write if path.starts_with(dir(0)) => self.events.reach(Stage::Began, Stage::Written),
+            Operation::Sync if is_background() && result.is_err() => self.events.reach(Stage::Written, Stage::Failed),
+            _ => {}
+        }
     }
 }
 
@@ -178,7 +114,10 @@ fn a_commit_beside_a_failing_sync_in_the_background_is_on_disk_or_not_acknowledg
     common::for_each_seed("a_commit_beside_a_failing_sync", 20, |seed| {
         let disk = FaultyFs::new(seed);
         let events = Arc::new(Events::default());
-        let fs: Arc<dyn Fs> = Arc::new(SharedFs { disk: disk.clone(), events: Arc::clone(&events) });
+        let fs: Arc<dyn Fs> = Arc::new(WatchedFs::new(
+            Arc::new(disk.clone()),
+            Arc::new(Failing { disk: disk.clone(), events: Arc::clone(&events) }),
+        ));
         journal::recover(&fs, root()).unwrap();
         let opened = logs(&fs);
         let options = JournalOptions { bytes: journal::MIN_BYTES, salt: 7 };

@@ -50,8 +50,7 @@ fn filled() -> FaultyFs {
 }
 
 fn open_counted(fs: &CountingFs) -> (Log, Recovery) {
-    let disk: Arc<dyn Fs> = Arc::new(fs.clone());
-    Log::open(disk, dir(), options()).unwrap()
+    Log::open(fs.watched(), dir(), options()).unwrap()
 }
 
 fn segments(fs: &FaultyFs) -> Vec<PathBuf> {

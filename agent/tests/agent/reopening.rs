@@ -9,7 +9,8 @@ use std::time::Duration;
 use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions};
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::{Restart, Sequence};
-use weir_storage::{FaultyFs, File, Fs, Mode};
+use weir_storage::fs::{Operation, WatchedFs, Watcher};
+use weir_storage::{FaultyFs, Fs};
 
 use crate::support::desk::Desk;
 use crate::support::device::Talker;
@@ -17,67 +18,15 @@ use crate::support::device::Talker;
 const R: Restart = Restart::from_boot(1, 1);
 const CAP: u64 = 2 << 20;
 
-/// A disk that counts the bytes read.
-struct Counting {
-    disk: FaultyFs,
-    read: Arc<AtomicU64>,
-}
+/// Counts the bytes read.
+#[derive(Default)]
+struct Counting(AtomicU64);
 
-struct CountingFile {
-    file: Box<dyn File>,
-    read: Arc<AtomicU64>,
-}
-
-impl Fs for Counting {
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(CountingFile { file: self.disk.open(path, mode)?, read: Arc::clone(&self.read) }))
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-}
-
-impl File for CountingFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, position)?;
-        self.read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.file.write_at(bytes, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-    fn allocated(&self) -> io::Result<u64> {
-        self.file.allocated()
-    }
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-    fn forget_cache(&self) -> io::Result<()> {
-        self.file.forget_cache()
+impl Watcher for Counting {
+    fn after(&self, operation: Operation, _: &Path, result: &io::Result<usize>) {
+        if let (Operation::Read, Ok(read)) = (operation, result) {
+            self.0.fetch_add(*read as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -103,13 +52,14 @@ fn opening_a_full_queue_reads_no_more_than_its_last_segment_and_the_state() {
     }
     assert!(segments > 10, "{segments} segments");
     drop(desk);
-    let read = Arc::new(AtomicU64::new(0));
-    let fs: Arc<dyn Fs> = Arc::new(Counting { disk: disk.power_cut(), read: Arc::clone(&read) });
+    let counting = Arc::new(Counting::default());
+    let watcher: Arc<dyn Watcher> = Arc::clone(&counting) as _;
+    let fs: Arc<dyn Fs> = Arc::new(WatchedFs::new(Arc::new(disk.power_cut()), watcher));
     let options = QueueOptions { cap: CAP, policy: Policy::Block, commit_interval: Duration::ZERO };
     let (queue, recovered) = Queue::open(&fs, Path::new("/agent"), options, Incarnation(1)).expect("it opens");
     // The last segment twice: its frames are checked, and its records are read on top of the state.
     let most = 2 * (CAP / 16) + (128 << 10);
-    let got = read.load(Ordering::Relaxed);
+    let got = counting.0.load(Ordering::Relaxed);
     assert!(got <= most, "{got} bytes read, expected at most {most}; {} records replayed", recovered.replayed);
     let state = queue.state();
     let state = state.lock();

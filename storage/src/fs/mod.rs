@@ -9,11 +9,13 @@ mod faulty;
 #[cfg(any(test, feature = "plant"))]
 mod forgetful;
 mod real;
+mod watched;
 
 pub use faulty::{Fault, FaultyFs};
 #[cfg(any(test, feature = "plant"))]
 pub use forgetful::ForgetfulFs;
 pub use real::RealFs;
+pub use watched::{Operation, WatchedFs, Watcher};
 
 use std::io;
 use std::path::Path;

@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use weir_storage::{FaultyFs, File, Fs, Mode};
+use weir_storage::fs::{Operation, WatchedFs, Watcher};
+use weir_storage::{FaultyFs, Fs};
 
 #[derive(Clone)]
 pub struct CountingFs {
@@ -19,15 +20,15 @@ struct Counts {
     read: Mutex<Vec<(PathBuf, u64)>>,
 }
 
-struct Counted {
-    file: Box<dyn File>,
-    path: PathBuf,
-    counts: Arc<Counts>,
-}
-
 impl CountingFs {
     pub fn new(disk: FaultyFs) -> CountingFs {
         CountingFs { disk, counts: Arc::default() }
+    }
+
+    /// The disk, counted.
+    pub fn watched(&self) -> Arc<dyn Fs> {
+        let counts: Arc<dyn Watcher> = Arc::clone(&self.counts) as _;
+        Arc::new(WatchedFs::new(Arc::new(self.disk.clone()), counts))
     }
 
     /// Bytes read since the last call from files whose name ends like this.
@@ -45,78 +46,23 @@ impl CountingFs {
     }
 }
 
-impl Fs for CountingFs {
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
-        let file = self.disk.open(path, mode)?;
-        let counts = Arc::clone(&self.counts);
-        let open = counts.open.fetch_add(1, Ordering::SeqCst) + 1;
-        counts.most_open.fetch_max(open, Ordering::SeqCst);
-        Ok(Box::new(Counted { file, path: path.to_owned(), counts }))
+impl Watcher for Counts {
+    fn before(&self, operation: Operation, _: &Path) {
+        if operation == Operation::Close {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-}
-
-impl File for Counted {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, position)?;
-        self.counts.read.lock().expect("not poisoned").push((self.path.clone(), read as u64));
-        Ok(read)
-    }
-
-    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.file.write_at(bytes, position)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-
-    fn allocated(&self) -> io::Result<u64> {
-        self.file.allocated()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-
-    fn forget_cache(&self) -> io::Result<()> {
-        self.file.forget_cache()
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.counts.open.fetch_sub(1, Ordering::SeqCst);
+    fn after(&self, operation: Operation, path: &Path, result: &io::Result<usize>) {
+        match (operation, result) {
+            (Operation::Open, Ok(_)) => {
+                let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most_open.fetch_max(open, Ordering::SeqCst);
+            }
+            (Operation::Read, Ok(read)) => {
+                self.read.lock().expect("not poisoned").push((path.to_owned(), *read as u64));
+            }
+            _ => {}
+        }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 pub mod counting;
+pub mod gate;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
