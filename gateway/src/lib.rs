@@ -28,6 +28,7 @@ pub mod lock;
 pub mod log_gate;
 pub mod model;
 pub mod moment;
+mod places;
 pub mod record;
 pub mod redrive;
 pub mod router;

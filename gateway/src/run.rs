@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use weir_protocol::settings::Spanned;
 use weir_protocol::time::WallClock;
@@ -28,6 +29,7 @@ use crate::front::{Front, FrontOptions, Intake, Link};
 use crate::groups::{self, Groups, OffsetsError};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
+use crate::kafka::{Broker, Kafka, KafkaOptions, cluster_id};
 use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
 use crate::model::Model;
@@ -142,6 +144,8 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
         () = http::serve(web.clone(), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
     };
+    let broker = broker(config, &world, addresses.kafka)?;
+    let log = Arc::new(Kafka::new(topics.clone(), groups.clone(), broker, KafkaOptions::from(config)));
     let live = Live::new(topics.clone());
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
     let front = Arc::new(front);
@@ -151,6 +155,7 @@ pub async fn run(
         front: front.clone(),
         ingest: ingest.clone(),
         live: live.clone(),
+        kafka: log.clone(),
         model,
         stopping: stopping.clone(),
         instance,
@@ -159,6 +164,7 @@ pub async fn run(
     let app = App { topics, redrive, gateway: Arc::new(parts), stop: closing.clone() };
     tokio::spawn(live.run(closing.clone()));
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
+    let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
     let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));
     tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
@@ -168,9 +174,10 @@ pub async fn run(
     tracing::info!("stopping: answering what is in flight");
     // Receivers live in the tasks above; a task that is gone needs no telling.
     let _ = stop.send(true);
-    let (mqtt_abort, web_abort) = (mqtt.abort_handle(), web.abort_handle());
+    let aborts = [mqtt.abort_handle(), kafka.abort_handle(), web.abort_handle()];
     let drained = timeout(config.drain.get_ref().0, async {
         let _ = mqtt.await;
+        let _ = kafka.await;
         if let Some(feeding) = feeding {
             // It may wait for ingest, which is still there.
             let _ = tokio::task::spawn_blocking(move || feeding.stop()).await;
@@ -184,8 +191,7 @@ pub async fn run(
     });
     if drained.await.is_err() {
         tracing::warn!("not everything in flight was answered in time; its senders will send it again");
-        mqtt_abort.abort();
-        web_abort.abort();
+        aborts.iter().for_each(AbortHandle::abort);
     }
     tracing::info!("stopped");
     Ok(())
@@ -194,6 +200,16 @@ pub async fn run(
 async fn listen(address: &Spanned<SocketAddr>, key: &'static str) -> Result<TcpListener, RunError> {
     let address = *address.get_ref();
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, key, source })
+}
+
+/// Who Kafka clients are told this is.
+fn broker(config: &Config, world: &World, listens: SocketAddr) -> Result<Broker, IoError> {
+    // The standard library's own randomness: two gateways draw different ids, and nobody has to guess one.
+    let half = || u128::from(RandomState::new().hash_one(0));
+    let random = || (half() << 64 | half()).to_be_bytes();
+    let advertised = config.kafka.advertised.as_ref().map(|advertised| advertised.get_ref().clone());
+    let cluster = cluster_id(&world.fs, &config.data, random)?;
+    Ok(Broker { cluster, advertised: advertised.unwrap_or_else(|| listens.into()) })
 }
 
 /// The port that the system chose when the settings say 0.
@@ -373,6 +389,7 @@ struct Parts {
     front: Arc<Front<Ingest>>,
     ingest: Ingest,
     live: Live,
+    kafka: Arc<Kafka>,
     model: Option<Arc<Model>>,
     stopping: watch::Receiver<bool>,
     instance: String,
@@ -409,6 +426,7 @@ impl Gateway for Parts {
         metrics::front(out, self.front.counters());
         metrics::front_bounds(out, self.front.options(), self.front.waiting_and_room());
         metrics::live(out, &self.live.stats());
+        self.kafka.metrics(out);
         metrics::ingest(out, &self.ingest.stats());
     }
 }

@@ -44,7 +44,7 @@ const COMMIT_CONTINUES: u32 = u32::MAX;
 /// Leader epoch of a frame that compaction wrote. It differs from the other two in half of the bits.
 const COMPACTED: u32 = 0x0f0f_0f0f;
 /// The most offsets that one frame covers: its last delta is a positive i32.
-pub(crate) const MAX_OFFSETS: u64 = 1 << 31;
+pub const MAX_OFFSETS: u64 = 1 << 31;
 /// Base offset, length and leader epoch: no CRC covers them.
 pub(crate) const UNPROTECTED_BYTES: usize = 16;
 /// The CRC covers everything from here.
@@ -207,6 +207,16 @@ pub(crate) fn place_compacted(frame: &mut [u8], base_offset: u64) {
 fn place_as(frame: &mut [u8], base_offset: u64, leader_epoch: u32) {
     frame[..8].copy_from_slice(&base_offset.to_be_bytes());
     frame[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
+}
+
+/// A frame without records that covers `offsets`, at most 2^31 of them, to stand for records that are lost: consumers of the
+/// Kafka protocol pass it as they pass what compaction leaves. It is for them, and in no segment.
+pub fn covering(offsets: Range<u64>) -> Vec<u8> {
+    let mut frame = vec![0; HEADER_BYTES];
+    let offset_count = (offsets.end - offsets.start).clamp(1, MAX_OFFSETS) as u32;
+    write_header(&mut frame, Contents { record_count: 0, offset_count, base_timestamp_ms: -1, max_timestamp_ms: -1 });
+    place(&mut frame, offsets.start, false);
+    frame
 }
 
 fn field<const N: usize>(fields: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {

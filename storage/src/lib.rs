@@ -43,6 +43,7 @@
 //! fault, is a parameter ([`fs::Fs`]); timestamps are values; nothing here reads a wall clock.
 
 pub mod batch;
+pub mod blocks;
 pub mod committer;
 pub mod compaction;
 pub mod durable;
@@ -69,6 +70,7 @@ pub mod verify;
 mod window;
 
 pub use batch::{Batch, RecordTooLarge};
+pub use blocks::Block;
 pub use committer::{Committer, CommitterOptions, Completion, Part, Submission, SubmitError};
 pub use compaction::{Compaction, CompactionOptions};
 pub use error::{CommitError, IoError, OpenError, ReadError, RemoveError};

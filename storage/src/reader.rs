@@ -126,6 +126,30 @@ impl Reader {
     /// # Errors
     /// [`IoError`] when a segment cannot be read.
     pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<u64>, IoError> {
+        Ok(self.first_record(timestamp_ms)?.map(|(offset, _)| offset))
+    }
+
+    /// The record with the latest timestamp, the first of them if there are several: offset and timestamp; `None` of a
+    /// log without records.
+    ///
+    /// # Errors
+    /// [`IoError`] when a segment cannot be read.
+    pub fn latest_record(&self) -> Result<Option<(u64, i64)>, IoError> {
+        let segments = &self.shared.segments;
+        let mut latest_ms =
+            segments.last().map_or(i64::MIN, |last| last.with_extent(|extent| extent.index.latest_ms()));
+        for closed in segments.closed() {
+            latest_ms = latest_ms.max(segments.latest_ms(&closed)?);
+        }
+        self.first_record(latest_ms)
+    }
+
+    /// The first record that has `timestamp_ms` or a later one: its offset, and its timestamp; `None` when there is none
+    /// yet.
+    ///
+    /// # Errors
+    /// [`IoError`] when a segment cannot be read.
+    pub fn first_record(&self, timestamp_ms: i64) -> Result<Option<(u64, i64)>, IoError> {
         let end = self.end_offset();
         let segments = &self.shared.segments;
         let mut closed = VecDeque::from(segments.closed());
@@ -135,8 +159,8 @@ impl Reader {
             }
             match segments.open(&oldest)? {
                 Lookup::Found(segment) => {
-                    if let Some(offset) = self.first_in_segment(&segment, timestamp_ms, end)? {
-                        return Ok(Some(offset));
+                    if let Some(found) = self.first_in_segment(&segment, timestamp_ms, end)? {
+                        return Ok(Some(found));
                     }
                 }
                 // Removed, or replaced while we searched: go on with what is there now.
@@ -151,16 +175,16 @@ impl Reader {
         last.map_or(Ok(None), |last| self.first_in_segment(&last, timestamp_ms, end))
     }
 
-    /// The first offset in a segment, below `end`, whose record has `timestamp_ms` or a later one.
-    fn first_in_segment(&self, segment: &Segment, timestamp_ms: i64, end: u64) -> Result<Option<u64>, IoError> {
+    /// The first record in a segment, below `end`, that has `timestamp_ms` or a later one.
+    fn first_in_segment(&self, segment: &Segment, timestamp_ms: i64, end: u64) -> Result<Option<(u64, i64)>, IoError> {
         let mut scan = segment.scan_from_time(timestamp_ms).map_err(self.reading(segment))?;
         while let Some(found) = scan.next().map_err(self.reading(segment))? {
             let Found::Frame(frame) = found else { continue };
             if !self.is_exposed(&frame, end) {
                 break;
             }
-            if let Some(offset) = first_at_or_after(&frame, scan.frame(), timestamp_ms) {
-                return Ok(Some(offset));
+            if let Some(found) = first_at_or_after(&frame, scan.frame(), timestamp_ms) {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -200,6 +224,11 @@ impl Reader {
         frame.offsets.end <= end || frame.offsets.end <= self.end_offset()
     }
 
+    /// The segment that holds `offset`.
+    pub(crate) fn find(&self, offset: u64) -> Result<Lookup, IoError> {
+        self.shared.segments.find(offset)
+    }
+
     fn reading(&self, segment: &Segment) -> impl FnOnce(io::Error) -> IoError {
         let base_offset = segment.base_offset;
         move |error| IoError::on("read", &segment::path(&self.shared.dir, base_offset))(error)
@@ -237,10 +266,13 @@ fn records_of(frame: &[u8]) -> impl Iterator<Item = Result<Record<'_>, Malformed
     records.into_iter().flatten().chain(error.map(|error| Err(MalformedRecord::Frame(error))))
 }
 
-fn first_at_or_after(frame: &FrameAt, bytes: &[u8], timestamp_ms: i64) -> Option<u64> {
+fn first_at_or_after(frame: &FrameAt, bytes: &[u8], timestamp_ms: i64) -> Option<(u64, i64)> {
     if frame.header.max_timestamp_ms < timestamp_ms {
         return None;
     }
     let records = Records::of_frame(bytes).ok()?;
-    records.flatten().find(|record| record.timestamp_ms >= timestamp_ms).map(|record| record.offset)
+    records
+        .flatten()
+        .find(|record| record.timestamp_ms >= timestamp_ms)
+        .map(|record| (record.offset, record.timestamp_ms))
 }

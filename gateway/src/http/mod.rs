@@ -24,7 +24,7 @@ mod posted;
 mod registry;
 mod routes;
 mod serve;
-mod stall;
+pub(crate) mod stall;
 pub mod tail;
 
 use std::sync::Arc;

@@ -5,7 +5,6 @@
 //! for each address, and one more is answered 503; no body is waited for; whoever does not read its answer is closed
 //! ([`super::stall`]); a stop finishes the requests under way.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -27,7 +26,8 @@ use tokio::task::JoinSet;
 
 use super::stall::Impatient;
 use crate::front::socket;
-use crate::lobby::{Lobby, LobbyOptions, Ticket, subscriber};
+use crate::lobby::{Lobby, LobbyOptions, Ticket};
+use crate::places::{Place, Places};
 
 /// The limits of the HTTP port.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ const RETRY_AFTER: &str = "5";
 /// Serves until `stop` turns true, then finishes the requests under way. Dropping the future ends them.
 pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOptions, mut stop: watch::Receiver<bool>) {
     let lobby = Lobby::new(options.lobby);
-    let places = Places::new(options);
+    let places = Places::new(options.connections, options.connections_per_address);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -114,56 +114,6 @@ async fn crowded_out(ticket: &mut Ticket, door: &Door) {
     if door.lock().is_some() {
         // It has a place of its own by now.
         std::future::pending::<()>().await;
-    }
-}
-
-/// The places of connections that have sent a request; cheap to clone.
-#[derive(Clone)]
-struct Places {
-    most: usize,
-    most_per_address: usize,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Places {
-    fn new(options: HttpOptions) -> Self {
-        Self { most: options.connections, most_per_address: options.connections_per_address, taken: Arc::default() }
-    }
-
-    fn take(&self, address: IpAddr) -> Option<Place> {
-        let address = subscriber(address);
-        let mut taken = self.lock();
-        let all: usize = taken.values().sum();
-        let own = taken.get(&address).copied().unwrap_or(0);
-        if all >= self.most || own >= self.most_per_address {
-            return None;
-        }
-        taken.insert(address, own + 1);
-        drop(taken);
-        Some(Place { places: self.clone(), address })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Each change is one assignment.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place; dropping it gives it back.
-struct Place {
-    places: Places,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.lock();
-        if let Some(own) = taken.get_mut(&self.address) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.address);
-            }
-        }
     }
 }
 
