@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use crate::schemas::evolution::Compatibility;
 use crate::topics::Retention;
 use crate::topics::definition::MAX_PARTITIONS;
 use crate::topics::layout::Routing;
@@ -46,6 +47,8 @@ pub struct Config {
     pub groups: Groups,
     /// The topic logs.
     pub topics: Topics,
+    /// How what devices measure may change.
+    pub schemas: Schemas,
     /// Bounds of what is remembered.
     pub limits: Limits,
 }
@@ -108,6 +111,14 @@ pub struct Topics {
     pub retention_age: Option<Spanned<Period>>,
 }
 
+/// The table `schemas`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schemas {
+    /// Whether changes of channels are judged.
+    pub compatibility: Compatibility,
+}
+
 /// The table `limits`: what is over a bound is refused, never forgotten.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -135,6 +146,7 @@ impl Default for Config {
             kafka: Kafka::default(),
             groups: Groups::default(),
             topics: Topics::default(),
+            schemas: Schemas::default(),
             limits: Limits::default(),
         }
     }

@@ -336,6 +336,7 @@ fn ingest_options(
             schemas_per_device: *config.limits.schemas_per_device.get_ref() as usize,
             ..ingest::Limits::default()
         },
+        compatibility: config.schemas.compatibility,
         retention: config.topics.retention(),
         routing: config.topics.routing(),
         #[cfg(feature = "plant")]

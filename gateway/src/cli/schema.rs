@@ -103,7 +103,7 @@ pub(super) fn check(config: &Config, args: &SchemaCheckArgs, printer: &mut Print
 }
 
 /// Says of one description what it breaks.
-fn report(device: &str, description: &Described, broken: &[Broken], printer: &mut Printer) -> Result<(), Failed> {
+fn report(device: &str, description: &Described, broken: &[Broken<'_>], printer: &mut Printer) -> Result<(), Failed> {
     let schema = description.schema.as_deref().unwrap_or("this description");
     let mut lines = Vec::new();
     let mut found = Vec::new();

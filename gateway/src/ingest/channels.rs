@@ -6,6 +6,7 @@ use weir_protocol::{Channel, ChannelId, DeviceId, Tenant, Value, ValueKind, read
 
 use super::Reason;
 use crate::record::reading::ChannelFields;
+use crate::schemas::evolution::{Broken, Register, Rule};
 use crate::topics::TopicId;
 use crate::topics::rules::Rules;
 
@@ -26,6 +27,8 @@ pub(crate) struct KnownChannel {
     pub(crate) fields: ChannelFields,
     /// Where its readings go.
     pub(crate) topic: TopicId,
+    /// What the description breaks of what the channel was: its readings are dead letters.
+    broken: Option<Rule>,
 }
 
 impl Channels {
@@ -36,6 +39,7 @@ impl Channels {
             resolution: channel.resolution,
             fields: ChannelFields::new(channel.name, channel.unit),
             topic: TopicId::READINGS,
+            broken: None,
         };
         let mut channels: Vec<_> = channels.iter().map(known).collect();
         channels.sort_unstable_by_key(|channel| channel.id);
@@ -55,6 +59,25 @@ impl Channels {
         Arc::new(routed)
     }
 
+    /// The same as it is judged behind what `register` has of the device, which takes in what is fine; and what is not.
+    pub(crate) fn judged<'a>(self: &'a Arc<Self>, register: &mut Register<'a>) -> (Arc<Self>, Vec<Broken<'a>>) {
+        let broken = register.describe(self.iter());
+        if broken.is_empty() {
+            return (Arc::clone(self), broken);
+        }
+        let mut judged = Self::clone(self);
+        for channel in &mut judged.channels {
+            channel.broken = broken.iter().find(|broken| broken.id == channel.id).map(|broken| broken.rule);
+        }
+        (Arc::new(judged), broken)
+    }
+
+    /// Takes into `register` what was judged to be fine.
+    pub(crate) fn register<'a>(&'a self, register: &mut Register<'a>) {
+        let fine = self.channels.iter().filter(|channel| channel.broken.is_none());
+        fine.for_each(|channel| register.take(&channel.described()));
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.channels.len()
@@ -62,10 +85,7 @@ impl Channels {
 
     /// The channels as they were described, ascending by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Channel<'_>> {
-        self.channels.iter().map(|KnownChannel { id, kind, resolution, fields, .. }| {
-            let (name, unit) = fields.names();
-            Channel { id: *id, name, unit, kind: *kind, resolution: *resolution }
-        })
+        self.channels.iter().map(KnownChannel::described)
     }
 
     /// Validates a value of a channel; the channel.
@@ -75,6 +95,9 @@ impl Channels {
     pub(crate) fn check(&self, id: ChannelId, value: Value<'_>) -> Result<&KnownChannel, Reason> {
         let found = self.channels.binary_search_by_key(&id, |channel| channel.id);
         let channel = found.ok().and_then(|at| self.channels.get(at)).ok_or(Reason::UnknownChannel)?;
+        if let Some(rule) = channel.broken {
+            return Err(rule.into());
+        }
         if channel.kind != value.kind() {
             return Err(Reason::WrongKind);
         }
@@ -84,5 +107,13 @@ impl Channels {
             Value::Text(text) if text.len() > MAX_TEXT => Err(Reason::TextTooLong),
             _ => Ok(channel),
         }
+    }
+}
+
+impl KnownChannel {
+    /// As it was described.
+    fn described(&self) -> Channel<'_> {
+        let (name, unit) = self.fields.names();
+        Channel { id: self.id, name, unit, kind: self.kind, resolution: self.resolution }
     }
 }

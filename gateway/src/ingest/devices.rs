@@ -12,6 +12,8 @@ use super::ledger::{End, Ledger};
 use super::log_state::LogState;
 use super::moves::Origin;
 use super::options::Limits;
+use super::schemas::Schemas;
+use crate::schemas::evolution::{Compatibility, Register};
 use crate::topics::routes::Routes;
 use crate::topics::{Role, TopicId, murmur2};
 
@@ -62,6 +64,8 @@ impl OverLimit {
     }
 }
 
+/// The most broken channels that are told in one turn.
+const MAX_BROKEN: usize = 16;
 /// Beyond so many times the bound on ranges, a device that goes on in order is refused as well.
 const IN_ORDER: usize = 4;
 
@@ -74,6 +78,9 @@ pub(crate) struct Devices {
     restarts: usize,
     /// What each dead-letter log says: a letter may name devices whose own letters are in another log.
     pub(crate) graves: Vec<LogState>,
+    compatibility: Compatibility,
+    /// Channels that broke a rule, to be logged: at most [`MAX_BROKEN`].
+    broken: Vec<(DeviceId, SchemaHash, String)>,
 }
 
 /// One device.
@@ -84,14 +91,14 @@ pub(crate) struct Device {
     /// What the partition of its records follows from.
     pub(crate) key_hash: u32,
     pub(crate) restarts: BTreeMap<Restart, Ledger>,
-    pub(crate) schemas: BTreeMap<SchemaHash, SchemaState>,
+    pub(crate) schemas: Schemas<SchemaState>,
 }
 
 impl Device {
     /// The schemas whose description is committed.
     pub(crate) fn known_schemas(&self) -> impl Iterator<Item = (SchemaHash, &Channels)> {
         self.schemas.iter().filter_map(|(hash, state)| match state {
-            SchemaState::Known(channels) => Some((*hash, &**channels)),
+            SchemaState::Known(channels) => Some((hash, &**channels)),
             SchemaState::Pending => None,
         })
     }
@@ -106,9 +113,17 @@ pub(crate) enum SchemaState {
 }
 
 impl Devices {
-    pub(crate) fn new(limits: Limits, dead_letter_logs: u32) -> Self {
+    pub(crate) fn new(limits: Limits, compatibility: Compatibility, dead_letter_logs: u32) -> Self {
         let graves = (0..dead_letter_logs).map(|_| LogState::default()).collect();
-        Self { limits, places: HashMap::new(), devices: Vec::new(), restarts: 0, graves }
+        Self {
+            limits,
+            places: HashMap::new(),
+            devices: Vec::new(),
+            restarts: 0,
+            graves,
+            compatibility,
+            broken: Vec::new(),
+        }
     }
 
     /// How many devices there are.
@@ -119,7 +134,7 @@ impl Devices {
     /// What is known about a schema.
     pub(crate) fn schema(&self, tenant: Tenant, device: DeviceId, schema: SchemaHash) -> Option<&SchemaState> {
         let place = self.places.get(&(tenant, device))?;
-        self.get(*place)?.schemas.get(&schema)
+        self.get(*place)?.schemas.get(schema)
     }
 
     /// The device, made if it is new and there is room for it.
@@ -142,12 +157,18 @@ impl Devices {
     /// Takes in what one log says, for recovery.
     pub(crate) fn absorb(&mut self, routes: &Routes, log: usize, state: LogState) {
         let ((topic, partition), role, most) = (routes.place(log), routes.role(log), self.limits.ranges_per_share);
+        let compatibility = self.compatibility;
         for ((tenant, id), records) in &state.devices {
             let device = self.restore(*tenant, *id);
             let before = device.restarts.len();
-            for (hash, channels) in &records.schemas {
-                let channels = channels.routed(routes.rules(), (*tenant, *id));
-                device.schemas.insert(*hash, SchemaState::Known(channels));
+            let mut register = Register::default();
+            for (hash, channels) in records.schemas.iter() {
+                let judged = match compatibility {
+                    Compatibility::Strict => channels.judged(&mut register).0,
+                    Compatibility::None => Arc::clone(channels),
+                };
+                let routed = judged.routed(routes.rules(), (*tenant, *id));
+                device.schemas.insert(hash, SchemaState::Known(routed));
             }
             for (restart, sequences) in &records.restarts {
                 let ledger = device.restarts.entry(*restart).or_default();
@@ -180,7 +201,7 @@ impl Devices {
     fn add(&mut self, tenant: Tenant, id: DeviceId) -> DeviceIndex {
         let place = DeviceIndex(self.devices.len() as u32);
         let key_hash = murmur2::hash(id.as_str().as_bytes());
-        self.devices.push(Device { tenant, id, key_hash, restarts: BTreeMap::new(), schemas: BTreeMap::new() });
+        self.devices.push(Device { tenant, id, key_hash, restarts: BTreeMap::new(), schemas: Schemas::default() });
         self.places.insert((tenant, id), place);
         place
     }
@@ -218,6 +239,29 @@ impl Devices {
         if let Some(ledger) = self.ledger_mut(place, restart) {
             ledger.store(topic, range, most);
         }
+    }
+
+    /// The description of a schema is committed behind all that were committed before.
+    pub(crate) fn describe(&mut self, place: DeviceIndex, schema: SchemaHash, channels: &Arc<Channels>) {
+        let compatibility = self.compatibility;
+        let Some(device) = self.devices.get_mut(place.0 as usize) else { return };
+        let mut register = Register::default();
+        device.known_schemas().for_each(|(_, known)| known.register(&mut register));
+        let judged = match compatibility {
+            Compatibility::Strict => {
+                let (judged, broken) = channels.judged(&mut register);
+                let told = broken.iter().map(|broken| (device.id, schema, broken.to_string()));
+                self.broken.extend(told.take(MAX_BROKEN.saturating_sub(self.broken.len())));
+                judged
+            }
+            Compatibility::None => Arc::clone(channels),
+        };
+        device.schemas.insert(schema, SchemaState::Known(judged));
+    }
+
+    /// Channels that broke a rule since this was asked, for the log; not all of a flood.
+    pub(crate) fn take_broken(&mut self) -> Vec<(DeviceId, SchemaHash, String)> {
+        std::mem::take(&mut self.broken)
     }
 
     /// Notes what a letter in that partition accounts for.

@@ -8,11 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use weir_protocol::{DeviceId, RangeSet, Restart, SchemaHash, Tenant};
+use weir_protocol::{DeviceId, RangeSet, Restart, Tenant};
 use weir_storage::Chunk;
 
 use super::buried::{Buried, Remains};
 use super::channels::Channels;
+use super::schemas::Schemas;
 use super::shares;
 use crate::record::Value;
 use crate::record::dead_letter::Format;
@@ -26,13 +27,15 @@ pub(crate) type Device = (Tenant, DeviceId);
 pub(crate) struct LogState {
     pub(crate) devices: HashMap<Device, DeviceRecords>,
     pub(crate) buried: Buried,
+    /// It came from a checkpoint that does not say in which order the schemas of a device were described.
+    pub(crate) is_unordered: bool,
 }
 
 /// What they say about one device.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceRecords {
     pub(crate) restarts: BTreeMap<Restart, Sequences>,
-    pub(crate) schemas: BTreeMap<SchemaHash, Arc<Channels>>,
+    pub(crate) schemas: Schemas<Arc<Channels>>,
 }
 
 /// What they say about one restart.
@@ -104,6 +107,13 @@ impl LogState {
                 let records = self.devices.entry((description.tenant, description.device)).or_default();
                 records.schemas.insert(description.schema, channels);
             }
+        }
+    }
+
+    /// Adds schemas that are not here in front of those that are.
+    pub(crate) fn insert_older_schemas(&mut self, older: Self) {
+        for (device, records) in older.devices {
+            self.devices.entry(device).or_default().schemas.insert_in_front(records.schemas);
         }
     }
 

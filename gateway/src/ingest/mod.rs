@@ -39,6 +39,7 @@ mod plan;
 pub mod plant;
 mod recovery;
 mod rows;
+mod schemas;
 pub mod service;
 mod shares;
 mod snapshots;
@@ -49,6 +50,8 @@ use bytes::Bytes;
 use weir_protocol::batch::command::AgentCommand;
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::{AgentId, Tenant};
+
+use crate::schemas::evolution::Rule;
 
 pub use options::{IngestOptions, Limits};
 pub use recovery::{PartitionReport, RecoveryReport};
@@ -132,11 +135,27 @@ pub enum Reason {
     TooManySchemas,
     /// What the gateway knew about the sequences in front was lost with its checkpoints: it may be in the log already.
     HistoryUnknown,
+    /// The channel's unit is not what it was ([`crate::schemas::evolution`]). Redrivable, as the next two.
+    UnitChanged,
+    /// The channel is a number no more, or was none.
+    KindChanged,
+    /// The channel's kind no longer holds what it held.
+    KindNarrowed,
+}
+
+impl From<Rule> for Reason {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Unit => Self::UnitChanged,
+            Rule::Kind => Self::KindChanged,
+            Rule::Narrowed => Self::KindNarrowed,
+        }
+    }
 }
 
 impl Reason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::UnreadableBody,
         Self::UnknownSchema,
         Self::UnknownChannel,
@@ -147,6 +166,9 @@ impl Reason {
         Self::UnreadableDescription,
         Self::TooManySchemas,
         Self::HistoryUnknown,
+        Self::UnitChanged,
+        Self::KindChanged,
+        Self::KindNarrowed,
     ];
 
     /// The name in records, metrics and JSON.
@@ -162,6 +184,9 @@ impl Reason {
             Self::UnreadableDescription => "unreadable-description",
             Self::TooManySchemas => "too-many-schemas",
             Self::HistoryUnknown => "history-unknown",
+            Self::UnitChanged => Rule::Unit.as_str(),
+            Self::KindChanged => Rule::Kind.as_str(),
+            Self::KindNarrowed => Rule::Narrowed.as_str(),
         }
     }
 }

@@ -7,7 +7,7 @@ use weir_protocol::{Restart, SchemaHash};
 
 use super::Reason;
 use super::channels::Channels;
-use super::devices::{DeviceIndex, Devices, SchemaState};
+use super::devices::{DeviceIndex, Devices};
 use super::ledger::End;
 use super::stats::Counters;
 use crate::topics::{Role, TopicId};
@@ -135,9 +135,7 @@ impl Move {
             }
             Effect::Described { schema, channels } => {
                 counters.descriptions.add(1);
-                if let Some(device) = devices.get_mut(self.device) {
-                    device.schemas.insert(schema, SchemaState::Known(channels));
-                }
+                devices.describe(self.device, schema, &channels);
             }
         }
     }
@@ -160,7 +158,7 @@ impl Move {
             }
             Effect::Described { schema, .. } => {
                 if let Some(device) = devices.get_mut(self.device) {
-                    device.schemas.remove(&schema);
+                    device.schemas.remove(schema);
                 }
             }
         }

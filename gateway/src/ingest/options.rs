@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::schemas::evolution::Compatibility;
 use weir_storage::{JournalOptions, LogOptions, RecoveryMode};
 
 use crate::topics::Retention;
@@ -31,6 +32,8 @@ pub struct IngestOptions {
     pub limits: Limits,
     /// What each partition of a topic may keep that is not defined otherwise; `weir.describe` keeps everything.
     pub retention: Retention,
+    /// Whether changes of channels are judged.
+    pub compatibility: Compatibility,
     /// A fault to plant, for tests of those who should catch it.
     #[cfg(feature = "plant")]
     pub plant: Option<super::plant::Plant>,
@@ -88,6 +91,7 @@ impl Default for IngestOptions {
             full_retry: Duration::from_millis(500),
             limits: Limits::default(),
             retention: Retention::default(),
+            compatibility: Compatibility::default(),
             #[cfg(feature = "plant")]
             plant: None,
         }

@@ -13,6 +13,7 @@ use super::devices::{DeviceIndex, Devices};
 use super::ledger::{End, Ledger};
 use super::options::Limits;
 use super::recovery::{self, RecoverError, Source};
+use crate::schemas::evolution::Compatibility;
 use crate::topics::Topics;
 use crate::topics::routes::Routes;
 
@@ -47,7 +48,7 @@ pub struct RestartRow {
 pub fn restarts_on_disk(fs: &dyn Fs, data: &Path, topics: &Topics) -> Result<Vec<RestartRow>, RecoverError> {
     let routes = Routes::of(topics);
     let source = Source { fs, data, topics, routes: &routes, is_read_only: true };
-    let devices = recovery::recover(&source, Limits::default(), [])?.devices;
+    let devices = recovery::recover(&source, Limits::default(), Compatibility::default(), [])?.devices;
     let (mut rows, mut all) = (Rows::default(), Vec::new());
     loop {
         match rows.take(&devices) {

@@ -115,7 +115,7 @@ impl Ingest {
         let opened = layout::open(&fs, data, options.asked(), log_options)?;
         let topics = Topics::new(opened.routes.definitions(), opened.logs.iter().map(Log::reader));
         let source = Source { fs: &*fs, data, topics: &topics, routes: &opened.routes, is_read_only: false };
-        let recovered = recovery::recover(&source, options.limits, opened.recoveries)?;
+        let recovered = recovery::recover(&source, options.limits, options.compatibility, opened.recoveries)?;
         let report = RecoveryReport { redone: opened.redone, ..recovered.report.clone() };
         #[cfg_attr(not(feature = "plant"), expect(unused_mut, reason = "a plant changes them"))]
         let Recovered { mut devices, bases, .. } = recovered;
@@ -404,6 +404,7 @@ impl Service {
             self.retry_if_due(!stopping.is_empty());
             self.take_snapshots(&keeping);
             self.log_refused();
+            self.log_broken();
             if let Some(parts) = self.engine.take_group() {
                 self.commit(parts);
             }
@@ -431,6 +432,20 @@ impl Service {
             if let Some(left_out) = self.gate.pass(Instant::now()) {
                 let device = device.map_or_else(|| "-".to_owned(), |device| device.to_string());
                 tracing::warn!(agent = %sender.agent, device, left_out, "refused (0x97): {}", over.advice());
+            }
+        }
+    }
+
+    /// Says which channels changed as they may not.
+    fn log_broken(&mut self) {
+        for (device, schema, broken) in self.engine.devices.take_broken() {
+            if let Some(left_out) = self.gate.pass(Instant::now()) {
+                tracing::warn!(
+                    %device,
+                    %schema,
+                    left_out,
+                    "{broken}: its readings become dead letters; `weir-gateway schema check --device {device}` says more"
+                );
             }
         }
     }

@@ -26,6 +26,17 @@ use std::fmt;
 
 use weir_protocol::{Channel, ChannelId, ValueKind};
 
+/// Whether changes are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compatibility {
+    /// By the table above.
+    #[default]
+    Strict,
+    /// Every change is taken.
+    None,
+}
+
 /// A rule that a change breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
@@ -49,53 +60,53 @@ impl Rule {
 }
 
 /// What a channel id has been so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known<'a> {
     /// A UCUM code.
-    pub unit: Box<str>,
+    pub unit: &'a str,
     /// The widest kind so far.
     pub kind: ValueKind,
 }
 
 /// A channel that may not go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken<'a> {
     /// The channel.
     pub id: ChannelId,
     /// What it breaks.
     pub rule: Rule,
     /// What it was.
-    pub was: Known,
+    pub was: Known<'a>,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for Broken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Known { unit, kind } = &self.was;
-        write!(f, "{}: channel {} was {} in {unit:?}", self.rule.as_str(), self.id.0, name(*kind))
+        let Known { unit, kind } = self.was;
+        write!(f, "{}: channel {} was {} in {unit:?}", self.rule.as_str(), self.id.0, name(kind))
     }
 }
 
 /// The channels of one device, as its descriptions so far have made them.
 #[derive(Clone, Debug, Default)]
-pub struct Register {
-    channels: BTreeMap<ChannelId, Known>,
+pub struct Register<'a> {
+    channels: BTreeMap<ChannelId, Known<'a>>,
 }
 
-impl Register {
+impl<'a> Register<'a> {
     /// Judges a channel by what its id has been; nothing changes.
-    pub fn judge(&self, channel: &Channel<'_>) -> Option<Broken> {
-        let was = self.channels.get(&channel.id)?;
-        let rule = if *was.unit != *channel.unit { Some(Rule::Unit) } else { kind_rule(was.kind, channel.kind) };
-        rule.map(|rule| Broken { id: channel.id, rule, was: was.clone() })
+    pub fn judge(&self, channel: &Channel<'_>) -> Option<Broken<'a>> {
+        let was = *self.channels.get(&channel.id)?;
+        let rule = if was.unit != channel.unit { Some(Rule::Unit) } else { kind_rule(was.kind, channel.kind) };
+        rule.map(|rule| Broken { id: channel.id, rule, was })
     }
 
     /// Makes a channel that breaks nothing what its id has been.
-    pub fn take(&mut self, channel: &Channel<'_>) {
-        self.channels.insert(channel.id, Known { unit: channel.unit.into(), kind: channel.kind });
+    pub fn take(&mut self, channel: &Channel<'a>) {
+        self.channels.insert(channel.id, Known { unit: channel.unit, kind: channel.kind });
     }
 
     /// Judges a description, and takes those of its channels that break nothing; the others.
-    pub fn describe<'c>(&mut self, channels: impl IntoIterator<Item = Channel<'c>>) -> Vec<Broken> {
+    pub fn describe(&mut self, channels: impl IntoIterator<Item = Channel<'a>>) -> Vec<Broken<'a>> {
         let mut broken = Vec::new();
         for channel in channels {
             match self.judge(&channel) {

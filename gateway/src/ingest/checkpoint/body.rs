@@ -1,6 +1,5 @@
 //! The entries of a checkpoint, as they are written.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_protocol::{RangeSet, Restart, SchemaHash};
@@ -8,11 +7,14 @@ use weir_protocol::{RangeSet, Restart, SchemaHash};
 use super::super::buried::Buried;
 use super::super::channels::Channels;
 use super::super::log_state::{Device, LogState, Sequences};
+use super::super::schemas::Schemas;
 
 pub(super) const SEGMENT: u8 = 1;
 pub(super) const SEQUENCES: u8 = 2;
 pub(super) const SCHEMAS: u8 = 3;
 pub(super) const BURIED: u8 = 4;
+/// As [`SCHEMAS`], in the order in which they were described.
+pub(super) const ORDERED_SCHEMAS: u8 = 5;
 pub(super) const ENDED: u8 = 1;
 pub(super) const HAS_FLOOR: u8 = 2;
 pub(super) const COARSE: u8 = 4;
@@ -99,8 +101,8 @@ impl Body {
     }
 
     /// The schemas of a device; nothing if it has none.
-    pub(crate) fn schemas(&mut self, device: Device, schemas: &BTreeMap<SchemaHash, Arc<Channels>>) {
-        let known = schemas.iter().map(|(hash, channels)| (*hash, &**channels));
+    pub(crate) fn schemas(&mut self, device: Device, schemas: &Schemas<Arc<Channels>>) {
+        let known = schemas.iter().map(|(hash, channels)| (hash, &**channels));
         self.schemas_of(device, known.collect());
     }
 
@@ -110,7 +112,8 @@ impl Body {
             return;
         }
         let out = &mut self.bytes;
-        out.push(SCHEMAS);
+        // Of one schema version 1 says all there is to say.
+        out.push(if schemas.len() == 1 { SCHEMAS } else { ORDERED_SCHEMAS });
         put_device(out, device);
         put_varint(out, schemas.len() as u64);
         for (hash, channels) in schemas {

@@ -17,7 +17,8 @@
 //! The topic is its place in `TopicId::BUILT_IN`. The loss offset, in a readings log: the offset behind the last record of
 //! the loss log of the same partition whose damage is taken out already; elsewhere 0.
 //!
-//! Version 2 is written where version 1 has no words: for topics that routes lead to, and where a share is coarse
+//! Version 2 is written where version 1 has no words: for topics that routes lead to, for descriptions, whose order
+//! decides how they are judged, and where a share is coarse
 //! ([`super::shares`]). Its head, with the same frame around it:
 //! ```text
 //! magic "WRNG" | version u16 = 2 | zero u16 | schema id of the topic u32 | partition u32
@@ -36,6 +37,7 @@
 //! 3 schemas          tenant, device, count, then each: hash u32, count of channels,
 //!                    then each: id u16, kind u8, resolution f32, name, unit
 //! 4 buried           count, then each: hash u64 of a description that is a dead letter
+//! 5 schemas          as 3, in the order in which they were described; in version 2 alone, where a device has several
 //! ```
 //! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor. Flag 4,
 //! in version 2 alone: the ranges are coarse.
@@ -50,6 +52,7 @@ pub(crate) use files::{list, load, prune, remove, store};
 pub(crate) use read::{decode_state, verified};
 
 use super::log_state::LogState;
+use crate::record::Schema;
 use crate::topics::TopicId;
 
 const MAGIC: [u8; 4] = *b"WRNG";
@@ -132,7 +135,9 @@ impl Head {
             [(partition, offset)] if partition == self.partition => offset,
             _ => return None,
         };
-        (is_built_in && self.ends.is_none()).then_some((topic, loss_offset))
+        // Version 1 has no words for the order of descriptions.
+        let is_ordered = self.schema_id == Schema::Description.id();
+        (is_built_in && self.ends.is_none() && !is_ordered).then_some((topic, loss_offset))
     }
 
     fn put_version_2(&self, out: &mut Vec<u8>, length: u64) {
@@ -158,6 +163,9 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod version_1;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use weir_protocol::{Channel, ChannelId, DeviceId, Restart, SchemaHash, Tenant, V
 use super::super::buried::Remains;
 use super::super::channels::Channels;
 use super::super::log_state::{Device, LogState, Sequences};
-use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, SCHEMAS, SEGMENT, SEQUENCES};
+use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, SCHEMAS, SEGMENT, SEQUENCES};
 use super::{CRC_BYTES, HEAD_BYTES_2, Head, MAGIC, VERSION, VERSION_2};
 use crate::topics::TopicId;
 
@@ -76,13 +76,19 @@ pub(crate) fn decode_state(body: &[u8]) -> Result<(Vec<(u64, i64)>, LogState), S
         match input.byte()? {
             SEGMENT => closed.push((input.varint()?, i64::try_from(input.varint()?).unwrap_or(i64::MAX))),
             SEQUENCES => sequences(&mut input, &mut state)?,
-            SCHEMAS => schemas(&mut input, &mut state)?,
+            SCHEMAS => {
+                let count = schemas(&mut input, &mut state)?;
+                state.is_unordered |= count > 1;
+            }
+            ORDERED_SCHEMAS => {
+                schemas(&mut input, &mut state)?;
+            }
             BURIED => {
                 for _ in 0..input.varint()? {
                     state.buried.insert(Remains::from_hash(input.number()?));
                 }
             }
-            tag => return Err(format!("got entry {tag}, expected 1 to 4")),
+            tag => return Err(format!("got entry {tag}, expected 1 to 5")),
         }
     }
     Ok((closed, state))
@@ -112,10 +118,12 @@ fn sequences(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> 
     Ok(())
 }
 
-fn schemas(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> {
+/// Schemas of a device; how many.
+fn schemas(input: &mut Input<'_>, state: &mut LogState) -> Result<u64, String> {
     let device = input.device()?;
     let records = state.devices.entry(device).or_default();
-    for _ in 0..input.varint()? {
+    let count = input.varint()?;
+    for _ in 0..count {
         let hash = SchemaHash(u32::from_be_bytes(input.array()?));
         let mut channels = Vec::new();
         for _ in 0..input.varint()? {
@@ -123,7 +131,7 @@ fn schemas(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> {
         }
         records.schemas.insert(hash, Channels::new(&channels).into());
     }
-    Ok(())
+    Ok(count)
 }
 
 fn channel<'a>(input: &mut Input<'a>) -> Result<Channel<'a>, String> {

@@ -68,7 +68,7 @@ fn what_was_written_is_read_back() {
     for (device, records) in &said.devices {
         assert_eq!(found.devices[device].restarts, records.restarts);
         let channels = |state: &LogState| {
-            let schema = &state.devices[device].schemas[&SchemaHash(0x00c0_ffee)];
+            let schema = &state.devices[device].schemas.get(SchemaHash(0x00c0_ffee)).unwrap();
             schema.iter().map(|channel| format!("{channel:?}")).collect::<Vec<_>>()
         };
         assert_eq!(channels(&found), channels(&said));

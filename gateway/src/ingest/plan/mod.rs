@@ -122,7 +122,7 @@ impl Planner<'_> {
         };
         let has_room = self.devices.has_room_for_schema(place);
         let Some(device) = self.devices.get_mut(place) else { return Plan::OverLimit(OverLimit::Devices, None) };
-        match device.schemas.get(&described.schema) {
+        match device.schemas.get(described.schema) {
             Some(SchemaState::Known(_)) => return self.finish(Ok(())),
             Some(SchemaState::Pending) => return Plan::Park,
             // Not a refusal, which would end the connection: the agent says it again on the next one.

@@ -27,7 +27,7 @@ impl Planner<'_> {
         let (routes, key_hash) = (self.routes, device.key_hash);
         let mut target = Target::of(routes, TopicId::READINGS, key_hash);
         let ledger = device.restarts.get_mut(&run.restart).ok_or(OverLimit::Devices)?;
-        let Some(SchemaState::Known(channels)) = device.schemas.get(&run.schema) else {
+        let Some(SchemaState::Known(channels)) = device.schemas.get(run.schema) else {
             // Without its channels a reading means nothing; it is kept encoded, for a redrive.
             let all = Poison::of(Reason::UnknownSchema, run.items_at, run.first..run.end);
             return self.bury_readings(place, run, all);

@@ -30,6 +30,8 @@ pub(super) struct Found {
     /// Its checkpoints say more than the logs hold: one at the end of the log is to replace them.
     is_beyond: bool,
     is_compacted: bool,
+    /// Schemas in no order, behind those that the records name in order.
+    older: LogState,
 }
 
 /// A loss that says that records cannot be read any more.
@@ -82,6 +84,7 @@ impl Found {
             at: start,
             is_beyond: false,
             is_compacted: definition.compact,
+            older: LogState::default(),
         };
         for offset in checkpoint::list(source.fs, &dir)?.into_iter().rev().filter(|offset| *offset >= start) {
             match checkpoint::load(source.fs, &dir, offset).and_then(|found| own(source, log, found)) {
@@ -92,7 +95,11 @@ impl Found {
                     found.report.checkpoint = Some(offset);
                     let written_ms = checkpoint.head.written_ms;
                     found.base = Base { offset: Some(offset.min(end)), written_ms, closed: checkpoint.closed };
-                    found.state = checkpoint.state;
+                    if checkpoint.state.is_unordered {
+                        (found.at, found.older) = (start, checkpoint.state);
+                    } else {
+                        found.state = checkpoint.state;
+                    }
                     found.head = Some(checkpoint.head);
                     return Ok(found);
                 }
@@ -145,7 +152,9 @@ impl Found {
 
     /// Adds the records behind the checkpoint.
     pub(super) fn read_on(&mut self, report: &mut RecoveryReport) -> Result<(), RecoverError> {
-        self.read(report, |_, _| {})
+        self.read(report, |_, _| {})?;
+        self.state.insert_older_schemas(std::mem::take(&mut self.older));
+        Ok(())
     }
 
     fn read(

@@ -9,6 +9,9 @@
 //! says so from the checkpoint's loss offset on. What a checkpoint knows of records that are cut off (a flipped bit in
 //! the last commit looks like a torn tail) is kept, and the log gets a checkpoint at its end before it goes on there:
 //! the scrub then finds those records missing.
+//!
+//! The order in which schemas were described decides how they are judged. A checkpoint of version 1 does not say it where
+//! a device has several, so its log, which nothing removes records from, is read from its beginning once more.
 
 mod found;
 
@@ -19,6 +22,7 @@ use weir_storage::{Fs, IoError, ReadError, Recovery, Redone};
 
 use super::devices::Devices;
 use super::options::Limits;
+use crate::schemas::evolution::Compatibility;
 use crate::topics::routes::Routes;
 use crate::topics::{TopicId, Topics};
 use found::Found;
@@ -111,6 +115,7 @@ pub enum RecoverError {
 pub(crate) fn recover(
     source: &Source<'_>,
     limits: Limits,
+    compatibility: Compatibility,
     opened: impl IntoIterator<Item = Recovery>,
 ) -> Result<Recovered, RecoverError> {
     let routes = source.routes;
@@ -121,8 +126,11 @@ pub(crate) fn recover(
     }
     found::notice_cuts(&mut logs, routes);
     let graves = routes.definition(TopicId::DEAD_LETTER).partitions;
-    let mut recovered =
-        Recovered { devices: Devices::new(limits, graves), report: RecoveryReport::default(), bases: Vec::new() };
+    let mut recovered = Recovered {
+        devices: Devices::new(limits, compatibility, graves),
+        report: RecoveryReport::default(),
+        bases: Vec::new(),
+    };
     for (partition, log) in routes.logs_of(TopicId::LOSS).enumerate() {
         let from = logs.iter().filter_map(|found| found.loss_offset(partition)).min();
         let (damages, end) = logs[log].read_losses(&mut recovered.report, from)?;

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod damage;
+mod evolution;
 mod faults;
 mod keeping;
 mod log_content;
@@ -97,7 +98,8 @@ impl Gateway {
         let topics = Topics::new(opened.routes.definitions(), opened.logs.iter().map(Log::reader));
         let source =
             Source { fs: &fs, data: Path::new("/data"), topics: &topics, routes: &opened.routes, is_read_only: false };
-        let recovered = recovery::recover(&source, options.limits, opened.recoveries).expect("reads");
+        let recovered =
+            recovery::recover(&source, options.limits, options.compatibility, opened.recoveries).expect("reads");
         let Recovered { devices, report, bases } = recovered;
         let counters = Arc::new(Counters::default());
         let exposure = Exposure::new(&opened.logs, topics.clone(), opened.routes.clone());

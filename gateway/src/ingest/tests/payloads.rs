@@ -40,6 +40,15 @@ pub(super) fn description(device: DeviceId) -> Vec<u8> {
     describe::encode(&Description { device, schema: schema(), channels: Items::new(&channels) })
 }
 
+/// A description with channels of its own; its schema.
+pub(super) fn description_of(device: DeviceId, channels: &[Channel<'_>]) -> (SchemaHash, Vec<u8>) {
+    let mut bytes = Vec::new();
+    channels.iter().for_each(|channel| items::push(&mut bytes, channel));
+    let channels = Items::new(&bytes);
+    let schema = SchemaHash::of(channels);
+    (schema, describe::encode(&Description { device, schema, channels }))
+}
+
 pub(super) fn device(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()
 }
