@@ -29,6 +29,7 @@ use crate::front::{Front, FrontOptions, Intake, Link};
 use crate::groups::{self, Groups, OffsetsError};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
+use crate::kafka::tls::TlsError;
 use crate::kafka::{Broker, Kafka, KafkaOptions, cluster_id};
 use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
@@ -85,6 +86,9 @@ pub enum RunError {
     /// The offsets of groups cannot be opened.
     #[error(transparent)]
     Offsets(#[from] OffsetsError),
+    /// The certificate of the Kafka port cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread died.
     #[error("recovery was cut off")]
     CutOff,
@@ -114,6 +118,7 @@ pub async fn run(
     let mqtt = listen(&config.mqtt.listen, "mqtt.listen").await?;
     let web = listen(&config.http.listen, "http.listen").await?;
     let kafka = listen(&config.kafka.listen, "kafka.listen").await?;
+    let acceptor = config.kafka.acceptor()?;
     let addresses = Addresses {
         mqtt: local(&mqtt, &config.mqtt.listen),
         http: local(&web, &config.http.listen),
@@ -145,7 +150,8 @@ pub async fn run(
         () = http::serve(web.clone(), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
     };
     let broker = broker(config, &world, addresses.kafka)?;
-    let log = Arc::new(Kafka::new(topics.clone(), groups.clone(), broker, KafkaOptions::from(config)));
+    let log = Kafka::new(topics.clone(), groups.clone(), broker, KafkaOptions::from(config));
+    let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor));
     let live = Live::new(topics.clone());
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
     let front = Arc::new(front);

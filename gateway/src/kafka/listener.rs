@@ -1,14 +1,16 @@
 //! Accepting Kafka connections.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Kafka, connection};
+use super::{Kafka, Refusal, connection};
 use crate::front::socket;
+use crate::lobby::Ticket;
 
 /// How long to wait when the system refuses to accept; also what bounds its log lines.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +32,7 @@ impl Kafka {
                     let (kafka, stop) = (self.clone(), stop.clone());
                     // In the lobby from here on, so that accepting cannot outrun it.
                     let ticket = self.lobby.enter(peer.ip());
-                    connections.spawn(async move { connection::serve(stream, peer.ip(), ticket, &kafka, stop).await });
+                    connections.spawn(async move { kafka.welcome(stream, peer.ip(), ticket, stop).await });
                 }
                 // Out of descriptors: the clients wait in the backlog until some connection ends.
                 Err(error) => {
@@ -40,5 +42,18 @@ impl Kafka {
             }
         }
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Does the TLS handshake, if there is one, and serves the client.
+    async fn welcome(&self, stream: TcpStream, address: IpAddr, mut ticket: Ticket, mut stop: watch::Receiver<bool>) {
+        let accepted = tokio::select! {
+            accepted = self.acceptor.accept(stream) => accepted,
+            () = ticket.sent_away() => return connection::refuse(self, address, Refusal::Crowded, None),
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok(stream) => connection::serve(stream, address, ticket, self, stop).await,
+            Err(error) => connection::refuse(self, address, Refusal::Handshake, Some(&error.to_string())),
+        }
     }
 }

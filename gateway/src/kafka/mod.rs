@@ -43,6 +43,7 @@ use auth::Users;
 use counters::Counters;
 use fetch::Reads;
 use memory::Room;
+use tls::Acceptor;
 
 pub use cluster::{Broker, id as cluster_id};
 pub use options::KafkaOptions;
@@ -54,6 +55,7 @@ pub struct Kafka {
     groups: Groups,
     /// None: nobody has to authenticate.
     users: Option<Users>,
+    acceptor: Acceptor,
     broker: Broker,
     options: KafkaOptions,
     counters: Arc<Counters>,
@@ -71,6 +73,7 @@ impl Kafka {
             topics,
             groups,
             users: None,
+            acceptor: Acceptor::plain(),
             broker,
             options,
             counters: Arc::default(),
@@ -85,6 +88,11 @@ impl Kafka {
     /// Serves those who prove to be one of these users, and nobody else.
     pub fn with_users(self, users: Option<Users>) -> Self {
         Self { users, ..self }
+    }
+
+    /// Lets clients in through `acceptor`.
+    pub fn with_acceptor(self, acceptor: Acceptor) -> Self {
+        Self { acceptor, ..self }
     }
 
     /// What was counted.

@@ -20,7 +20,9 @@ pub enum Refusal {
     NotReading,
     /// No request for too long.
     Idle,
-    /// TLS or authentication failed.
+    /// A TLS handshake that failed.
+    Handshake,
+    /// Authentication failed, or was left out.
     Unauthenticated,
     /// The gateway stops.
     Stopping,
@@ -28,7 +30,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Crowded,
         Self::Full,
         Self::Oversized,
@@ -37,6 +39,7 @@ impl Refusal {
         Self::Unsupported,
         Self::NotReading,
         Self::Idle,
+        Self::Handshake,
         Self::Unauthenticated,
         Self::Stopping,
     ];
@@ -52,6 +55,7 @@ impl Refusal {
             Self::Unsupported => "unsupported",
             Self::NotReading => "not-reading",
             Self::Idle => "idle",
+            Self::Handshake => "handshake",
             Self::Unauthenticated => "unauthenticated",
             Self::Stopping => "stopping",
         }

@@ -7,6 +7,7 @@ mod fetch;
 mod hostile;
 mod offsets;
 mod topics;
+mod users;
 #[path = "../front/world.rs"]
 #[allow(dead_code, reason = "what the tests of the MQTT front share; not all of it is needed here")]
 mod world;

@@ -1,0 +1,47 @@
+//! Who may read.
+
+use kafka_protocol::messages::{
+    ApiKey, MetadataRequest, MetadataResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    SaslHandshakeResponse,
+};
+use weir_gateway::kafka::auth::Secret;
+
+use crate::client::{Client, text};
+use crate::world::Gateway;
+
+/// A gateway with the user `reader`, whose password is `sesame`.
+async fn guarded() -> Gateway {
+    let secret = Secret::of(b"sesame", 4096.try_into().unwrap(), vec![7; 16]);
+    let setting = format!("{{ reader = \"{secret}\" }}");
+    Gateway::start_with(tempfile::tempdir().unwrap(), &[("KAFKA__USERS", &setting)]).await
+}
+
+async fn is_served(client: &mut Client) -> bool {
+    client.send(ApiKey::Metadata, 12, &MetadataRequest::default().with_topics(None)).await;
+    client.frame().await.is_some()
+}
+
+async fn authenticate(client: &mut Client, message: &'static [u8]) -> i16 {
+    let handshake = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+    let answer: SaslHandshakeResponse = client.ask(ApiKey::SaslHandshake, 1, &handshake).await;
+    assert_eq!(answer.error_code, 0);
+    let message = SaslAuthenticateRequest::default().with_auth_bytes(message.into());
+    let answer: SaslAuthenticateResponse = client.ask(ApiKey::SaslAuthenticate, 2, &message).await;
+    answer.error_code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_users_nothing_is_served_before_one_has_authenticated() {
+    let gateway = guarded().await;
+    let mut stranger = Client::new(gateway.at.kafka).await;
+    assert!(!is_served(&mut stranger).await);
+
+    let mut wrong = Client::new(gateway.at.kafka).await;
+    assert_eq!(authenticate(&mut wrong, b"\0reader\0Sesame").await, 58);
+    assert!(wrong.frame().await.is_none(), "closed behind the answer");
+
+    let mut right = Client::new(gateway.at.kafka).await;
+    assert_eq!(authenticate(&mut right, b"\0reader\0sesame").await, 0);
+    let answer: MetadataResponse = right.ask(ApiKey::Metadata, 12, &MetadataRequest::default().with_topics(None)).await;
+    assert_eq!(answer.brokers.len(), 1);
+}
