@@ -23,7 +23,7 @@ const MAX_FILE: u64 = 1 << 20;
 
 pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed> {
     for schema in super::block_on(async { Source::open(config).await?.schemas().await })? {
-        let (id, subject) = (&schema["id"], super::print::bare(&schema["subject"]));
+        let (id, subject) = (schema["id"].as_u64().unwrap_or_default(), super::print::bare(&schema["subject"]));
         printer.line(format_args!("{id:>4}  {subject}"), &schema)?;
     }
     Ok(())
@@ -121,7 +121,8 @@ fn report(device: &str, description: &Described, broken: &[Broken<'_>], printer:
     }
     let count = description.channels.len();
     let verdict = if broken.is_empty() { "breaks nothing".to_owned() } else { format!("breaks {}", broken.len()) };
-    let mut text = format!("{device}  {schema}  {count} channels, {verdict}");
+    let channels = if count == 1 { "channel" } else { "channels" };
+    let mut text = format!("{device}  {schema}  {count} {channels}, {verdict}");
     lines.iter().for_each(|line| {
         text.push('\n');
         text.push_str(line);

@@ -27,7 +27,7 @@ fn second_description(device: &str) -> Vec<u8> {
 }
 
 /// Runs the command beside the gateway: exit code, standard output, standard error.
-async fn weir(settings: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn weir(settings: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir-gateway"));
     command.args(arguments).arg("--config").arg(settings).env_remove("WEIR_LOG");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -35,7 +35,7 @@ async fn weir(settings: &Path, arguments: &[&str]) -> (Option<i32>, String, Stri
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-fn settings(gateway: &Gateway) -> PathBuf {
+pub(crate) fn settings(gateway: &Gateway) -> PathBuf {
     let path = gateway.data.path().join("gateway.toml");
     std::fs::write(&path, format!("data = {:?}\n", gateway.data.path())).unwrap();
     path

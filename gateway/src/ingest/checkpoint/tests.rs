@@ -114,3 +114,36 @@ fn a_body_that_contradicts_itself_is_refused_and_asks_for_no_memory_in_advance()
     assert!(decode_state(&many).is_err());
     assert!(decode_state(&[9]).is_err());
 }
+
+/// A file of version 2, which every later build reads: change nothing here.
+const DESCRIPTIONS_2: &str = "\
+    57524e47000200000000000400000001000000000000000200000199c82cc000000000000000003200000000\
+    050764656661756c740570726f6265\
+    0200000009010007003f00000001740343656c00000004010007013f0000000174014bb1fbccca";
+
+/// The schemas of a device in an order that is not that of their hashes.
+fn descriptions() -> LogState {
+    let device = (Tenant::DEFAULT, DeviceId::new("probe").unwrap());
+    let mut state = LogState::default();
+    let schemas = &mut state.devices.entry(device).or_default().schemas;
+    for (hash, unit, kind) in [(9, "Cel", ValueKind::Float), (4, "K", ValueKind::Double)] {
+        let channel = Channel { id: ChannelId(7), name: "t", unit, kind, resolution: 0.5 };
+        schemas.insert(SchemaHash(hash), Channels::new(&[channel]).into());
+    }
+    state
+}
+
+#[test]
+fn the_order_of_descriptions_has_the_bytes_of_version_2() {
+    let head =
+        Head { schema_id: 4, partition: 1, offset: 2, losses: Vec::new(), ends: None, written_ms: 1_760_000_000_000 };
+    let file = encode(&head, [], &Body::of(&descriptions()).finish());
+    assert_eq!(hex(&file), DESCRIPTIONS_2);
+    let (found, body) = verified(&file).unwrap();
+    assert_eq!(found, head);
+    let (_, state) = decode_state(body).unwrap();
+    assert!(!state.is_unordered);
+    let order: Vec<_> =
+        state.devices.values().flat_map(|records| records.schemas.iter()).map(|(hash, _)| hash.0).collect();
+    assert_eq!(order, [9, 4]);
+}
