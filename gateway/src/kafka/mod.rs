@@ -21,6 +21,8 @@ pub mod counters;
 mod dispatch;
 mod fetch;
 mod frames;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handlers;
 mod listener;
 mod memory;

@@ -73,17 +73,22 @@ impl std::fmt::Display for Mechanism {
     }
 }
 
-/// The messages of the mechanisms as plain functions over bytes, for fuzzers.
+/// Takes any bytes as what a client says in each mechanism: for SCRAM two messages, one after the first NUL. For fuzzers.
 #[doc(hidden)]
-pub mod fuzz {
-    use super::{plain, scram};
-
-    /// Takes any bytes as each message that a client can send.
-    pub fn sasl(bytes: &[u8]) {
-        let _ = plain::Message::read(bytes);
-        if let Ok(first) = scram::ClientFirst::read(bytes) {
-            assert!(first.user.len() <= bytes.len(), "a name does not grow");
-        }
-        let _ = scram::ClientFinal::read(bytes);
+pub fn fuzz(bytes: &[u8]) {
+    let _ = plain::Message::read(bytes);
+    let mut messages = bytes.splitn(2, |byte| *byte == 0);
+    let (first, last) = (messages.next().unwrap_or_default(), messages.next().unwrap_or_default());
+    let secret = Secret {
+        iterations: std::num::NonZeroU32::MIN,
+        salt: vec![0; 16],
+        stored_key: [0; secret::KEY_BYTES],
+        server_key: [0; secret::KEY_BYTES],
+    };
+    if let Ok(first) = scram::ClientFirst::read(first) {
+        assert!(first.user.len() <= MOST_USER_NAME, "a name has a bound");
+        let (exchange, answer) = scram::Exchange::begin(&first, secret, [0; scram::NONCE_BYTES]);
+        assert!(answer.len() < MOST_MESSAGE, "an answer has a bound");
+        assert!(exchange.end(last).is_err(), "nobody guesses a proof");
     }
 }

@@ -2,6 +2,7 @@
 
 mod import;
 mod intake;
+mod kafka;
 mod messages;
 mod mqtt;
 mod serial;
@@ -20,6 +21,8 @@ pub const ALL: &[Target] = &[
     messages::COMMAND,
     mqtt::PACKETS,
     mqtt::QUERY,
+    kafka::REQUEST,
+    kafka::SASL,
     stored::SEGMENT,
     stored::STATE,
     stored::EXPORT,

@@ -69,6 +69,24 @@ fn the_header_of_a_version_that_is_not_served_is_read() {
     assert_eq!(Supported::of(0), None, "Produce is not served");
 }
 
+/// The requests of the independent codec as text, from which the seeds of the fuzzer are made: `weir-fuzz` does not
+/// depend on that codec.
+#[test]
+fn the_requests_that_the_fuzzer_begins_with_are_these() {
+    let line = |api: &Supported, version| {
+        let frame = request(api.key, version, &example(api.key, version));
+        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{:?}.{version} {hex}\n", api.key)
+    };
+    let lines: String = SUPPORTED.iter().flat_map(|api| (api.min..=api.max).map(move |at| line(api, at))).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/messages/tests/requests.txt");
+    if std::env::var_os("WEIR_WRITE").is_some() {
+        std::fs::write(path, &lines).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == lines, "run this test with WEIR_WRITE=1, then `cargo run -p weir-fuzz -- seeds`");
+}
+
 /// A whole request: header and body.
 pub(super) fn request(key: ApiKey, version: i16, body: &[u8]) -> Bytes {
     let api = theirs::ApiKey::try_from(key.number()).unwrap();
