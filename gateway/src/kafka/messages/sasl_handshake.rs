@@ -3,9 +3,8 @@
 use super::{ApiKey, ErrorCode, Supported};
 use crate::kafka::wire::{Input, Malformed, Output};
 
-/// The versions that are served. After version 0 the proof comes outside of any request; every client that speaks
-/// SaslAuthenticate, which is the rest of this, uses version 1.
-pub const API: Supported = Supported { key: ApiKey::SaslHandshake, min: 1, max: 1, flexible_from: 2 };
+/// The versions that are served. After version 0 the messages of the mechanism come bare, without a header.
+pub const API: Supported = Supported { key: ApiKey::SaslHandshake, min: 0, max: 1, flexible_from: 2 };
 
 /// A mechanism.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
