@@ -80,6 +80,8 @@ fn name(escaped: &str) -> Option<String> {
 /// An exchange after the server's first message.
 pub(super) struct Exchange {
     secret: Secret,
+    client_nonce: String,
+    /// Both nonces.
     nonce: String,
     channel: String,
     /// The first two messages as they are signed.
@@ -93,13 +95,16 @@ impl Exchange {
         let answer = format!("r={nonce},s={},i={}", STANDARD.encode(&secret.salt), secret.iterations);
         let signed = format!("{},{answer}", first.bare);
         let channel = STANDARD.encode(first.gs2_header);
-        (Self { secret, nonce, channel, signed }, answer)
+        (Self { secret, client_nonce: first.nonce.to_owned(), nonce, channel, signed }, answer)
     }
 
     /// Answers the client's last message, if its proof is right.
     pub(super) fn end(&self, bytes: &[u8]) -> Result<String, Denied> {
         let last = ClientFinal::read(bytes)?;
-        if last.nonce != self.nonce || last.channel != self.channel {
+        // librdkafka before 2.6.1, as in Debian 12, puts its own nonce in front once more. All of ours is behind it, so an
+        // old message is still no proof.
+        let nonce = last.nonce.strip_prefix(&self.client_nonce).filter(|rest| *rest == self.nonce);
+        if nonce.unwrap_or(last.nonce) != self.nonce || last.channel != self.channel {
             return Err(MALFORMED);
         }
         let signed = format!("{},{}", self.signed, last.without_proof);
@@ -164,6 +169,31 @@ mod tests {
             let mut changed = last.clone().into_bytes();
             changed[at] ^= 1;
             assert!(exchange.end(&changed).is_err(), "byte {at} does not matter");
+        }
+    }
+
+    /// librdkafka before 2.6.1 says its nonce twice in its last message; kcat of Debian 12 could not log in.
+    #[test]
+    fn a_client_nonce_that_is_said_twice_is_taken_and_any_other_is_not() {
+        let secret = Secret::of(b"pencil", 4096.try_into().unwrap(), vec![1; 16]);
+        let first = ClientFirst::read(b"n,,n=user,r=client").unwrap();
+        let (exchange, _) = Exchange::begin(&first, secret.clone(), [0; NONCE_BYTES]);
+        let both = &exchange.nonce;
+        let end = |nonce: &str| {
+            let without_proof = format!("c=biws,r={nonce}");
+            let signature = sign(&secret.stored_key, format!("{},{without_proof}", exchange.signed).as_bytes());
+            let mut salted: Key = [0; 32];
+            let count = 4096.try_into().unwrap();
+            ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, count, &[1; 16], b"pencil", &mut salted);
+            let proof: Vec<_> =
+                sign(&salted, b"Client Key").iter().zip(signature).map(|(key, sign)| key ^ sign).collect();
+            exchange.end(format!("{without_proof},p={}", STANDARD.encode(proof)).as_bytes())
+        };
+        for nonce in [both.clone(), format!("client{both}")] {
+            assert!(end(&nonce).is_ok(), "{nonce}");
+        }
+        for nonce in ["client".to_owned(), format!("clientclient{both}"), format!("other{both}"), format!("{both}x")] {
+            assert_eq!(end(&nonce), Err(MALFORMED), "{nonce}");
         }
     }
 
