@@ -7,20 +7,19 @@
 
 mod groups;
 mod kafka;
+mod topics;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::schemas::evolution::Compatibility;
-use crate::topics::Retention;
-use crate::topics::definition::MAX_PARTITIONS;
-use crate::topics::layout::Routing;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
 pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
+pub use topics::{Define, Route, Topics};
 
 /// Where the settings file is if nobody says otherwise; it may be missing, then all keys have their defaults.
 pub const DEFAULT_PATH: &str = "/etc/weir/gateway.toml";
@@ -91,24 +90,6 @@ pub struct Http {
     pub lobby_per_address: Spanned<u32>,
     /// How long a request may take to send its headers.
     pub header_timeout: Spanned<Period>,
-}
-
-/// The table `topics`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Topics {
-    /// Partitions of each topic; fixed when the data directory is made.
-    pub partitions: Spanned<u32>,
-    /// The size at which a partition goes on in a new segment file.
-    pub segment: Spanned<ByteSize>,
-    /// Size of the journal through which commits to several partitions go with one sync; 0: no journal.
-    pub journal: Spanned<ByteSize>,
-    /// Disk space that one partition may take; at its cap it pauses its senders. Not set: no cap.
-    pub partition_cap: Option<Spanned<ByteSize>>,
-    /// Disk space that one topic may take before its oldest segments are removed. Not set: no bound.
-    pub retention_bytes: Option<Spanned<ByteSize>>,
-    /// How long a segment is kept after it was closed. Not set: for ever.
-    pub retention_age: Option<Spanned<Period>>,
 }
 
 /// The table `schemas`.
@@ -192,64 +173,6 @@ impl Default for Http {
     }
 }
 
-impl Default for Topics {
-    fn default() -> Self {
-        Self {
-            partitions: unset(4),
-            segment: unset(ByteSize::mib(256)),
-            journal: unset(ByteSize::mib(64)),
-            partition_cap: None,
-            retention_bytes: None,
-            retention_age: None,
-        }
-    }
-}
-
-impl Topics {
-    /// What one partition of a topic may keep that has nothing of its own.
-    pub fn retention(&self) -> Retention {
-        Retention { bytes: self.retention_share(), age: self.retention_age.as_ref().map(|age| age.get_ref().0) }
-    }
-
-    /// Which readings go to topics of their own, and what those have of their own.
-    pub fn routing(&self) -> Routing {
-        Routing::default()
-    }
-
-    /// Bytes on disk that retention leaves to one partition.
-    pub fn retention_share(&self) -> Option<u64> {
-        let bytes = self.retention_bytes.as_ref()?.get_ref().0;
-        Some(bytes / u64::from((*self.partitions.get_ref()).max(1)))
-    }
-
-    fn check_retention(&self, source: &Source) -> Result<(), SettingsError> {
-        if let Some(age) = &self.retention_age {
-            within(source, "topics.retention_age", age, Period::secs(60)..=Period::secs(100 * 366 * 86_400))?;
-        }
-        let (Some(bytes), Some(share)) = (&self.retention_bytes, self.retention_share()) else { return Ok(()) };
-        let (partitions, segment) = (*self.partitions.get_ref(), *self.segment.get_ref());
-        // Only closed segments can go, and beside the one that is written there is one that a checkpoint must cover.
-        let least = ByteSize(segment.0.saturating_mul(2).saturating_mul(u64::from(partitions)));
-        if *bytes.get_ref() < least {
-            let message = format!("topics.retention_bytes: got {}, expected at least {least}", bytes.get_ref());
-            let help =
-                format!("that is two segments of {segment} for each of {partitions} partitions: lower topics.segment");
-            return Err(source.error(bytes.span(), message).with_help(help));
-        }
-        match &self.partition_cap {
-            Some(cap) if share >= cap.get_ref().0 => {
-                let message = format!(
-                    "topics.retention_bytes: {} a partition is not below topics.partition_cap = {}, where its senders wait",
-                    ByteSize(share),
-                    cap.get_ref()
-                );
-                Err(source.error(bytes.span(), message).with_help("raise the cap, or leave it out"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// A default stands nowhere in a file.
 fn unset<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
@@ -297,7 +220,7 @@ impl Config {
                 )));
             }
         }
-        let (mqtt, http, topics) = (&self.mqtt, &self.http, &self.topics);
+        let (mqtt, http) = (&self.mqtt, &self.http);
         within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
         within(source, "mqtt.lobby", &mqtt.lobby, 1..=100_000)?;
         within(source, "mqtt.lobby_per_address", &mqtt.lobby_per_address, 1..=100_000)?;
@@ -315,15 +238,7 @@ impl Config {
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
         self.kafka.check(source, self.insecure)?;
         self.groups.check(source)?;
-        within(source, "topics.partitions", &topics.partitions, 1..=MAX_PARTITIONS)?;
-        within(source, "topics.segment", &topics.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
-        if topics.journal.get_ref().0 != 0 {
-            within(source, "topics.journal", &topics.journal, ByteSize::mib(1)..=ByteSize::mib(4096))?;
-        }
-        if let Some(cap) = &topics.partition_cap {
-            within(source, "topics.partition_cap", cap, ByteSize::mib(1)..=ByteSize(1 << 50))?;
-        }
-        topics.check_retention(source)?;
+        self.topics.check(source)?;
         let limits = &self.limits;
         within(source, "limits.devices", &limits.devices, 1..=100_000_000)?;
         within(source, "limits.restarts_per_device", &limits.restarts_per_device, 1..=1_000_000)?;

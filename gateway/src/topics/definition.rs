@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::TopicId;
 use crate::record::Schema;
 
 /// The most partitions of one topic.
@@ -95,19 +96,14 @@ pub struct Definition {
 
 impl Definition {
     /// A topic that every gateway has.
-    pub(crate) fn built_in(role: Role, partitions: u32, retention: Retention) -> Self {
-        let (name, schema) = match role {
-            Role::Readings | Role::Internal => ("readings", Schema::Reading),
-            Role::Loss => ("weir.loss", Schema::Loss),
-            Role::DeadLetter => ("weir.deadletter", Schema::DeadLetter),
-            Role::Describe => ("weir.describe", Schema::Description),
-        };
+    pub(crate) fn built_in(topic: TopicId, partitions: u32, retention: Retention) -> Self {
+        let at = topic.index();
         Self {
-            name: name.into(),
-            role,
+            name: TopicId::BUILT_IN_NAMES[at].into(),
+            role: TopicId::BUILT_IN_ROLES[at],
             partitions,
             format: Format::Avro,
-            schema_id: schema.id(),
+            schema_id: Schema::ALL[at].id(),
             compact: false,
             retention,
             routes: Vec::new(),

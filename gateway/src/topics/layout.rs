@@ -24,7 +24,7 @@ use weir_storage::{
 use super::TopicId;
 use super::catalog::{Catalog, Fixed};
 use super::definition::{
-    Definition, Format, MAX_LOGS, MAX_PARTITIONS, MAX_ROUTED, NameError, RESERVED_PREFIX, Retention, Role, check_name,
+    Definition, Format, MAX_LOGS, MAX_PARTITIONS, MAX_ROUTED, NameError, Retention, Role, check_name,
 };
 use super::routes::Routes;
 use super::rules::{Route, Rules};
@@ -37,10 +37,10 @@ pub(crate) const TOPICS: &str = "topics";
 pub struct Defined {
     /// How many partitions it is made with.
     pub partitions: Option<u32>,
-    /// How its values are written.
-    pub format: Format,
-    /// Whether the last record of each key is kept and earlier ones go.
-    pub compact: bool,
+    /// How its values are written; Avro if nothing is said when it is made.
+    pub format: Option<Format>,
+    /// Whether the last record of each key is kept and earlier ones go; not so if nothing is said when it is made.
+    pub compact: Option<bool>,
     /// Bytes on disk of all its partitions; `None` for the bound of all topics.
     pub retention_bytes: Option<u64>,
     /// Age of a segment since it was closed; `None` for the bound of all topics.
@@ -86,7 +86,7 @@ pub enum LayoutError {
         /// What the settings ask for.
         asked: u32,
         /// The key that asks for it.
-        key: String,
+        key: &'static str,
     },
     /// Format and compaction of an existing topic are fixed.
     #[error(
@@ -197,7 +197,7 @@ pub fn existing(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<Vec<D
     let mut found = Vec::new();
     for definition in defined?.0 {
         let is_there = partition_count(fs, data, &definition.name)? > 0;
-        match TopicId::BUILT_IN_ROLES.contains(&definition.role) && definition.name.starts_with(RESERVED_PREFIX) {
+        match TopicId::BUILT_IN_NAMES.contains(&&*definition.name) {
             // The very first start was cut off.
             true if !is_there => return Ok(Vec::new()),
             _ if is_there => found.push(definition),
@@ -269,9 +269,9 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
     let before = Catalog::load(fs, data, &[&there[..], &[TopicId::READINGS_NAME.to_owned()]].concat())?;
     let mut catalog = before.clone();
 
-    let mut definitions: Vec<_> = TopicId::BUILT_IN_ROLES
+    let mut definitions: Vec<_> = TopicId::BUILT_IN
         .into_iter()
-        .map(|role| Definition::built_in(role, asked.partitions, asked.retention))
+        .map(|topic| Definition::built_in(topic, asked.partitions, asked.retention))
         .collect();
     for definition in &mut definitions {
         let name = definition.name.to_string();
@@ -283,24 +283,23 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
             let plain = Fixed { schema_id: definition.schema_id, format: Format::Avro, compact: false };
             let is_there = partition_count(fs, data, &name)? > 0;
             let made = catalog.get(&name).or(is_there.then_some(plain));
-            let defined = asked.routing.defined.get(&name).map(|defined| (defined.format, defined.compact));
-            let fixed = fix(&mut catalog, &name, (made, Some(plain.schema_id)), defined)?;
+            let fixed = fix(&mut catalog, &name, (made, Some(plain.schema_id)), asked.routing.defined.get(&name))?;
             (definition.format, definition.compact) = (fixed.format, fixed.compact);
         }
     }
     for name in routed {
         let defined = asked.routing.defined.get(&name);
         let asked_count = defined.and_then(|defined| defined.partitions);
-        let key = format!("topics.define.{name}.partitions");
+        let key = "topics.define.partitions";
         let is_asked = asked_count.is_some();
         let count = asked_count.unwrap_or(asked.partitions);
         let partitions = match partition_count(fs, data, &name)? {
             0 => count,
             got if !is_asked => got,
-            _ => fixed_count(fs, data, &name, count, &key)?,
+            _ => fixed_count(fs, data, &name, count, key)?,
         };
         let made = catalog.get(&name);
-        let fixed = fix(&mut catalog, &name, (made, None), defined.map(|defined| (defined.format, defined.compact)))?;
+        let fixed = fix(&mut catalog, &name, (made, None), defined)?;
         definitions.push(Definition {
             retention: retention(asked, defined.unwrap_or(&Defined::default()), partitions),
             name: name.into(),
@@ -324,8 +323,7 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
 /// The names of the topics beside the built-in ones: those on the disk first, so that they keep their order.
 fn names(fs: &Arc<dyn Fs>, data: &Path, routing: &Routing) -> Result<Vec<String>, LayoutError> {
     let mut names = routed_on_disk(fs, data)?;
-    let own = TopicId::BUILT_IN_ROLES.map(|role| Definition::built_in(role, 1, Retention::default()).name);
-    let defined = routing.defined.keys().filter(|name| own.iter().all(|own| **own != ***name));
+    let defined = routing.defined.keys().filter(|name| !TopicId::BUILT_IN_NAMES.contains(&name.as_str()));
     for name in routing.routes.iter().map(|route| &route.topic).chain(defined) {
         if name == TopicId::READINGS_NAME || names.contains(name) {
             continue;
@@ -340,11 +338,11 @@ fn names(fs: &Arc<dyn Fs>, data: &Path, routing: &Routing) -> Result<Vec<String>
 }
 
 /// The count of a topic, if that is what it has or it is not there yet.
-fn fixed_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str, asked: u32, key: &str) -> Result<u32, LayoutError> {
+fn fixed_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str, asked: u32, key: &'static str) -> Result<u32, LayoutError> {
     match partition_count(fs, data, topic)? {
         0 => Ok(asked),
         got if got == asked => Ok(got),
-        got => Err(LayoutError::Partitions { topic: topic.to_owned(), got, asked, key: key.to_owned() }),
+        got => Err(LayoutError::Partitions { topic: topic.to_owned(), got, asked, key }),
     }
 }
 
@@ -353,22 +351,22 @@ fn fix(
     catalog: &mut Catalog,
     name: &str,
     (made, schema_id): (Option<Fixed>, Option<u32>),
-    defined: Option<(Format, bool)>,
+    defined: Option<&Defined>,
 ) -> Result<Fixed, LayoutError> {
+    let asked = defined.map_or((None, None), |defined| (defined.format, defined.compact));
     let Some(fixed) = made else {
-        let (format, compact) = defined.unwrap_or_default();
-        let is_plain = schema_id.is_some() && (format, compact) == Default::default();
+        let (format, compact) = (asked.0.unwrap_or_default(), asked.1.unwrap_or_default());
         return Ok(match schema_id {
-            Some(schema_id) if is_plain => Fixed { schema_id, format, compact },
+            Some(schema_id) if (format, compact) == Default::default() => Fixed { schema_id, format, compact },
             schema_id => catalog.fix(name, schema_id, format, compact),
         });
     };
     let differs = |key, got: String, asked: String| LayoutError::Fixed { topic: name.to_owned(), key, got, asked };
-    match defined {
-        Some((format, _)) if format != fixed.format => {
+    match asked {
+        (Some(format), _) if format != fixed.format => {
             Err(differs("format", fixed.format.to_string(), format.to_string()))
         }
-        Some((_, compact)) if compact != fixed.compact => {
+        (_, Some(compact)) if compact != fixed.compact => {
             Err(differs("compact", fixed.compact.to_string(), compact.to_string()))
         }
         _ => Ok(fixed),

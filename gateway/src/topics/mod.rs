@@ -40,6 +40,10 @@ impl TopicId {
     pub const BUILT_IN: [Self; 4] = [Self::READINGS, Self::LOSS, Self::DEAD_LETTER, Self::DESCRIBE];
     pub(crate) const BUILT_IN_ROLES: [Role; 4] = [Role::Readings, Role::Loss, Role::DeadLetter, Role::Describe];
 
+    /// Their names.
+    pub(crate) const BUILT_IN_NAMES: [&str; 4] =
+        [Self::READINGS_NAME, "weir.loss", Self::DEAD_LETTER_NAME, "weir.describe"];
+
     /// The name of [`TopicId::READINGS`].
     pub const READINGS_NAME: &str = "readings";
     /// The name of [`TopicId::DEAD_LETTER`].

@@ -8,7 +8,7 @@ use super::super::checkpoint;
 use super::super::damage::Job;
 use super::super::keeper::{Now, Removal, Scrub};
 use super::{ARRIVAL, Gateway};
-use crate::topics::{Definition, Retention, TopicId, layout};
+use crate::topics::{TopicId, layout};
 
 impl Gateway {
     /// The time by both clocks.
@@ -89,9 +89,7 @@ impl Gateway {
 }
 
 pub(super) fn dir(topic: TopicId, partition: u32) -> PathBuf {
-    let topic = TopicId::BUILT_IN_ROLES[topic.index()];
-    let name = Definition::built_in(topic, 1, Retention::default()).name;
-    layout::partition_dir(Path::new("/data"), &name, partition)
+    layout::partition_dir(Path::new("/data"), TopicId::BUILT_IN_NAMES[topic.index()], partition)
 }
 
 /// The offsets of the checkpoints of a log.
