@@ -79,6 +79,7 @@ impl Gateway {
             asked = self.engine.step_snapshots().into_iter().find(|snapshot| snapshot.asked == Some(1));
         }
         let finding = self.keeper.missing(&asked.expect("a snapshot"), || true)?;
+        self.unnamed += finding.unnamed;
         let sequences = finding.identities.values().map(|set| set.len()).sum();
         let (done, _over) = std::sync::mpsc::channel();
         self.engine.lose(Job::new(finding, ARRIVAL, done));

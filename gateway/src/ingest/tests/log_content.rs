@@ -55,7 +55,8 @@ impl LogContent {
         let keyed = |device: &DeviceId| key == Some(device.as_str().as_bytes());
         match value {
             Value::Reading(reading) => {
-                assert!(keyed(&reading.device), "the key is the device");
+                let channel = format!("{}/{}", reading.device, reading.channel);
+                assert!(keyed(&reading.device) || key == Some(channel.as_bytes()), "the key is the device");
                 let value = serde_json::to_value(&reading).unwrap()["value"].to_string();
                 let identity = (reading.device, reading.restart, reading.sequence.0);
                 if self.readings.insert(identity, (value, reading.heals)).is_some() {

@@ -14,6 +14,7 @@ mod positions;
 mod property;
 mod redrive;
 mod rot;
+mod routing;
 mod rules;
 mod schemas;
 mod service;
@@ -58,6 +59,8 @@ struct Gateway {
     now: Duration,
     wall_ms: i64,
     next_connection: u64,
+    /// Offsets of damage whose identities could not be told.
+    unnamed: u64,
 }
 
 /// Who writes the logs.
@@ -130,6 +133,7 @@ impl Gateway {
             now: Duration::ZERO,
             wall_ms,
             next_connection: 1,
+            unnamed: 0,
         })
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Model {
     said: Said,
     acknowledged: Said,
     rot: bool,
+    /// Readings whose records are damaged, and that is told by their offsets alone.
+    unnamed: BTreeSet<Identity>,
 }
 
 impl Model {
@@ -47,7 +49,9 @@ impl Model {
     pub(super) fn check(&self, log: &LogContent, value_of: impl Fn(u64) -> String) {
         log.assert_conserved();
         let rotten = |id: &Identity| self.rot && log.lost.contains_key(id);
-        let in_log = |id: &Identity| log.readings.contains_key(id) || log.dead.contains_key(id) || rotten(id);
+        let in_log = |id: &Identity| {
+            log.readings.contains_key(id) || log.dead.contains_key(id) || rotten(id) || self.unnamed.contains(id)
+        };
         let missing: BTreeMap<&str, Vec<_>> = BTreeMap::from([
             (
                 "readings",
@@ -55,7 +59,7 @@ impl Model {
                     .valid
                     .iter()
                     .filter(|id| !log.readings.contains_key(id))
-                    .filter(|id| !self.has_rotted(id, log))
+                    .filter(|id| !self.has_rotted(id, log) && !self.unnamed.contains(id))
                     .collect(),
             ),
             ("dead letters", self.acknowledged.invalid.iter().filter(|id| !in_log(id)).collect()),
@@ -91,7 +95,7 @@ impl Model {
 
     /// At rest: every sequence that was acknowledged counts once.
     pub(super) fn check_counts(&self, log: &LogContent) {
-        for identity in self.acknowledged.all() {
+        for identity in self.acknowledged.all().filter(|id| !self.unnamed.contains(id)) {
             assert_eq!(log.count(identity), 1, "{identity:?} counts once");
         }
     }
@@ -100,6 +104,11 @@ impl Model {
     pub(super) fn acknowledged(&self, device: DeviceId, restart: Restart) -> BTreeSet<u64> {
         let own = |id: &&Identity| (id.0, id.1) == (device, restart);
         self.acknowledged.all().filter(own).map(|id| id.2).collect()
+    }
+
+    /// These are damaged, and told by their offsets alone.
+    pub(super) fn excuse(&mut self, readings: Vec<Identity>) {
+        self.unnamed.extend(readings);
     }
 
     /// Records have been damaged.

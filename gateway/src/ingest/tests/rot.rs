@@ -1,7 +1,7 @@
 //! What a random run does to old data: retention, bits that flip in segments and in checkpoints, and agents that say
 //! how far they have come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
@@ -9,12 +9,22 @@ use weir_protocol::Restart;
 use weir_storage::{Fs, Mode, ReadError};
 
 use super::super::checkpoint;
-use super::log_content::LogContent;
+use super::log_content::{Identity, LogContent};
 use super::model::Said;
 use super::payloads::*;
 use super::property::{DEVICES, Run, SEQUENCES};
 use crate::record::Value;
 use crate::topics::Topics;
+
+/// The readings that can be read.
+fn identities(topics: &Topics) -> BTreeSet<Identity> {
+    let records = read(topics).expect("reads");
+    let of = |value: &Vec<u8>| match Value::decode(value).expect("one of ours") {
+        Value::Reading(reading) => Some((reading.device, reading.restart, reading.sequence.0)),
+        _ => None,
+    };
+    records.values().filter_map(|(_, value)| of(value)).collect()
+}
 
 /// Records by log and offset: key and value.
 type Records = BTreeMap<(usize, u64), (Option<Vec<u8>>, Vec<u8>)>;
@@ -94,8 +104,10 @@ impl Run {
             return;
         }
         let base = old[self.random.random_range(0..old.len())];
+        let before = identities(&self.gateway().topics);
         self.flip(&dir.join(format!("{base:020}.log")));
         self.model.note_rot();
+        self.gateway().unnamed = 0;
         self.gateway().fs.set_capacity(None);
         if self.random.random() {
             self.restart();
@@ -108,6 +120,18 @@ impl Run {
         }
         // What a keeper does: the next one need not find it again.
         let _ = self.gateway().keep();
+        self.excuse(&before);
+    }
+
+    /// What rotted away and was told by offsets alone, as it may be where shares are coarse.
+    fn excuse(&mut self, before: &BTreeSet<Identity>) {
+        let after = identities(&self.gateway().topics);
+        let content = self.content();
+        let is_told = |id: &Identity| content.lost.contains_key(id) || content.dead.contains_key(id);
+        let untold: Vec<_> = before.difference(&after).filter(|id| !is_told(id)).copied().collect();
+        let unnamed = self.gateway().unnamed;
+        assert!(untold.len() as u64 <= unnamed, "{unnamed} offsets, and untold are {untold:?}");
+        self.model.excuse(untold);
     }
 
     /// Flips a bit in one of two good checkpoints.
