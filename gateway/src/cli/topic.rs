@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use weir_protocol::settings::{ByteSize, Period};
 use weir_storage::{Fs, RealFs, journal};
 
 use super::Failed;
@@ -21,9 +22,10 @@ pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed>
         let records = sum(&|p| number(p, "end").saturating_sub(number(p, "start")));
         let bytes = sum(&|p| number(p, "bytes"));
         let text = format!(
-            "{:<16} {} partitions  {records} records  {bytes} bytes on disk",
+            "{:<16} {:>2} partitions  {:<5} {records} records  {bytes} bytes on disk",
             bare(&topic["topic"]),
-            partitions.len()
+            partitions.len(),
+            bare(&topic["format"])
         );
         printer.line(text, &topic)?;
     }
@@ -32,7 +34,7 @@ pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed>
 
 pub(super) fn describe(config: &Config, name: &str, printer: &mut Printer) -> Result<(), Failed> {
     let topic = super::block_on(async { Source::open(config).await?.topic(name).await })?;
-    let mut text = format!("{name}, schema {}", topic["schema_id"]);
+    let mut text = about(name, &topic);
     for partition in topic["partitions"].as_array().map_or(&[][..], Vec::as_slice) {
         text.push_str(&format!(
             "\npartition {}  offsets {} to {}  {} bytes on disk",
@@ -40,6 +42,26 @@ pub(super) fn describe(config: &Config, name: &str, printer: &mut Printer) -> Re
         ));
     }
     printer.line(text, &topic)
+}
+
+/// What a topic is, line by line.
+fn about(name: &str, topic: &Value) -> String {
+    let mut text = match topic["schema_id"].as_u64() {
+        Some(id) => format!("{name}, schema {id}"),
+        None => format!("{name}, {}", bare(&topic["format"])),
+    };
+    if topic["compact"] == true {
+        text.push_str(", compacted: the last record of each key is kept");
+    }
+    let bytes = topic["retention_bytes"].as_u64().map(|bytes| ByteSize(bytes).to_string());
+    let age = topic["retention_ms"].as_u64().map(|millis| Period::millis(millis).to_string());
+    let kept: Vec<_> = bytes.into_iter().chain(age).collect();
+    let kept = if kept.is_empty() { "everything".to_owned() } else { kept.join(", ") };
+    text.push_str(&format!("\nkeeps {kept}"));
+    for route in topic["routes"].as_array().into_iter().flatten() {
+        text.push_str(&format!("\nroute: {}", bare(route)));
+    }
+    text
 }
 
 fn number(value: &Value, key: &str) -> u64 {

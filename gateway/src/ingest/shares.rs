@@ -4,7 +4,8 @@
 //! for each log, and to tell damage by identity. If all of it lies in one topic, as with routes by tenant or device,
 //! that takes no memory. Routes by channel or unit may deal the sequences out in turns: then the exact share of a topic
 //! would take a range for every reading. So a share of more than [`Shares::note`]'s bound of ranges becomes *coarse*: a
-//! superset in fewer ranges, of which only what is in S counts.
+//! superset in fewer ranges, of which only what is in S counts. If any share is coarse, nothing of the restart leaves S any
+//! more: the checkpoint of another topic might go on saying it.
 //!
 //! Guarantee: [`Shares::of`] never says a sequence that is not in S. A checkpoint that said one would make the gateway
 //! drop a reading that it never stored.
@@ -39,7 +40,7 @@ enum Held {
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
     pub(crate) ranges: Cow<'a, RangeSet>,
-    /// Some of it may lie in other topics.
+    /// Some of it may lie in other topics, or others say so of theirs.
     pub(crate) is_coarse: bool,
 }
 
@@ -102,11 +103,12 @@ impl Shares {
     /// What of S, which is `stored`, lies in `topic`.
     pub(crate) fn of<'a>(&'a self, topic: TopicId, stored: &'a RangeSet) -> Option<Part<'a>> {
         let share = self.0.iter().find(|share| share.topic == topic)?;
-        Some(match &share.held {
-            Held::All => Part { ranges: Cow::Borrowed(stored), is_coarse: false },
-            Held::Exact(ranges) => Part { ranges: Cow::Borrowed(ranges), is_coarse: false },
-            Held::Coarse(ranges) => Part { ranges: Cow::Owned(both(ranges, stored)), is_coarse: true },
-        })
+        let ranges = match &share.held {
+            Held::All => Cow::Borrowed(stored),
+            Held::Exact(ranges) => Cow::Borrowed(ranges),
+            Held::Coarse(ranges) => Cow::Owned(both(ranges, stored)),
+        };
+        Some(Part { ranges, is_coarse: self.0.iter().any(|share| matches!(share.held, Held::Coarse(_))) })
     }
 
     /// The share of a topic, made if there is none.
@@ -196,7 +198,7 @@ mod tests {
                         stored.insert(gap.clone());
                         truth[topic].insert(gap);
                     }
-                } else if !shares.of(TopicId::at(topic), &stored).is_some_and(|held| held.is_coarse) {
+                } else if shares.of(TopicId::at(topic), &stored).is_some_and(|held| !held.is_coarse) {
                     let gone: Vec<_> = truth[topic].overlaps(range).collect();
                     for range in gone {
                         stored.remove(range.clone());

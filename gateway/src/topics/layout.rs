@@ -276,9 +276,6 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
     for definition in &mut definitions {
         let name = definition.name.to_string();
         fixed_count(fs, data, &name, asked.partitions, "topics.partitions")?;
-        if let Some(defined) = asked.routing.defined.get(&name) {
-            definition.retention = retention(asked, defined, definition.partitions);
-        }
         if definition.role == Role::Readings {
             let plain = Fixed { schema_id: definition.schema_id, format: Format::Avro, compact: false };
             let is_there = partition_count(fs, data, &name)? > 0;
@@ -286,6 +283,8 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
             let fixed = fix(&mut catalog, &name, (made, Some(plain.schema_id)), asked.routing.defined.get(&name))?;
             (definition.format, definition.compact) = (fixed.format, fixed.compact);
         }
+        let shape = (definition.partitions, definition.compact);
+        definition.retention = retention(asked, asked.routing.defined.get(&name), shape);
     }
     for name in routed {
         let defined = asked.routing.defined.get(&name);
@@ -301,7 +300,7 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
         let made = catalog.get(&name);
         let fixed = fix(&mut catalog, &name, (made, None), defined)?;
         definitions.push(Definition {
-            retention: retention(asked, defined.unwrap_or(&Defined::default()), partitions),
+            retention: retention(asked, defined, (partitions, fixed.compact)),
             name: name.into(),
             role: Role::Readings,
             partitions,
@@ -373,13 +372,15 @@ fn fix(
     }
 }
 
-/// What one partition of a topic may keep.
-fn retention(asked: Asked<'_>, defined: &Defined, partitions: u32) -> Retention {
-    let all = || Some(asked.retention.bytes?.saturating_mul(u64::from(asked.partitions)));
-    let bytes = defined.retention_bytes.or_else(all);
+/// What one partition of a topic may keep. A compacted topic keeps the state of each channel, however old, unless it is
+/// told otherwise itself.
+fn retention(asked: Asked<'_>, defined: Option<&Defined>, (partitions, compact): (u32, bool)) -> Retention {
+    let all = if compact { Retention::default() } else { asked.retention };
+    let all_bytes = all.bytes.map(|bytes| bytes.saturating_mul(u64::from(asked.partitions)));
+    let bytes = defined.and_then(|defined| defined.retention_bytes).or(all_bytes);
     Retention {
         bytes: bytes.map(|bytes| bytes / u64::from(partitions.max(1))),
-        age: defined.retention_age.or(asked.retention.age),
+        age: defined.and_then(|defined| defined.retention_age).or(all.age),
     }
 }
 

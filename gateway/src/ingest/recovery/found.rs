@@ -141,12 +141,8 @@ impl Found {
     pub(super) fn forget(&mut self, partition: usize, end: u64, damages: &[Damage]) {
         let Some(from) = self.loss_offset(partition) else { return };
         self.is_beyond |= from > end && from != u64::MAX;
-        for damage in damages.iter().filter(|damage| damage.offset >= from) {
-            let is_own = damage.of == self.report.topic;
-            // What is coarse may say what lay in another topic.
-            if is_own || self.state.is_coarse(damage.device, damage.restart) {
-                damage.ranges.iter().for_each(|range| self.state.remove(damage.device, damage.restart, range.clone()));
-            }
+        for damage in damages.iter().filter(|damage| damage.offset >= from && damage.of == self.report.topic) {
+            damage.ranges.iter().for_each(|range| self.state.remove(damage.device, damage.restart, range.clone()));
         }
     }
 
