@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use weir_protocol::RangeSet;
 use weir_protocol::batch::LossKind;
 
-use super::{Bench, Verdict, progress};
+use super::{Bench, Verdict, progress, taken, without_gateway};
 use crate::census::Census;
 use crate::deployment::Deployment;
 use crate::reconcile::reconcile;
@@ -29,15 +29,8 @@ pub(super) async fn in_queue(bench: &Bench<'_>) -> Result<Verdict> {
     (plan.rate, plan.system) = (RATE, false);
     // Small segments, so that the damage is in a closed one.
     plan.queue = "4 MiB".to_owned();
-    let mut deployment = Deployment::prepare(plan, bench.binaries).await?;
-    deployment.ledger.allow(LossKind::Unaccounted);
-    deployment.agent.start()?;
-    for board in &mut deployment.boards {
-        board.start()?;
-    }
-    let ledger = deployment.ledger.clone();
-    let taken = || ledger.pages().values().map(|facts| facts.agent_accepted).sum::<u64>() >= READINGS;
-    super::until("the agent takes readings", taken).await?;
+    let mut deployment = without_gateway(bench, plan, LossKind::Unaccounted).await?;
+    taken(&deployment, READINGS).await?;
     deployment.agent.end().await?;
     flip(&largest(&deployment.scratch.join("agent"), "")?, 0.5)?;
     deployment.agent.start()?;
@@ -65,15 +58,8 @@ pub(super) async fn in_queue(bench: &Bench<'_>) -> Result<Verdict> {
 pub(super) async fn in_log(bench: &Bench<'_>) -> Result<Verdict> {
     let mut plan = bench.plan();
     (plan.rate, plan.system) = (RATE, false);
-    let mut deployment = Deployment::prepare(plan, bench.binaries).await?;
-    deployment.ledger.allow(LossKind::Damage);
-    deployment.agent.start()?;
-    for board in &mut deployment.boards {
-        board.start()?;
-    }
-    let ledger = deployment.ledger.clone();
-    let taken = || ledger.pages().values().map(|facts| facts.agent_accepted).sum::<u64>() >= READINGS;
-    super::until("the agent takes readings", taken).await?;
+    let mut deployment = without_gateway(bench, plan, LossKind::Damage).await?;
+    taken(&deployment, READINGS).await?;
     deployment.agent.end().await?;
     let (disk, backup) = (deployment.scratch.join("agent"), deployment.scratch.join("agent-backup"));
     super::files::copy(&disk, &backup)?;

@@ -5,8 +5,8 @@
 use anyhow::{Result, bail};
 use weir_protocol::batch::LossKind;
 
-use super::{Bench, Verdict, progress};
-use crate::deployment::{Aim, Deployment, Target};
+use super::{Bench, Verdict, progress, taken, without_gateway};
+use crate::deployment::{Aim, Target};
 use crate::reconcile::reconcile;
 
 /// Bytes of the queue, the least there may be, and what its files may take on disk beside the segments.
@@ -32,16 +32,11 @@ pub(super) async fn run(bench: &Bench<'_>, policy: Policy) -> Result<Verdict> {
     plan.rate = RATE;
     plan.queue = "1 MiB".to_owned();
     plan.policy = if policy == Policy::Oldest { "drop-oldest" } else { "drop-newest" };
-    let mut deployment = Deployment::prepare(plan, bench.binaries).await?;
-    deployment.ledger.allow(LossKind::Queue);
-    deployment.agent.start()?;
-    for board in &mut deployment.boards {
-        board.start()?;
-    }
-    // No gateway: everything that was taken is in the queue or dropped.
-    let taken = bench.count(TAKEN, TAKEN_SLICE);
+    let mut deployment = without_gateway(bench, plan, LossKind::Queue).await?;
+    // Everything that was taken is in the queue or dropped.
+    let readings = bench.count(TAKEN, TAKEN_SLICE);
     for part in 1..=3 {
-        super::until("the agent takes readings", || accepted(&deployment) >= taken * part / 3).await?;
+        taken(&deployment, readings * part / 3).await?;
         deployment.kill(Target::Agent, Aim::BehindPromise, 0).await?;
     }
     let used = super::files::allocated(&deployment.scratch.join("agent"))?;
@@ -76,9 +71,4 @@ pub(super) async fn run(bench: &Bench<'_>, policy: Policy) -> Result<Verdict> {
     Ok(Verdict::Holds(format!(
         "{dropped} dropped, each counted; {kept} kept, each once; {used} bytes used, agent killed 3 times"
     )))
-}
-
-/// Sequences that the agent has acknowledged to the boards.
-fn accepted(deployment: &Deployment) -> u64 {
-    deployment.ledger.pages().values().map(|facts| facts.agent_accepted).sum()
 }
