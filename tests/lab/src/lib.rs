@@ -22,6 +22,7 @@ pub mod cli;
 mod clients;
 pub mod deployment;
 pub mod emulator;
+pub mod kafka;
 pub mod ledger;
 pub mod ports;
 pub mod process;

@@ -19,6 +19,7 @@ use clap::ValueEnum;
 
 use crate::binaries::{Binaries, Plant};
 use crate::census::{Census, LogReader};
+use crate::kafka::compare::compare;
 use crate::ledger::Ledger;
 use crate::ports::{self, Reserved};
 use crate::process::Program;
@@ -258,7 +259,8 @@ impl Deployment {
         let _ = tokio::time::timeout(AIM, promises.changed()).await;
     }
 
-    /// Stops everything in the order of the data and compares the ledger with the log, read whole.
+    /// Stops everything in the order of the data and compares the ledger with the log, read whole, and what HTTP shows
+    /// of the log with what Kafka shows.
     pub async fn drain(&mut self) -> Result<(Report, Census)> {
         self.drain_from(Census::default()).await
     }
@@ -273,8 +275,11 @@ impl Deployment {
         }
         self.agent.stop(DRAIN).await?;
         census.catch_up(&self.log, &self.truths).await?;
+        let comparison = compare(&self.log, self.kafka).await?;
         self.gateway.stop(DRAIN).await?;
-        Ok((reconcile(&self.ledger, &census), census))
+        let mut report = reconcile(&self.ledger, &census);
+        report.compared(comparison);
+        Ok((report, census))
     }
 
     /// Stops a board once its ring is empty.

@@ -76,7 +76,7 @@ pub fn reconcile(ledger: &Ledger, census: &Census) -> Report {
         restart.judge(&mut faults);
         rows.push(restart.row());
     }
-    Report { rows, faults }
+    Report { rows, faults, over_kafka: None }
 }
 
 /// One restart in both books.

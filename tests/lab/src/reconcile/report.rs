@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Fault;
+use crate::kafka::compare::Comparison;
 use crate::ledger::RestartKey;
 
 /// One restart, in numbers.
@@ -36,6 +37,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Everything that must not be.
     pub faults: Vec<Fault>,
+    /// Records that Kafka and HTTP both showed, if both were read.
+    pub over_kafka: Option<u64>,
 }
 
 /// Rows that are printed one by one; of a longer list the sums alone.
@@ -52,6 +55,13 @@ impl Report {
     /// Whether a fault of this kind was found.
     pub fn has(&self, what: &str) -> bool {
         self.faults.iter().any(|fault| fault.what.contains(what))
+    }
+
+    /// Takes what came of reading the log both ways.
+    pub fn compared(&mut self, comparison: Comparison) {
+        self.over_kafka = Some(comparison.records);
+        let fault = |evidence| Fault { key: None, what: "Kafka and HTTP differ", evidence };
+        self.faults.extend(comparison.differences.into_iter().map(fault));
     }
 
     /// All rows as one.
@@ -97,6 +107,9 @@ impl fmt::Display for Report {
         }
         if self.faults.len() > FAULTS {
             writeln!(f, "... and {} faults more", self.faults.len() - FAULTS)?;
+        }
+        if let Some(records) = self.over_kafka {
+            writeln!(f, "{records} records read over Kafka and over HTTP")?;
         }
         match self.faults.len() {
             0 => write!(f, "It holds: every acknowledged reading is in the log, and none is there twice."),

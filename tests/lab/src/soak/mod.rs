@@ -9,6 +9,7 @@ mod disk;
 mod drops;
 mod files;
 mod firehose;
+mod group_kills;
 mod image;
 mod kills;
 mod network;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use weir_protocol::batch::LossKind;
 
 use crate::binaries::Binaries;
 use crate::deployment::{Deployment, Plan};
@@ -99,8 +101,9 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "kills",
+    "group-kills",
     "unplug",
     "disk-full",
     "sync-error",
@@ -150,6 +153,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
     use crate::binaries::Plant;
     match name {
         "kills" => kills::run(bench).await,
+        "group-kills" => group_kills::run(bench).await,
         "unplug" => network::unplug(bench).await,
         "disk-full" => disk::run(bench).await,
         "sync-error" => sync::run(bench).await,
@@ -183,6 +187,23 @@ async fn until(what: &str, holds: impl Fn() -> bool) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// Starts agent and boards, and no gateway: what is taken is in the agent's queue. Loss of kind `allowed` is right.
+async fn without_gateway(bench: &Bench<'_>, plan: Plan, allowed: LossKind) -> Result<Deployment> {
+    let mut deployment = Deployment::prepare(plan, bench.binaries).await?;
+    deployment.ledger.allow(allowed);
+    deployment.agent.start()?;
+    for board in &mut deployment.boards {
+        board.start()?;
+    }
+    Ok(deployment)
+}
+
+/// Waits until the agent has acknowledged so many sequences to the boards.
+async fn taken(deployment: &Deployment, readings: u64) -> Result<()> {
+    let accepted = || deployment.ledger.pages().values().map(|facts| facts.agent_accepted).sum::<u64>();
+    until("the agent takes readings", || accepted() >= readings).await
 }
 
 /// Waits until the log has grown by `more` readings: the system is alive.

@@ -1,13 +1,14 @@
 //! What a person needs to play with the run: addresses, process ids, lines to paste.
 
+use super::kcat;
 use crate::deployment::Deployment;
 
 /// Prints it once, above the table.
 pub(super) fn print(deployment: &Deployment) {
-    let (http, mqtt) = (deployment.http, deployment.mqtt);
+    let (http, mqtt, kafka) = (deployment.http, deployment.mqtt, deployment.kafka);
     println!("running in {}", deployment.scratch.path().display());
     println!("seed {}", deployment.plan.seed);
-    println!("  gateway  MQTT {mqtt}   HTTP http://{http}");
+    println!("  gateway  MQTT {mqtt}   HTTP http://{http}   Kafka {kafka}");
     println!("  network  the agent reaches the gateway through the lab's relay at {}", deployment.network.address);
     for board in &deployment.boards {
         println!("  {:<8} serial {}", board.member.program.name, board.cable.agent.display());
@@ -22,6 +23,9 @@ pub(super) fn print(deployment: &Deployment) {
     println!("  curl http://{http}/topics");
     println!("  curl 'http://{http}/topics/readings/partitions/0/records?offset=0&limit=5'");
     println!("  curl -N http://{http}/topics/readings/tail");
+    println!("  {}", kcat::line(kafka, http));
+    println!("  curl http://{http}/groups");
+    println!("  curl http://{http}/subjects");
     println!("  mosquitto_sub -h {} -p {} -i my-view -v -t 'weir/1/default/live/#'", mqtt.ip(), mqtt.port());
     println!("\nCtrl-C drains and compares the lab's ledger with the log.\n");
 }

@@ -1,6 +1,7 @@
 //! `cargo lab up`: start everything, show what happens, take kills, and prove the end.
 
 mod banner;
+mod kcat;
 mod schedule;
 mod table;
 

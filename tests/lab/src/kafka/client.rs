@@ -1,0 +1,85 @@
+//! One connection to the gateway's Kafka port: a request, its answer, the next request.
+//!
+//! It speaks through the codec of the crate kafka-protocol, so that what it understands is what Kafka means. A lost
+//! connection is an error; whoever asked connects again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::RequestHeader;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What the client calls itself.
+const NAME: &str = "weir-lab";
+/// The longest wait for an answer; a member that joins waits for the others of its group.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The largest answer, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A connected client.
+pub struct Client {
+    socket: TcpStream,
+    correlation: i32,
+}
+
+impl Client {
+    /// Connects to the gateway's Kafka port.
+    pub async fn connect(gateway: SocketAddr) -> Result<Self> {
+        let socket =
+            TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to Kafka on {gateway}"))?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket, correlation: 0 })
+    }
+
+    /// Asks in `version` of the request.
+    pub async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        self.correlation += 1;
+        let frame = encode(request, version, self.correlation)?;
+        let answer = timeout(PATIENCE, self.exchange(&frame));
+        let mut answer = answer.await.with_context(|| format!("no answer to Kafka request {} in time", R::KEY))??;
+        if answer.remaining() < size_of::<i32>() {
+            bail!("an answer to Kafka request {} of {} bytes, expected a header", R::KEY, answer.remaining());
+        }
+        let correlation = answer.get_i32();
+        if correlation != self.correlation {
+            bail!("got the answer to request {correlation}, expected {}", self.correlation);
+        }
+        if R::Response::header_version(version) > 0 {
+            // Tagged fields of the header: nobody sends any.
+            answer.advance(1.min(answer.remaining()));
+        }
+        R::Response::decode(&mut answer, version)
+            .with_context(|| format!("cannot decode the answer to Kafka request {} version {version}", R::KEY))
+    }
+
+    async fn exchange(&mut self, frame: &[u8]) -> Result<Bytes> {
+        self.socket.write_all(frame).await.context("the gateway hung up")?;
+        let length = self.socket.read_u32().await.context("the gateway hung up")? as usize;
+        if length > MAX_ANSWER {
+            bail!("an answer of {length} bytes, expected at most {MAX_ANSWER}");
+        }
+        let mut answer = vec![0; length];
+        self.socket.read_exact(&mut answer).await.context("the gateway hung up within an answer")?;
+        Ok(answer.into())
+    }
+}
+
+fn encode<R: Request>(request: &R, version: i16, correlation: i32) -> Result<BytesMut> {
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(StrBytes::from_static_str(NAME)));
+    let mut frame = BytesMut::new();
+    frame.put_u32(0);
+    header.encode(&mut frame, R::header_version(version))?;
+    request.encode(&mut frame, version)?;
+    let length = u32::try_from(frame.len() - size_of::<u32>()).context("a request too large")?;
+    frame[..size_of::<u32>()].copy_from_slice(&length.to_be_bytes());
+    Ok(frame)
+}

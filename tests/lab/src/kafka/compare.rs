@@ -1,0 +1,159 @@
+//! The whole log, read once over HTTP and once over Kafka: the same records, each once, at the same offsets.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, anyhow};
+use kafka_protocol::records::Record;
+use serde_json::Value as Json;
+
+use super::log::{Log, Place};
+use crate::census::LogReader;
+
+/// Differences that are told of each partition.
+const SHOWN: usize = 5;
+/// In front of an Avro value: the magic byte and the id of the schema.
+const CONFLUENT_HEAD: usize = 5;
+
+/// What was compared, and what is not the same.
+#[derive(Clone, Debug, Default)]
+pub struct Comparison {
+    /// Records over Kafka.
+    pub records: u64,
+    /// What differs, in words.
+    pub differences: Vec<String>,
+}
+
+/// Reads both. Nothing may be written meanwhile.
+pub async fn compare(http: &LogReader, kafka: SocketAddr) -> Result<Comparison> {
+    let mut client = Log::connect(kafka).await?;
+    let listed: Vec<Place> = client.partitions().await?;
+    let mut comparison = Comparison::default();
+    for (topic, partition) in http.partitions().await? {
+        let place = (topic, i32::try_from(partition)?);
+        if !listed.contains(&place) {
+            comparison.differences.push(format!("{}/{}: not listed over Kafka", place.0, place.1));
+            continue;
+        }
+        let mut seen = Seen::default();
+        client.read_whole(&place, |record| seen.kafka(&place, record)).await?;
+        comparison.records += seen.records;
+        seen.http(http, &place.0, partition).await?;
+        comparison.differences.extend(seen.differences);
+    }
+    Ok(comparison)
+}
+
+/// One partition: a digest of each record that Kafka showed and HTTP did not yet.
+#[derive(Default)]
+struct Seen {
+    left: BTreeMap<u64, u64>,
+    records: u64,
+    differences: Vec<String>,
+}
+
+impl Seen {
+    fn differs(&mut self, what: impl FnOnce() -> String) {
+        if self.differences.len() < SHOWN {
+            self.differences.push(what());
+        }
+    }
+
+    fn kafka(&mut self, (topic, partition): &Place, record: &Record) -> Result<()> {
+        let key = record.key.as_deref().map(String::from_utf8_lossy);
+        let identity = match record.value.as_deref() {
+            Some(value) if is_of_readings(topic) => identity(value),
+            _ => Ok(None),
+        };
+        let identity = identity.with_context(|| format!("the value at {topic}/{partition}/{}", record.offset))?;
+        let offset = u64::try_from(record.offset).context("an offset below 0")?;
+        self.records += 1;
+        if self.left.insert(offset, digest(record.timestamp, key.as_deref(), identity.as_ref())).is_some() {
+            self.differs(|| format!("{topic}/{partition}: offset {offset} came twice over Kafka"));
+        }
+        Ok(())
+    }
+
+    async fn http(&mut self, log: &LogReader, topic: &str, partition: u32) -> Result<()> {
+        let mut at = 0;
+        loop {
+            let page = log.page(topic, partition, at).await?;
+            for record in &page.records {
+                let offset = record["offset"].as_u64().context("a record without an offset")?;
+                let timestamp = record["timestamp_ms"].as_i64().context("a record without a timestamp")?;
+                let identity = if is_of_readings(topic) { named(&record["value"]) } else { None };
+                let expected = digest(timestamp, record["key"].as_str(), identity.as_ref());
+                match self.left.remove(&offset) {
+                    None => self.differs(|| format!("{topic}/{partition}: offset {offset} is missing over Kafka")),
+                    Some(got) if got != expected => {
+                        self.differs(|| format!("{topic}/{partition}: offset {offset} is another record over Kafka"));
+                    }
+                    Some(_) => {}
+                }
+            }
+            if page.records.is_empty() && page.gaps.is_empty() || page.next <= at {
+                break;
+            }
+            at = page.next;
+        }
+        if let Some((&offset, _)) = self.left.first_key_value() {
+            let count = self.left.len();
+            self.differs(|| format!("{topic}/{partition}: {count} records only over Kafka, the first at {offset}"));
+        }
+        Ok(())
+    }
+}
+
+/// Device, restart and sequence of a reading.
+type Identity = (String, String, i64);
+
+fn digest(timestamp: i64, key: Option<&str>, identity: Option<&Identity>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (timestamp, key, identity).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether values of the topic begin with the identity of a reading.
+fn is_of_readings(topic: &str) -> bool {
+    !topic.starts_with("weir.")
+}
+
+/// The identity in a value: JSON, or Avro in the Confluent wire format.
+fn identity(value: &[u8]) -> Result<Option<Identity>> {
+    if value.first() == Some(&b'{') {
+        return Ok(named(&serde_json::from_slice(value).context("JSON that is none")?));
+    }
+    let mut rest = value.get(CONFLUENT_HEAD..).context("a value too short for the id of its schema")?;
+    let mut text = || string(&mut rest).context("a field that is no text");
+    let (_tenant, _agent, device, restart) = (text()?, text()?, text()?, text()?);
+    let sequence = long(&mut rest).context("no sequence")?;
+    Ok(Some((device, restart, sequence)))
+}
+
+fn named(value: &Json) -> Option<Identity> {
+    let text = |field: &str| value[field].as_str().map(str::to_owned);
+    Some((text("device")?, text("restart")?, value["sequence"].as_i64()?))
+}
+
+/// A string of Avro: its length, its bytes.
+fn string(rest: &mut &[u8]) -> Result<String> {
+    let length = usize::try_from(long(rest)?)?;
+    let (text, behind) = rest.split_at_checked(length).ok_or_else(|| anyhow!("cut off"))?;
+    *rest = behind;
+    Ok(String::from_utf8(text.to_owned())?)
+}
+
+/// A long of Avro: a zigzag varint.
+fn long(rest: &mut &[u8]) -> Result<i64> {
+    let mut zigzag = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first().ok_or_else(|| anyhow!("cut off"))?;
+        *rest = behind;
+        zigzag |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+        }
+    }
+    Err(anyhow!("a number of more than 64 bits"))
+}
