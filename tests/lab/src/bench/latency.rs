@@ -45,13 +45,7 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     let mut deployment = gateway(binaries).await?;
     let scratch = Scratch::new()?;
     let minimal = Minimal::start(&scratch, binaries).await?;
-    let each = if quick { PEAK_EACH / 4 } else { PEAK_EACH };
-    let peaks = (0..3).map(|_| {
-        tokio::task::block_in_place(|| load::run(deployment.mqtt, each, PAYLOAD, load::new_restart()))
-            .map(|outcome| outcome.rate())
-    });
-    let peak = median(peaks.collect::<Result<_>>()?);
-    let rate = peak / 2.0;
+    let rate = peak(deployment.mqtt, quick)? / 2.0;
     let (mut ours, mut least, mut disk, mut waits, mut group) = (vec![], vec![], vec![], vec![], 0.0);
     for _ in 0..turns {
         let before = commits(&deployment.log).await?;
@@ -86,6 +80,14 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     }])
 }
 
+/// Publishes a second that a broker takes when nobody waits for a schedule.
+pub(super) fn peak(broker: SocketAddr, quick: bool) -> Result<f64> {
+    let each = if quick { PEAK_EACH / 4 } else { PEAK_EACH };
+    let turn = |_| tokio::task::block_in_place(|| load::run(broker, each, PAYLOAD, load::new_restart()));
+    let peaks = (0..3).map(turn).map(|outcome| Ok(outcome?.rate()));
+    Ok(median(peaks.collect::<Result<_>>()?))
+}
+
 /// Groups committed and their bytes, as the gateway counts them.
 async fn commits(log: &LogReader) -> Result<(f64, f64)> {
     let metrics = log.text("/metrics").await?;
@@ -97,7 +99,7 @@ async fn commits(log: &LogReader) -> Result<(f64, f64)> {
 }
 
 /// In milliseconds: the answer time that 99 of 100 publishes stay below, at `rate` publishes a second in all.
-fn puback_p99(broker: SocketAddr, rate: f64, lasting: Duration) -> Result<f64> {
+pub(super) fn puback_p99(broker: SocketAddr, rate: f64, lasting: Duration) -> Result<f64> {
     let steps = (lasting.as_micros() / STEP.as_micros()).max(1) as usize;
     let each = (rate * lasting.as_secs_f64() / PUBLISHERS as f64) as usize;
     let restart = load::new_restart();

@@ -24,8 +24,8 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     let mut deployment = Deployment::start(plan, binaries).await?;
     let readings = if quick { READINGS / 10 } else { READINGS };
     deployment.wait_for("the log holds the readings", PATIENCE, |census| census.readings() >= readings).await?;
-    let status = fs::read_to_string(format!("/proc/{}/status", deployment.agent.pid())).context("the agent is gone")?;
-    let (now, peak) = (mebibytes(&status, "VmRSS:")?, mebibytes(&status, "VmHWM:")?);
+    let pid = deployment.agent.pid();
+    let (now, peak) = (rss(pid)?, mebibytes(&status(pid)?, "VmHWM:")?);
     let (report, _) = deployment.drain().await?;
     anyhow::ensure!(report.holds(), "the ledger does not hold:\n{report}");
     deployment.scratch.remove()?;
@@ -35,6 +35,15 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
         reference: "proc(5)".to_owned(),
         goal: "10 MiB".to_owned(),
     }])
+}
+
+/// Memory of a process, in MiB.
+pub(super) fn rss(pid: i32) -> Result<f64> {
+    mebibytes(&status(pid)?, "VmRSS:")
+}
+
+fn status(pid: i32) -> Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))
 }
 
 fn mebibytes(status: &str, field: &str) -> Result<f64> {

@@ -4,11 +4,14 @@
 //! mean little; the median of the ratios is what counts.
 
 mod append;
+mod beside;
+mod catch_up;
 pub mod codec_loop;
 mod connections;
 mod latency;
 mod load;
 mod machine;
+mod members;
 mod memory;
 mod mosquitto;
 mod partitions;
@@ -16,6 +19,7 @@ pub(crate) mod payload;
 mod peers;
 mod publish;
 mod readings;
+mod replay;
 mod side;
 mod table;
 
@@ -29,7 +33,7 @@ use table::{Measure, Table};
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
     /// Only the measures whose name holds this text: append, partitions, publish, readings, latency,
-    /// connections, memory
+    /// connections, memory, catch-up, beside, members
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
@@ -67,6 +71,15 @@ pub async fn run(options: &Bench) -> Result<bool> {
     }
     if wanted("memory") {
         table.extend(memory::run(&binaries, options.quick).await?);
+    }
+    if wanted("catch-up") {
+        table.extend(catch_up::run(&binaries, options.quick).await?);
+    }
+    if wanted("beside") {
+        table.extend(beside::run(&binaries, options.quick).await?);
+    }
+    if wanted("members") {
+        table.extend(members::run(&binaries, options.quick).await?);
     }
     println!("{table}");
     Ok(table.ran())

@@ -54,8 +54,14 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
 
 /// A gateway alone, running.
 pub(super) async fn gateway(binaries: &Binaries) -> Result<Deployment> {
+    gateway_with(binaries, "").await
+}
+
+/// A gateway alone, running, with these settings of its topics.
+pub(super) async fn gateway_with(binaries: &Binaries, topics: &str) -> Result<Deployment> {
     let mut plan = Plan::new(0);
     plan.boards = 0;
+    plan.topics = topics.to_owned();
     let mut deployment = Deployment::prepare(plan, binaries).await?;
     deployment.gateway.start()?;
     deployment.wait_for_gateway().await?;
