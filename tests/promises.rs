@@ -8,6 +8,8 @@ mod block;
 mod bounds;
 #[path = "promises/commit.rs"]
 mod commit;
+#[path = "promises/consumers.rs"]
+mod consumers;
 #[path = "promises/damage.rs"]
 mod damage;
 #[path = "promises/identity.rs"]

@@ -10,9 +10,11 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest, MetadataRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::records::{Record, RecordBatchDecoder};
+use kafka_protocol::records::RecordBatchDecoder;
 
 use super::client::Client;
+
+pub use kafka_protocol::records::Record;
 
 /// Versions that every client of the last years speaks.
 const METADATA: i16 = 4;
@@ -79,10 +81,16 @@ impl Log {
 
     /// The first offset of a partition, and the one behind its last record.
     pub async fn bounds(&mut self, place: &Place) -> Result<Range<u64>> {
-        Ok(self.offset(place, EARLIEST).await?..self.offset(place, LATEST).await?)
+        let mut known = async |timestamp| self.offset(place, timestamp).await?.context("no offset");
+        Ok(known(EARLIEST).await?..known(LATEST).await?)
     }
 
-    async fn offset(&mut self, (topic, partition): &Place, timestamp: i64) -> Result<u64> {
+    /// The first offset of a record of this time, in milliseconds since 1970, or later; `None` if there is none.
+    pub async fn since(&mut self, place: &Place, timestamp: i64) -> Result<Option<u64>> {
+        self.offset(place, timestamp).await
+    }
+
+    async fn offset(&mut self, (topic, partition): &Place, timestamp: i64) -> Result<Option<u64>> {
         let asked = ListOffsetsPartition::default().with_partition_index(*partition).with_timestamp(timestamp);
         let topic_asked = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![asked]);
         let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic_asked]);
@@ -90,7 +98,7 @@ impl Log {
         let found = answer.topics.first().and_then(|topic| topic.partitions.first());
         let found = found.with_context(|| format!("ListOffsets says nothing about {topic}/{partition}"))?;
         expect(found.error_code, || format!("ListOffsets of {topic}/{partition}"))?;
-        u64::try_from(found.offset).with_context(|| format!("{topic}/{partition} has the offset {}", found.offset))
+        Ok(u64::try_from(found.offset).ok())
     }
 
     /// Records from `offset` on. `None`: that offset is out of range.
