@@ -51,3 +51,8 @@ async fn a_clock_that_jumps_years_loses_nothing() {
 async fn a_crowd_of_silent_sockets_slows_nobody() {
     soak_slice("crowd").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_the_gateway_under_consumers_that_commit_take_nothing_back_and_skip_nothing() {
+    soak_slice("group-kills").await;
+}

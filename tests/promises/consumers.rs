@@ -182,7 +182,11 @@ async fn a_consumer_may_begin_at_any_offset_and_at_any_time() {
         assert_eq!(fetched.records[0].offset as u64, offset);
         assert_eq!(fetched.records[0].timestamp, time.as_millis());
         assert_eq!(log.since(&place, time.as_millis()).await.unwrap(), Some(offset));
-        assert_eq!(log.since(&place, time.as_millis() - 1).await.unwrap(), Some(offset), "the first one behind that time");
+        assert_eq!(
+            log.since(&place, time.as_millis() - 1).await.unwrap(),
+            Some(offset),
+            "the first one behind that time"
+        );
     }
     assert_eq!(log.since(&place, times[59].as_millis() + 1).await.unwrap(), None);
     assert!(log.fetch(&place, 61, Reach::default()).await.unwrap().is_none(), "behind the end is out of range");

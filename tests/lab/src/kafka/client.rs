@@ -25,6 +25,17 @@ const MAX_ANSWER: usize = 64 << 20;
 pub struct Client {
     socket: TcpStream,
     correlation: i32,
+    /// How answers are taken; at once unless said.
+    pace: Option<Pace>,
+}
+
+/// Takes an answer in bites, as a consumer on a slow line does.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes of a bite.
+    pub bytes: usize,
+    /// Between two.
+    pub pause: Duration,
 }
 
 impl Client {
@@ -33,7 +44,12 @@ impl Client {
         let socket =
             TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to Kafka on {gateway}"))?;
         socket.set_nodelay(true)?;
-        Ok(Self { socket, correlation: 0 })
+        Ok(Self { socket, correlation: 0, pace: None })
+    }
+
+    /// How answers are taken from now on.
+    pub fn set_pace(&mut self, pace: Option<Pace>) {
+        self.pace = pace;
     }
 
     /// Asks in `version` of the request.
@@ -64,7 +80,11 @@ impl Client {
             bail!("an answer of {length} bytes, expected at most {MAX_ANSWER}");
         }
         let mut answer = vec![0; length];
-        self.socket.read_exact(&mut answer).await.context("the gateway hung up within an answer")?;
+        let Pace { bytes, pause } = self.pace.unwrap_or(Pace { bytes: length.max(1), pause: Duration::ZERO });
+        for bite in answer.chunks_mut(bytes) {
+            self.socket.read_exact(bite).await.context("the gateway hung up within an answer")?;
+            tokio::time::sleep(pause).await;
+        }
         Ok(answer.into())
     }
 }

@@ -30,7 +30,7 @@ pub async fn compare(http: &LogReader, kafka: SocketAddr) -> Result<Comparison> 
     let mut client = Log::connect(kafka).await?;
     let listed: Vec<Place> = client.partitions().await?;
     let mut comparison = Comparison::default();
-    for (topic, partition) in http.partitions().await? {
+    for ((topic, partition), start) in http.starts().await? {
         let place = (topic, i32::try_from(partition)?);
         if !listed.contains(&place) {
             comparison.differences.push(format!("{}/{}: not listed over Kafka", place.0, place.1));
@@ -39,7 +39,7 @@ pub async fn compare(http: &LogReader, kafka: SocketAddr) -> Result<Comparison> 
         let mut seen = Seen::default();
         client.read_whole(&place, |record| seen.kafka(&place, record)).await?;
         comparison.records += seen.records;
-        seen.http(http, &place.0, partition).await?;
+        seen.http(http, &place.0, partition, start).await?;
         comparison.differences.extend(seen.differences);
     }
     Ok(comparison)
@@ -75,8 +75,8 @@ impl Seen {
         Ok(())
     }
 
-    async fn http(&mut self, log: &LogReader, topic: &str, partition: u32) -> Result<()> {
-        let mut at = 0;
+    async fn http(&mut self, log: &LogReader, topic: &str, partition: u32, start: u64) -> Result<()> {
+        let mut at = start;
         loop {
             let page = log.page(topic, partition, at).await?;
             for record in &page.records {

@@ -107,7 +107,7 @@ impl Book {
     }
 
     /// A member hands these offsets over.
-    fn delivers(&self, partition: i32, from: u64, offsets: &[u64], next: u64) {
+    pub(crate) fn delivers(&self, partition: i32, from: u64, offsets: &[u64], next: u64) {
         let mut pages = self.pages();
         // A topic that is not compacted has a record at each offset.
         let expected = from..next;
@@ -143,7 +143,7 @@ impl Book {
     }
 
     /// A member was told that `at` is out of range; the log now begins at `start`.
-    fn is_out_of_range(&self, partition: i32, at: u64, start: u64) {
+    pub(crate) fn is_out_of_range(&self, partition: i32, at: u64, start: u64) {
         let mut pages = self.pages();
         if at >= start {
             pages.fault(format!("partition {partition}: {at} is out of range, although the log begins at {start}"));

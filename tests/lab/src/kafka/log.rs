@@ -12,7 +12,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest, Metad
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::RecordBatchDecoder;
 
-use super::client::Client;
+use super::client::{Client, Pace};
 
 pub use kafka_protocol::records::Record;
 
@@ -65,6 +65,11 @@ impl Log {
     /// Connects to the gateway's Kafka port.
     pub async fn connect(gateway: SocketAddr) -> Result<Self> {
         Ok(Self { client: Client::connect(gateway).await? })
+    }
+
+    /// How answers are taken from now on.
+    pub fn set_pace(&mut self, pace: Option<Pace>) {
+        self.client.set_pace(pace);
     }
 
     /// Every partition of every topic that the gateway lists.

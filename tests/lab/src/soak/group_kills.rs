@@ -6,18 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Bench, Verdict, conclude, progress};
+use super::{Bench, Verdict};
+use crate::census::Census;
 use crate::deployment::{Aim, Deployment, Target};
 use crate::kafka::client::Client;
 use crate::kafka::consumer::{Book, consume};
-use crate::kafka::log::Log;
+use crate::kafka::log::{Log, Record};
 use crate::kafka::member::{Group, commit_alone, offsets_of};
 
 /// Kills of the full count.
@@ -35,6 +36,8 @@ const NOISE: usize = 8;
 const NOISY_GROUPS: usize = 25;
 /// Readings between two kills, at most.
 const BETWEEN: u64 = 1500;
+/// Commits of the group between two kills, at most.
+const COMMITS: u64 = 30;
 /// How long all that is in the log may take to be delivered.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,7 +48,8 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
     (plan.rate, plan.system) = (RATE, false);
     plan.topics = TOPICS.to_owned();
     let mut deployment = Deployment::start(plan, bench.binaries).await?;
-    progress(&mut deployment, 1).await?;
+    let mut census = Census::default();
+    grow(&mut deployment, &mut census, 1).await?;
     let (book, kafka) = (Book::default(), deployment.kafka);
     let mut tasks = JoinSet::new();
     let start = |tasks: &mut JoinSet<()>| tasks.spawn(consume(kafka, group("soak"), book.clone()));
@@ -66,29 +70,67 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
             consumers[which] = start(&mut tasks);
             killed += 1;
         }
-        progress(&mut deployment, random.random_range(1..BETWEEN)).await?;
+        grow(&mut deployment, &mut census, random.random_range(1..BETWEEN)).await?;
+        // Most kills hit a group at work, the others one that is being formed.
+        if random.random_range(0..3) > 0 {
+            let enough = book.sums().commits + random.random_range(1..COMMITS);
+            super::until("consumers commit", || book.sums().commits >= enough || !book.faults().is_empty()).await?;
+        }
     }
     let removed = delivered(kafka, &book).await?;
     // Nobody commits any more, so what the group says now is what it will always say.
     tasks.shutdown().await;
     let (floor, committed) = (book.acknowledged(), offsets_of(kafka, &group("soak")).await?);
     book.stands(&(0..PARTITIONS).collect::<Vec<_>>(), &committed, &floor);
+    let compacted = compacted(kafka).await?;
+    let (report, _) = deployment.drain_from(census).await?;
     let faults = book.faults();
-    if !faults.is_empty() {
-        return Ok(Verdict::Broken(faults.join("\n")));
+    if !report.holds() || !faults.is_empty() {
+        return Ok(Verdict::Broken(format!("{}\n{report}", faults.join("\n"))));
     }
+    deployment.scratch.remove()?;
     let sums = book.sums();
-    let compactions = deployment.log.text("/metrics").await?;
-    let compacted = compactions.lines().find(|line| line.contains("compact") && !line.starts_with('#'));
-    conclude(
-        deployment,
-        format!(
-            "{kills} kills of the gateway and {killed} of consumers: {} commits acknowledged and kept, {} records delivered \
-             ({} of them again), {} joins, {removed} removed by retention; {}",
-            sums.commits, sums.delivered, sums.redelivered, sums.joins, compacted.unwrap_or("compaction not counted")
-        ),
-    )
-    .await
+    Ok(Verdict::Holds(format!(
+        "{kills} kills of the gateway and {killed} of consumers: {} commits acknowledged and kept, {} records \
+         delivered, {} of them again, {} joins, {removed} removed by retention, {compacted} offsets compacted away",
+        sums.commits,
+        sums.delivered,
+        sums.redelivered,
+        sums.joins
+    )))
+}
+
+/// Waits until the log has grown by `more` readings, and counts them before retention takes them.
+async fn grow(deployment: &mut Deployment, census: &mut Census, more: u64) -> Result<()> {
+    deployment.tend()?;
+    deployment.wait_for_gateway().await?;
+    let (begun, enough) = (Instant::now(), census.readings() + more);
+    loop {
+        let read = census.catch_up(&deployment.log, &deployment.truths).await;
+        if census.readings() >= enough {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            read?;
+            bail!("after {PATIENCE:?} still not {enough} readings in the log");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How many records of `weir.offsets` are gone, although the log still begins with the first one.
+async fn compacted(kafka: SocketAddr) -> Result<u64> {
+    let (mut log, offsets) = (Log::connect(kafka).await?, ("weir.offsets".to_owned(), 0));
+    if !log.partitions().await?.contains(&offsets) {
+        return Ok(0);
+    }
+    let (bounds, mut left) = (log.bounds(&offsets).await?, 0);
+    let mut count = |_: &Record| {
+        left += 1;
+        Ok(())
+    };
+    log.read_whole(&offsets, &mut count).await?;
+    Ok((bounds.end - bounds.start).saturating_sub(left))
 }
 
 fn group(id: &str) -> Group {
@@ -97,7 +139,7 @@ fn group(id: &str) -> Group {
 
 /// Waits until every record that the log has was delivered; how many it has no more.
 async fn delivered(kafka: SocketAddr, book: &Book) -> Result<u64> {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut log = Log::connect(kafka).await?;
     let mut removed = 0;
     for partition in 0..PARTITIONS {

@@ -3,6 +3,7 @@
 mod backlog;
 mod blackouts;
 mod clock;
+mod consumer_retention;
 mod crowd;
 mod damage;
 mod disk;
@@ -101,9 +102,10 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "kills",
     "group-kills",
+    "consumer-retention",
     "unplug",
     "disk-full",
     "sync-error",
@@ -154,6 +156,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
     match name {
         "kills" => kills::run(bench).await,
         "group-kills" => group_kills::run(bench).await,
+        "consumer-retention" => consumer_retention::run(bench).await,
         "unplug" => network::unplug(bench).await,
         "disk-full" => disk::run(bench).await,
         "sync-error" => sync::run(bench).await,
