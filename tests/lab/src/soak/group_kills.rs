@@ -93,10 +93,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
     Ok(Verdict::Holds(format!(
         "{kills} kills of the gateway and {killed} of consumers: {} commits acknowledged and kept, {} records \
          delivered, {} of them again, {} joins, {removed} removed by retention, {compacted} offsets compacted away",
-        sums.commits,
-        sums.delivered,
-        sums.redelivered,
-        sums.joins
+        sums.commits, sums.delivered, sums.redelivered, sums.joins
     )))
 }
 
