@@ -25,13 +25,15 @@ pub(super) struct Client {
     /// Its name for itself and its address, for those who look at groups.
     named: coordinator::Client,
     session: Session,
+    /// After a handshake of version 0 messages of the mechanism come bare, without a header.
+    is_bare: bool,
 }
 
 impl Client {
     /// A client at `address` that has said nothing yet.
     pub(super) fn new(kafka: &Kafka, address: IpAddr) -> Self {
         let named = coordinator::Client { id: "".into(), host: format!("/{address}").into() };
-        Self { named, session: Session::new(kafka.users.clone()) }
+        Self { named, session: Session::new(kafka.users.clone()), is_bare: false }
     }
 
     fn name(&mut self, id: Option<String>) {
@@ -65,6 +67,12 @@ pub(super) async fn answer(
     frame: &[u8],
     stop: &watch::Receiver<bool>,
 ) -> Result<Answer, Closing> {
+    if client.is_bare {
+        let step = client.session.authenticate(frame).await;
+        client.is_bare = client.session.user().is_none();
+        let answer = Answer { pieces: vec![step.response.auth_bytes], lease: None, last: None };
+        return step.denied.map_or(Ok(answer), |why| Err(denied(why)));
+    }
     let malformed = |error| (Refusal::Malformed, format!("{error}"));
     let mut input = Input::new(frame);
     let header = RequestHeader::decode(&mut input).map_err(malformed)?;
@@ -105,6 +113,7 @@ async fn respond(
         Request::ApiVersions(_) => api_versions::Response { error: ErrorCode::None }.encode(out, version),
         Request::SaslHandshake(request) => {
             let response = client.session.handshake(&request.mechanism);
+            client.is_bare = version == 0 && response.error.is_none();
             kafka.counters.failed(response.error);
             response.encode(out, version);
         }

@@ -17,8 +17,8 @@ use super::refusal::Refusal;
 
 /// The largest request, in bytes. The longest that a client has reason to send names ten thousand partitions.
 pub(super) const MAX_REQUEST: usize = 1 << 20;
-/// The smallest: what stands in front of every request.
-const MIN_REQUEST: usize = 8;
+/// The smallest: a message of SASL that comes bare.
+const MIN_REQUEST: usize = 1;
 /// What is read ahead at the most, and what a request may take without asking for room.
 pub(super) const SMALL: usize = 16 << 10;
 /// What an idle connection has room for.
@@ -148,4 +148,112 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, mut pieces: VecDeque<Bytes
         }
     }
     writer.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
+
+    const WITHIN: Duration = Duration::from_secs(10);
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn requests() -> (DuplexStream, Requests<DuplexStream>) {
+        let (theirs, ours) = duplex(1 << 20);
+        (theirs, Requests::new(ours, Room::new(2 * MAX_REQUEST), WITHIN))
+    }
+
+    fn framed(length: usize) -> Vec<u8> {
+        let mut frame = (length as u32).to_be_bytes().to_vec();
+        frame.extend((0..length).map(|at| at as u8));
+        frame
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_come_whole_however_they_are_cut() {
+        let (mut theirs, mut requests) = requests();
+        let lengths = [8, 100, SMALL, 3 * SMALL, MAX_REQUEST, 8];
+        let all: Vec<u8> = lengths.iter().flat_map(|length| framed(*length)).collect();
+        let sending = tokio::spawn(async move {
+            for piece in all.chunks(7_001) {
+                theirs.write_all(piece).await.unwrap();
+            }
+            theirs
+        });
+        for length in lengths {
+            let frame = requests.next(LONG).await.unwrap();
+            assert_eq!(frame.bytes[..], framed(length)[LENGTH..]);
+        }
+        drop(sending.await);
+        assert_eq!(requests.next(LONG).await.unwrap_err(), End::Gone);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_length_that_cannot_be_allocates_nothing() {
+        for length in [0, MAX_REQUEST as i32 + 1, i32::MAX, -1, i32::MIN] {
+            let (mut theirs, mut requests) = requests();
+            theirs.write_all(&length.to_be_bytes()).await.unwrap();
+            assert_eq!(requests.next(LONG).await.unwrap_err(), End::Refused(Refusal::Oversized), "{length}");
+            assert!(requests.input.capacity() <= SMALL);
+        }
+        // One that can be takes no more than what was sent of it, and the room that it asks for comes back.
+        let (mut theirs, mut requests) = requests();
+        theirs.write_all(&(MAX_REQUEST as i32).to_be_bytes()).await.unwrap();
+        assert_eq!(requests.next(LONG).await.unwrap_err(), End::Refused(Refusal::SlowRequest));
+        assert_eq!(requests.room.free(), 2 * MAX_REQUEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_its_time_and_silence_has_another() {
+        let (mut theirs, mut requests) = requests();
+        let began = Instant::now();
+        assert_eq!(requests.next(LONG).await.unwrap_err(), End::Refused(Refusal::Idle));
+        assert_eq!(began.elapsed(), LONG);
+        theirs.write_all(&framed(100)[..50]).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(requests.next(LONG).await.unwrap_err(), End::Refused(Refusal::SlowRequest));
+        assert_eq!(began.elapsed(), WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_a_little_is_read_ahead_and_the_end_is_noticed() {
+        let (mut theirs, mut requests) = requests();
+        theirs.write_all(&vec![0; 10 * SMALL]).await.unwrap();
+        assert!(timeout(LONG, requests.gone()).await.is_err());
+        assert!(requests.input.len() <= 2 * SMALL, "{}", requests.input.len());
+        let (theirs, mut requests) = self::requests();
+        drop(theirs);
+        requests.gone().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_taken_drop_by_drop_ends() {
+        let (mut theirs, mut ours) = duplex(1);
+        let dripping = tokio::spawn(async move {
+            // Never so long without a byte that it would look dead.
+            while theirs.read_u8().await.is_ok() {
+                sleep(SEND / 2).await;
+            }
+        });
+        let began = Instant::now();
+        let pieces = vec![Bytes::from_static(b"head"), Bytes::from(vec![7; 10 * SLOWEST])];
+        assert_eq!(send(&mut ours, pieces).await, Err(End::Refused(Refusal::NotReading)));
+        assert_eq!(began.elapsed(), SEND + Duration::from_secs(10));
+        drop(ours);
+        dripping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_of_many_pieces_arrives_in_order() {
+        let (mut theirs, mut ours) = duplex(1000);
+        let pieces: Vec<_> = (0..100_u8).map(|piece| Bytes::from(vec![piece; 99 * usize::from(piece % 3)])).collect();
+        let expected: Vec<u8> = pieces.iter().flatten().copied().collect();
+        let sending = tokio::spawn(async move { send(&mut ours, pieces).await });
+        let mut got = Vec::new();
+        theirs.read_to_end(&mut got).await.unwrap();
+        assert_eq!(sending.await.unwrap(), Ok(LENGTH + expected.len()));
+        assert_eq!(got[..LENGTH], (expected.len() as u32).to_be_bytes());
+        assert_eq!(got[LENGTH..], expected);
+    }
 }

@@ -140,6 +140,48 @@ async fn a_batch_that_is_larger_than_asked_for_comes_whole_and_no_second_one_wit
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_version_of_fetch_reads_the_same_records() {
+    let gateway = Gateway::start().await;
+    publish_one(&gateway, "pump-1", 0..10).await;
+    let partition = partition_of(&gateway, "pump-1").await;
+    let mut client = Client::new(gateway.at.kafka).await;
+    for version in 4..=FETCH {
+        let answer = client.ask(ApiKey::Fetch, version, &fetch("readings", partition, 3)).await;
+        assert_eq!(records(&only(answer)).len(), 10, "version {version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_at_its_byte_limit_makes_writers_wait_and_not_readers() {
+    let settings = [("TOPICS__PARTITION_CAP", "1 MiB"), ("TOPICS__JOURNAL", "0 B")];
+    let gateway = Gateway::start_with(tempfile::tempdir().unwrap(), &settings).await;
+    let publishing = async {
+        for batch in 0_u64.. {
+            publish_one(&gateway, "pump-1", batch * 2000..batch * 2000 + 2000).await;
+        }
+    };
+    let full = async {
+        while !gateway.get("/metrics").await.1.contains("weir_gateway_paused 1\n") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = publishing => unreachable!("it goes on for ever"),
+        () = full => (),
+    }
+    let partition = partition_of(&gateway, "pump-1").await;
+    let mut client = Client::new(gateway.at.kafka).await;
+    let end = client.offset_at("readings", partition, -1).await.offset;
+    let mut next = 0;
+    while next < end {
+        let found = records(&only(client.fetch(&fetch("readings", partition, next)).await));
+        next = found.last().expect("more").0 + 1;
+    }
+    assert!(end > 2000);
+    assert_eq!(next, end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_do_not_wait_for_their_responses_are_answered_in_order() {
     let gateway = Gateway::start().await;
     publish_one(&gateway, "pump-1", 0..5).await;

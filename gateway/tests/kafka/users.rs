@@ -4,6 +4,7 @@ use kafka_protocol::messages::{
     ApiKey, MetadataRequest, MetadataResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_gateway::kafka::auth::Secret;
 
 use crate::client::{Client, text};
@@ -44,4 +45,24 @@ async fn with_users_nothing_is_served_before_one_has_authenticated() {
     assert_eq!(authenticate(&mut right, b"\0reader\0sesame").await, 0);
     let answer: MetadataResponse = right.ask(ApiKey::Metadata, 12, &MetadataRequest::default().with_topics(None)).await;
     assert_eq!(answer.brokers.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_the_old_handshake_sends_the_bare_message() {
+    let gateway = guarded().await;
+    for (password, is_right) in [("sesame", true), ("Sesame", false)] {
+        let mut client = Client::new(gateway.at.kafka).await;
+        let handshake = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+        let answer: SaslHandshakeResponse = client.ask(ApiKey::SaslHandshake, 0, &handshake).await;
+        assert_eq!(answer.error_code, 0);
+        let message = format!("\0reader\0{password}");
+        client.stream.write_i32(message.len() as i32).await.unwrap();
+        client.stream.write_all(message.as_bytes()).await.unwrap();
+        if is_right {
+            assert_eq!(client.stream.read_i32().await.unwrap(), 0, "an empty message ends it");
+            assert!(is_served(&mut client).await);
+        } else {
+            assert!(client.frame().await.is_none());
+        }
+    }
 }
