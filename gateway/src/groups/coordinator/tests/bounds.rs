@@ -98,7 +98,7 @@ fn session_timeouts_are_bounded_and_longer_rebalances_are_cut() {
     let (mut a, mut b) = (consumer("a"), consumer("b"));
     for endless in [Duration::ZERO, Duration::from_secs(u64::from(u32::MAX))] {
         let ticket = world.ask(JoinRequest { rebalance_timeout: endless, comes_back: false, ..a.request() });
-        world.pass(Duration::from_secs(2));
+        world.pass(Duration::from_millis(600));
         a.learn(&world.joined(ticket));
         world.assign(&[&a]);
         let other = world.join(&mut b);

@@ -9,7 +9,7 @@ fn the_first_assignment_waits_for_consumers_that_start_together() {
     world.pass(Duration::from_millis(300));
     assert!(!world.joined.contains_key(&first), "others may be starting too");
     let second = world.join(&mut b);
-    world.pass(Duration::from_millis(500));
+    world.pass(Duration::from_millis(700));
     let answers = [world.joined(first), world.joined(second)];
     assert_eq!(answers.each_ref().map(|joined| joined.generation), [Generation(1); 2]);
     let leaders = answers.iter().filter(|joined| joined.leader == joined.member);
