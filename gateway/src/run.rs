@@ -167,7 +167,13 @@ pub async fn run(
         instance,
     };
     let redrive = Redrive::open(world.fs.clone(), &config.data, ingest.clone(), topics.clone())?;
-    let app = App { topics, redrive, gateway: Arc::new(parts), stop: closing.clone() };
+    let app = App {
+        topics: groups.topics().clone(),
+        redrive,
+        groups: groups.clone(),
+        gateway: Arc::new(parts),
+        stop: closing.clone(),
+    };
     tokio::spawn(live.run(closing.clone()));
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
@@ -235,7 +241,8 @@ async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics:
     log_recovery(&report);
     log_offsets(&offsets);
     let options = config.groups.options();
-    let groups = Groups::new(offsets, topics.clone(), options, &*world.clock, Box::new(groups::random_bits));
+    let all = topics.with_internal(groups::offsets::TOPIC, [offsets.reader()]);
+    let groups = Groups::new(offsets, all, options, &*world.clock, Box::new(groups::random_bits));
     Ok((ingest, topics, groups))
 }
 

@@ -68,6 +68,18 @@ impl Client {
         Err(refused.err().unwrap_or_else(|| Failed::runtime("the gateway refused")))
     }
 
+    /// Posts JSON; the answer.
+    pub(super) async fn change(&self, path: &str, body: &Value) -> Result<Value, Failed> {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.whole(path, self.send(request, Full::from(body.to_string())).await?).await
+    }
+
+    /// Deletes what is at `path`; the answer.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, Failed> {
+        let request = Request::delete(path).header(header::CONTENT_TYPE, "application/json");
+        self.whole(path, self.send(request, Full::default()).await?).await
+    }
+
     async fn get(&self, path: &str) -> Result<Response<Incoming>, Failed> {
         self.send(Request::get(path), Full::default()).await
     }

@@ -1,10 +1,17 @@
 //! `topic consume`: the records of a topic, from anywhere on, once or for ever.
+//!
+//! With a group it begins where the group has come to, and commits what was printed, after it was: whoever ends it and
+//! starts it again misses nothing, and sees again at most what was printed in the last second. It does not join the
+//! group: a group that shares partitions out is for clients of Kafka.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde_json::Value;
 use weir_protocol::time::{SystemClock, WallClock};
 
+use super::group::Position;
 use super::print::Printer;
 use super::source::{Source, parse_start};
 use super::{ConsumeArgs, Failed};
@@ -14,10 +21,22 @@ use crate::http::page::Start;
 /// Records asked for at a time.
 const PAGE: usize = 1000;
 
+/// How often the place of a group is written down while records come one by one.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What remains to be printed.
 struct Rest<'p> {
     printer: &'p mut Printer,
     records: u64,
+    progress: Option<Progress>,
+}
+
+/// Where a group has come to.
+struct Progress {
+    position: Position,
+    topic: String,
+    /// The next offset of partitions in which something was printed since the last commit.
+    reached: BTreeMap<usize, u64>,
 }
 
 pub(super) fn consume(config: &Config, args: &ConsumeArgs, printer: &mut Printer) -> Result<(), Failed> {
@@ -30,13 +49,27 @@ pub(super) fn consume(config: &Config, args: &ConsumeArgs, printer: &mut Printer
             ));
         }
         let partitions = chosen(&source, args).await?;
-        let mut rest = Rest { printer, records: args.limit.unwrap_or(u64::MAX) };
+        let progress = match &args.group {
+            Some(group) => Some(Progress {
+                position: Position::open(config, group).await?,
+                topic: args.topic.clone(),
+                reached: BTreeMap::new(),
+            }),
+            None => None,
+        };
+        let committed = match &progress {
+            Some(progress) => progress.position.committed(&args.topic).await?,
+            None => Vec::new(),
+        };
+        let mut rest = Rest { printer, records: args.limit.unwrap_or(u64::MAX), progress };
         let mut next: Vec<String> = Vec::new();
         for (number, wanted) in partitions.into_iter().enumerate() {
             if !wanted {
                 next.push("-".to_owned());
                 continue;
             }
+            let known = committed.iter().find(|(partition, _)| *partition == number);
+            let start = known.map_or(start, |(_, offset)| Start::Offset(*offset));
             match print_partition(&source, &args.topic, number, start, &mut rest).await? {
                 ControlFlow::Continue(offset) => next.push(offset.to_string()),
                 ControlFlow::Break(()) => return Ok(()),
@@ -98,9 +131,12 @@ async fn print_partition(
         }
         for record in list(&page["records"]) {
             if rest.print(record)?.is_break() {
+                rest.commit().await?;
                 return Ok(ControlFlow::Break(()));
             }
         }
+        rest.reach(number, next);
+        rest.commit().await?;
         if next >= end || start == Start::Offset(next) {
             return Ok(ControlFlow::Continue(next));
         }
@@ -109,15 +145,25 @@ async fn print_partition(
 }
 
 async fn follow(mut events: super::client::Events, rest: &mut Rest<'_>) -> Result<(), Failed> {
-    while let Some((kind, data)) = events.next().await? {
+    let mut commit = tokio::time::interval(COMMIT_INTERVAL);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event?,
+            _ = commit.tick() => {
+                rest.commit().await?;
+                continue;
+            }
+        };
+        let Some((kind, data)) = event else {
+            return Err(Failed::unavailable("the gateway closed the stream; it was stopped"));
+        };
         match kind.as_str() {
-            "record" if rest.print(&data)?.is_break() => return Ok(()),
+            "record" if rest.print(&data)?.is_break() => return rest.commit().await,
             "record" => (),
             "gap" => rest.printer.gap(&data)?,
             _ => return Err(Failed::runtime(super::print::bare(&data["error"]))),
         }
     }
-    Err(Failed::unavailable("the gateway closed the stream; it was stopped"))
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -132,6 +178,25 @@ impl Rest<'_> {
         }
         self.records -= 1;
         self.printer.record(record)?;
+        if let (Some(partition), Some(offset)) = (record["partition"].as_u64(), record["offset"].as_u64()) {
+            self.reach(partition as usize, offset + 1);
+        }
         Ok(if self.records == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Everything of a partition below an offset is printed.
+    fn reach(&mut self, partition: usize, next: u64) {
+        if let Some(progress) = &mut self.progress {
+            progress.reached.insert(partition, next);
+        }
+    }
+
+    /// Writes down where the group has come to.
+    async fn commit(&mut self) -> Result<(), Failed> {
+        let Some(progress) = &mut self.progress else { return Ok(()) };
+        while let Some((partition, next)) = progress.reached.pop_first() {
+            progress.position.commit(&progress.topic, partition, next).await?;
+        }
+        Ok(())
     }
 }

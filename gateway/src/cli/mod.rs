@@ -10,6 +10,7 @@ mod consume;
 mod dead_letters;
 mod descriptors;
 mod device;
+mod group;
 mod logs;
 mod print;
 mod redrive;
@@ -62,6 +63,9 @@ enum Command {
     /// Look at what could not be stored as readings.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
+    /// Groups of consumers: look at them, set where they go on.
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Look at devices: latest values, restarts, and what became of their readings.
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -119,6 +123,9 @@ struct ConsumeArgs {
     /// Go on with what comes; needs a running gateway.
     #[arg(long)]
     follow: bool,
+    /// Go on where this group has come to, and write down how far it comes; --from counts only where it has not been.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -282,6 +289,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Topic(TopicCommand::Verify { topic }) => topic::verify(&config, topic.as_deref(), &mut printer),
         Command::Deadletter(DeadLetterCommand::List { limit }) => dead_letters::list(&config, limit, &mut printer),
         Command::Deadletter(DeadLetterCommand::Redrive(args)) => redrive::redrive(&config, &args, &mut printer),
+        Command::Group(command) => group::run(&config, &command, &mut printer),
         Command::Device(DeviceCommand::List) => device::list(&config, &mut printer),
         Command::Device(DeviceCommand::Show { device }) => device::show(&config, &device, &mut printer),
         Command::Schema(SchemaCommand::List) => schema::list(&config, &mut printer),

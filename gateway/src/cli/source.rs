@@ -8,6 +8,7 @@ use weir_storage::{Fs, Reader, RealFs, RecoveryMode};
 use super::Failed;
 use super::client::Client;
 use crate::config::Config;
+use crate::groups;
 use crate::http::page::{self, Start};
 use crate::lock;
 use crate::moment;
@@ -135,7 +136,13 @@ pub(super) fn files(config: &Config) -> Result<Topics, Failed> {
             readers.push(Reader::open(&fs, &dir, RecoveryMode::Tail).map_err(Failed::unavailable)?.0);
         }
     }
-    Ok(Topics::new(&definitions, readers))
+    let topics = Topics::new(&definitions, readers);
+    let offsets = groups::offsets::dir(&config.data);
+    if !offsets.exists() {
+        return Ok(topics);
+    }
+    let reader = Reader::open(&fs, &offsets, RecoveryMode::Tail).map_err(Failed::unavailable)?.0;
+    Ok(topics.with_internal(groups::offsets::TOPIC, [reader]))
 }
 
 /// The topics on the disk.

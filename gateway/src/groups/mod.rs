@@ -16,17 +16,21 @@
 mod commits;
 pub mod coordinator;
 mod error;
+mod lag;
 mod names;
 pub mod offsets;
 mod options;
+pub mod reset;
 mod service;
 mod stats;
+pub mod stored;
 mod subscription;
 mod upkeep;
 
 pub use commits::{Each, Place};
 pub use coordinator::{GroupView, JoinRequest, Joined, Leaver, Listed, Protocol, Speaker, SyncRequest, Synced};
 pub use error::Error;
+pub use lag::{Lag, lags};
 pub use names::{Generation, GroupId, InstanceId, MAX_NAME_BYTES, MemberId};
 pub use offsets::log::OffsetsError;
 pub use offsets::{Commit, Committed};

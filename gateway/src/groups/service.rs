@@ -237,6 +237,11 @@ impl Groups {
 }
 
 impl Groups {
+    /// Every topic, the one of the offsets too.
+    pub fn topics(&self) -> &Topics {
+        &self.shared.topics
+    }
+
     /// Every group, by name.
     pub fn list(&self) -> Vec<Listed> {
         self.shared.lock().coordinator.list().collect()

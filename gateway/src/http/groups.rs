@@ -70,7 +70,9 @@ struct Reset {
 
 impl Reset {
     fn to(&self) -> Result<Start, Refused> {
-        let text = |value: &Option<Value>| value.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let text = |value: &Option<Value>| {
+            value.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        };
         match (text(&self.offset), text(&self.time)) {
             (None, None) => Err(Refused::bad("expected offset (a number, earliest or latest) or time")),
             (offset, time) => start(offset.as_deref(), time.as_deref()),

@@ -9,6 +9,8 @@ use crate::front::FrontOptions;
 use crate::front::counters::Counters;
 use crate::front::memory;
 use crate::front::refusal::Refusal;
+use crate::groups::Groups;
+use crate::groups::coordinator::State;
 use crate::ingest::{Failure, Reason, Stats};
 use crate::router::LiveStats;
 use crate::topics::Topics;
@@ -149,6 +151,48 @@ pub fn topics(out: &mut Text, topics: &Topics) {
     out.gauges("log_end_offset", "The offset behind the last committed record.", ends);
     let bytes = all().map(|(label, reader)| (label, reader.allocated()));
     out.gauges("log_allocated_bytes", "Disk space of the log.", bytes);
+}
+
+/// The most partitions whose lag is told one by one.
+const MAX_LAGS: usize = 2000;
+/// The most groups that are told one by one.
+const MAX_GROUPS: usize = 500;
+
+/// The metrics of groups.
+pub fn groups(out: &mut Text, groups: &Groups) {
+    let now = groups.stats();
+    let states = State::ALL.iter().zip(now.groups).map(|(state, count)| (format!("state=\"{state}\""), count));
+    out.gauges("groups", "Groups of consumers in each state.", states);
+    out.gauge("group_offsets", "Offsets that groups have committed.", now.offsets);
+    out.counter("group_commits", "Requests to commit offsets.", now.commits);
+    out.counter("group_commits_failed", "Writes of offsets that failed.", now.commits_failed);
+    out.counter("group_offsets_expired", "Offsets forgotten because nobody used them.", now.offsets_expired);
+    out.counter("group_rebalances", "Rebalances that ended.", now.rebalances);
+    out.counter("group_members_expired", "Members sent away because they were silent.", now.members_expired);
+    out.counter("group_members_fenced", "Requests of members that another one has replaced.", now.fenced);
+    out.counter("group_over_bounds", "Requests refused because a bound of groups is reached.", now.over_bounds);
+    let listed = groups.list();
+    let told = || listed.iter().take(MAX_GROUPS).map(|group| (label("group", group.id.as_str()), group));
+    out.gauges("group_members", "Members of a group.", told().map(|(label, group)| (label, group.members as u64)));
+    let rebalancing = |state| u64::from(matches!(state, State::PreparingRebalance | State::CompletingRebalance));
+    let busy = told().map(|(label, group)| (label, rebalancing(group.state)));
+    out.gauges("group_rebalancing", "1 while a group shares its partitions out anew.", busy);
+    let lags: Vec<(String, u64)> = listed
+        .iter()
+        .flat_map(|group| groups.lags(group.id.as_str()).into_iter().map(move |lag| (group, lag)))
+        .filter_map(|(group, lag)| {
+            let (group, topic) = (label("group", group.id.as_str()), label("topic", &lag.topic));
+            Some((format!("{group},{topic},partition=\"{}\"", lag.partition), lag.records()?))
+        })
+        .take(MAX_LAGS)
+        .collect();
+    out.gauges("group_lag", "Records that a group has yet to read in a partition.", lags);
+}
+
+/// A label whose value may hold anything.
+fn label(name: &str, value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("{name}=\"{value}\"")
 }
 
 #[cfg(test)]

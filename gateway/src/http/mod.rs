@@ -9,6 +9,7 @@
 //! | `/topics/{topic}/partitions/{p}/records?offset=\|time=&limit=` | a [`page`] of records |
 //! | `/topics/{topic}/tail?offset=&partition=` | server-sent events, see [`tail`] |
 //! | `/devices?after=&limit=`, `/devices/{device}` | devices by name; latest values, restarts and counts of one, as the read model has them |
+//! | `/groups`, `/groups/{group}`, `POST .../reset`, `POST .../commit`, `DELETE` | groups of consumers, see [`groups`] |
 //! | `/status` | agents, whether they are connected, and what they last said of themselves |
 //! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
@@ -18,6 +19,7 @@
 
 mod dead_letters;
 pub mod fuzz;
+pub(crate) mod groups;
 pub mod metrics;
 pub mod page;
 mod posted;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::groups::Groups;
 use crate::model::Model;
 use crate::redrive::Redrive;
 use crate::topics::Topics;
@@ -46,6 +49,8 @@ pub struct App {
     pub topics: Topics,
     /// What tries dead letters again.
     pub redrive: Redrive,
+    /// Groups of consumers.
+    pub groups: Groups,
     /// The rest of the gateway.
     pub gateway: Arc<dyn Gateway>,
     /// Turns true when the gateway stops.

@@ -12,6 +12,7 @@
 use serde_json::{Map, Value as Json, json};
 use weir_storage::{Damage, ReadError, Record};
 
+use crate::groups::offsets::record::{self as offsets, Key, Said};
 use crate::record::Value;
 use crate::topics::{Partition, Topic};
 
@@ -145,10 +146,34 @@ pub(crate) fn render(partition: usize, record: &Record<'_>) -> Json {
     let value = value.map_err(|error| error.to_string());
     match value.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string())) {
         Ok(value) => out.insert("value".into(), value),
-        Err(error) => {
-            out.insert("value".into(), Json::Null);
-            out.insert("error".into(), error.into())
-        }
+        Err(error) => match offset_record(record) {
+            Some((group, value)) => {
+                out.insert("key".into(), group.into());
+                out.insert("value".into(), value)
+            }
+            None => {
+                out.insert("value".into(), Json::Null);
+                out.insert("error".into(), error.into())
+            }
+        },
     };
     Json::Object(out)
+}
+
+/// Group and content of a record of the offsets topic. No key of another topic reads like one: devices have names of
+/// printable characters.
+fn offset_record<'a>(record: &Record<'a>) -> Option<(&'a str, Json)> {
+    let (key, said) = offsets::decode(record.key?, record.value, record.timestamp_ms).ok()?;
+    Some(match (key, said) {
+        (Key::Offset { group, topic, partition }, Said::Offset(committed)) => {
+            let offset = committed.as_ref().map(|committed| committed.offset);
+            let metadata = committed.as_ref().map(|committed| &*committed.metadata);
+            (group, json!({"topic": topic, "partition": partition, "offset": offset, "metadata": metadata}))
+        }
+        (Key::Group(group), said) => {
+            let in_use = matches!(said, Said::Group(Some(usage)) if usage.in_use);
+            (group, json!({"in_use": in_use}))
+        }
+        _ => return None,
+    })
 }

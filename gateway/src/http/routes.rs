@@ -13,7 +13,7 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, dead_letters, metrics, registry};
+use super::{App, dead_letters, groups, metrics, registry};
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
@@ -57,8 +57,9 @@ pub fn router(app: App) -> Router {
         .route("/version", get(async |State(app): State<App>| Json(app.gateway.version())))
         .merge(registry::router())
         .merge(dead_letters::router())
+        .merge(groups::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /deadletters, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /deadletters, /groups, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .with_state(app)
@@ -124,7 +125,7 @@ async fn records(
 }
 
 /// Where a query says to begin.
-fn start(offset: Option<&str>, time: Option<&str>) -> Result<Start, Refused> {
+pub(super) fn start(offset: Option<&str>, time: Option<&str>) -> Result<Start, Refused> {
     match (offset, time) {
         (Some(_), Some(_)) => Err(Refused::bad("offset= and time= exclude each other: give one of them")),
         (None, None) | (Some("earliest"), None) => Ok(Start::Earliest),
@@ -215,6 +216,7 @@ async fn metrics(State(app): State<App>) -> Response {
     let mut text = metrics::Text::default();
     app.gateway.metrics(&mut text);
     metrics::topics(&mut text, &app.topics);
+    metrics::groups(&mut text, &app.groups);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text.finish()).into_response()
 }
 

@@ -20,6 +20,8 @@ pub const TOPIC: &str = "weir.offsets";
 /// The longest text that may stand beside an offset, in bytes.
 pub const MAX_METADATA_BYTES: usize = 4096;
 
+pub(crate) use log::dir;
+
 /// Where a group goes on in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
