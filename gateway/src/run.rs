@@ -150,7 +150,7 @@ pub async fn run(
         () = http::serve(web.clone(), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
     };
     let broker = broker(config, &world, addresses.kafka)?;
-    let log = Kafka::new(topics.clone(), groups.clone(), broker, KafkaOptions::from(config));
+    let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
     let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor));
     let live = Live::new(topics.clone());
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());

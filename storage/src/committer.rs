@@ -219,8 +219,13 @@ impl Committer {
 
     fn stop(&mut self) -> Vec<Log> {
         self.queue.close();
+        let Some(thread) = self.thread.take() else { return Vec::new() };
+        if thread.thread().id() == std::thread::current().id() {
+            // Dropped by a `done`, which was the last to hold it: the thread ends by itself.
+            return Vec::new();
+        }
         // A panic on the thread comes from a `done`; the logs are gone with it, their files are sound.
-        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+        thread.join().unwrap_or_default()
     }
 }
 

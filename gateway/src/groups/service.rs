@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use ring::rand::SecureRandom;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use weir_protocol::time::WallClock;
-use weir_storage::{Fs, Reader, Recovery};
+use weir_storage::{Fs, LogOptions, Reader, Recovery};
 
 use super::coordinator::{
     Coordinator, Effect, GroupView, JoinRequest, Joined, Leaver, Listed, Speaker, SyncRequest, Synced, Ticket,
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) topics: Topics,
     pub(super) clock: Clock,
     started: Instant,
+    pub(super) log: OffsetLog,
     /// The next deadline came nearer.
     hurry: Notify,
     state: Mutex<State>,
@@ -49,8 +51,6 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) coordinator: Coordinator,
     pub(super) table: Table,
-    /// None once it was stopped.
-    pub(super) log: Option<OffsetLog>,
     pub(super) counters: Counters,
     /// Submissions that were refused in this step.
     pub(super) refused: Vec<Refused>,
@@ -74,7 +74,12 @@ impl Opened {
     /// # Errors
     /// [`OffsetsError`].
     pub fn open(fs: &Arc<dyn Fs>, data: &Path) -> Result<Self, OffsetsError> {
-        let (log, recovery) = log::open(fs, data, log::options())?;
+        Self::open_with(fs, data, log::options())
+    }
+
+    /// As [`Opened::open`], with a log that is kept like this.
+    pub(super) fn open_with(fs: &Arc<dyn Fs>, data: &Path, options: LogOptions) -> Result<Self, OffsetsError> {
+        let (log, recovery) = log::open(fs, data, options)?;
         let found = log::read(&log.reader())?;
         Ok(Self { log: OffsetLog::start(log)?, found, recovery })
     }
@@ -114,7 +119,6 @@ impl Groups {
         let state = State {
             coordinator,
             table: found.table,
-            log: Some(log),
             counters: Counters::default(),
             refused: Vec::new(),
             is_open: true,
@@ -124,13 +128,14 @@ impl Groups {
         };
         let (started, hurry) = (Instant::now(), Notify::new());
         let groups =
-            Self { shared: Arc::new(Shared { options, topics, clock, started, hurry, state: Mutex::new(state) }) };
+            Self { shared: Arc::new(Shared { options, topics, clock, started, log, hurry, state: Mutex::new(state) }) };
         groups.end_uses_of_the_last_run();
         groups
     }
 
     /// Lets time pass until `stop` turns true; then answers all that wait.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut compacting: Option<JoinHandle<()>> = None;
         let mut next_sweep = self.shared.started + Self::SWEEP;
         loop {
             let due = self.shared.lock().coordinator.next_wake();
@@ -144,6 +149,10 @@ impl Groups {
             if Instant::now() >= next_sweep {
                 next_sweep += Self::SWEEP;
                 self.sweep();
+                if self.shared.log.has_grown() && compacting.as_ref().is_none_or(JoinHandle::is_finished) {
+                    let groups = self.clone();
+                    compacting = Some(tokio::task::spawn_blocking(move || groups.compact()));
+                }
             }
         }
         let mut state = self.shared.lock();
@@ -154,10 +163,7 @@ impl Groups {
 
     /// Commits what was handed in, and closes the log. Waits for the disk: not for an async task.
     pub fn stop(&self) {
-        let log = self.shared.lock().log.take();
-        if let Some(log) = log {
-            log.stop();
-        }
+        self.shared.log.stop();
     }
 
     /// One step under the lock, and what follows from it.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_storage::{Compaction, RemoveError};
+
 use super::names::GroupId;
 use super::offsets::log::Records;
 use super::offsets::record::Usage;
@@ -51,6 +53,17 @@ impl Groups {
             Ok(offsets) => groups.announce(offsets.end),
             Err(error) => tracing::warn!(%group, error, "whether the group is in use could not be written"),
         });
+    }
+
+    /// Takes out what later records have replaced. Reads and writes files: not for an async task.
+    pub(super) fn compact(&self) {
+        match self.shared.log.compact() {
+            Ok(Compaction { removed_records: removed, allocated: (before, after), left, damage, .. }) => {
+                tracing::info!(removed, before, after, left, damages = damage.len(), "weir.offsets compacted");
+            }
+            Err(RemoveError::Stopped) => (),
+            Err(error) => tracing::warn!(%error, "weir.offsets could not be compacted; it is tried again"),
+        }
     }
 
     /// Ends offsets that are older than `offsets_retention` in groups that have had no members for as long.

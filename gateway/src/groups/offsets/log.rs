@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
 use weir_storage::{
-    Batch, Committer, CommitterOptions, Completion, Fs, IoError, Log, LogOptions, OpenError, ReadError, Reader,
-    Recovery, Submission, SubmitError, durable,
+    Batch, Committer, CommitterOptions, Compaction, CompactionOptions, Completion, Fs, IoError, Log, LogOptions,
+    OpenError, ReadError, Reader, Recovery, RemoveError, Submission, SubmitError, durable,
 };
 
 use super::clock::Clock;
@@ -156,8 +157,13 @@ impl Records {
 
 /// The writer of the log.
 pub(crate) struct OffsetLog {
-    committer: Committer,
+    /// None once it has stopped.
+    committer: RwLock<Option<Committer>>,
     reader: Reader,
+    /// Ends a compaction.
+    stopping: AtomicBool,
+    /// Bytes of closed segments that the last compaction left.
+    left: AtomicU64,
 }
 
 impl OffsetLog {
@@ -166,7 +172,8 @@ impl OffsetLog {
         let (reader, dir) = (log.reader(), log.dir().to_owned());
         let options = CommitterOptions { max_parallel_syncs: 1, ..CommitterOptions::default() };
         let committer = Committer::spawn(vec![log], options).map_err(IoError::on("start a thread for", &dir))?;
-        Ok(Self { committer, reader })
+        let (stopping, left) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { committer: RwLock::new(Some(committer)), reader, stopping, left })
     }
 
     pub(crate) fn reader(&self) -> &Reader {
@@ -185,20 +192,46 @@ impl OffsetLog {
         let done = move |completion: Completion| {
             done(match completion.parts.into_iter().next() {
                 Some(part) => part.result.map_err(|error| error.to_string()),
-                None => Err("too much is waiting to be written".to_owned()),
+                None => Err("too much is waiting to be written, or the gateway stops".to_owned()),
             });
         };
         let submission = Submission { parts: vec![(0, records.into_batch())], done: Box::new(done) };
-        self.committer.try_submit(submission).map_err(|error| match error {
+        let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(committer) = &*committer else { return Err(Refused(submission)) };
+        committer.try_submit(submission).map_err(|error| match error {
             SubmitError::Full(submission)
             | SubmitError::Stopped(submission)
             | SubmitError::NoSuchLog { submission, .. } => Refused(submission),
         })
     }
 
+    /// Whether closed segments have grown so much that compaction is worth its writes.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.closed_bytes() > 2 * self.left.load(Ordering::Relaxed) + 2 * SEGMENT_BYTES
+    }
+
+    fn closed_bytes(&self) -> u64 {
+        let segments = self.reader.segments();
+        let closed = segments.split_last().map_or(&[][..], |(_, closed)| closed);
+        closed.iter().map(|segment| segment.allocated).sum()
+    }
+
+    /// Keeps the last record of each key of closed segments. Commits go on meanwhile. Nobody but this process at its start
+    /// reads the log from its beginning, so the end of an offset goes as soon as what it ended is gone.
+    pub(crate) fn compact(&self) -> Result<Compaction, RemoveError> {
+        let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
+        let committer = committer.as_ref().ok_or(RemoveError::Stopped)?;
+        let options = CompactionOptions { tombstones_before: u64::MAX, ..CompactionOptions::default() };
+        let compacted = committer.compact(0, &options, &self.stopping)?;
+        self.left.store(self.closed_bytes(), Ordering::Relaxed);
+        Ok(compacted)
+    }
+
     /// Commits what was handed in, and ends.
-    pub(crate) fn stop(self) {
-        for log in self.committer.shutdown() {
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let committer = self.committer.write().unwrap_or_else(PoisonError::into_inner).take();
+        for log in committer.map(Committer::shutdown).unwrap_or_default() {
             log.mark_end();
         }
     }

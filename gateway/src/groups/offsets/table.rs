@@ -18,7 +18,12 @@ pub(crate) struct Table {
     groups: BTreeMap<GroupId, OfGroup>,
     /// Entries of all groups.
     entries: usize,
+    /// Bytes of their metadata.
+    metadata_bytes: usize,
 }
+
+/// Metadata that offsets may have on average when there are as many of them as there may be, in bytes.
+const METADATA_BYTES: usize = 256;
 
 #[derive(Debug, Default)]
 struct OfGroup {
@@ -58,6 +63,10 @@ impl Table {
     pub(crate) fn reserve(&mut self, group: &GroupId, commit: &Commit, options: &Options) -> Result<(), Error> {
         let own = self.groups.get(group).map_or(0, |own| own.entries);
         let is_new = !self.has(group.as_str(), &commit.topic, commit.partition);
+        let room = options.offsets.saturating_mul(METADATA_BYTES).saturating_sub(self.metadata_bytes);
+        if commit.metadata.len() > room {
+            return Err(Error::TooManyOffsets);
+        }
         if is_new && (own >= options.offsets_per_group || self.entries >= options.offsets) {
             return Err(Error::TooManyOffsets);
         }
@@ -92,7 +101,10 @@ impl Table {
         };
         let before = of_topic.len();
         let entry = of_topic.entry(partition).or_default();
+        let bytes = |entry: &Entry| entry.committed.as_ref().map_or(0, |committed| committed.metadata.len());
+        self.metadata_bytes -= bytes(entry);
         change(entry);
+        self.metadata_bytes += bytes(entry);
         if entry.committed.is_none() && entry.writing == 0 {
             of_topic.remove(&partition);
         }
