@@ -224,7 +224,9 @@ impl Run {
             let lawful = self.lawful.get_mut(&(name, partition)).expect("a place");
             match done {
                 // Perhaps the power is off, and there was nothing to delete: nothing was written.
-                Ok(()) if value.is_none() && lawful.len() > 1 => (),
+                Ok(()) if value.is_none() && lawful.len() > 1 => {
+                    lawful.insert(None);
+                }
                 Ok(()) => *lawful = BTreeSet::from([value]),
                 // Nobody was told that it is stored, and it may be.
                 Err(_) if power_fails => {
