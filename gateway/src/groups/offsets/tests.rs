@@ -14,7 +14,7 @@ use weir_storage::fs::Fault;
 use weir_storage::{FaultyFs, Fs, Log, LogOptions, Reader};
 
 use super::*;
-use crate::groups::{Error, GroupId, Groups, Opened, Options, Place, Speaker};
+use crate::groups::{Each, Error, GroupId, Groups, Opened, Options, Place, Speaker};
 use crate::topics::Topics;
 
 const GROUPS: [&str; 3] = ["lake", "mill", "dam"];
@@ -141,6 +141,9 @@ fn whatever_fails_an_acknowledged_offset_never_goes_back_and_a_deleted_one_never
 /// What an offset may be: one value, or several while the power went over a commit.
 type Lawful = BTreeMap<(&'static str, u32), BTreeSet<Option<u64>>>;
 
+/// What each partition is to have.
+type Asked = Vec<(u32, Option<u64>)>;
+
 struct Run {
     random: StdRng,
     fs: FaultyFs,
@@ -190,7 +193,7 @@ impl Run {
         let name = GROUPS[self.random.random_range(0..GROUPS.len())];
         let id = group(name);
         let partitions: Vec<u32> = (0..PARTITIONS).filter(|_| self.random.random()).collect();
-        let (asked, done): (Vec<(u32, Option<u64>)>, Vec<Result<(), Error>>) = match self.random.random_range(0..20) {
+        let (asked, done): (Asked, Each) = match self.random.random_range(0..20) {
             0..14 => {
                 self.next += 1;
                 let commits = partitions.iter().map(|partition| commit(*partition, self.next)).collect();
