@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -44,8 +45,9 @@ pub(super) fn router() -> Router<App> {
 async fn letters(
     State(app): State<App>,
     Path(number): Path<String>,
-    Query(query): Query<RecordsQuery>,
+    query: Result<Query<RecordsQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
+    let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= or time=, and limit=")))?;
     let (limit, start, topics) = (query.limit()?, query.start()?, app.topics.clone());
     let read = move || {
         let topic = topics.get(TopicId::DEAD_LETTER);

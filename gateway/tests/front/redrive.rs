@@ -1,29 +1,41 @@
 //! Redriving dead letters, as operators do it.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use weir_protocol::batch::describe::{self, Description};
+use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
 use weir_protocol::items::{self, Items};
-use weir_protocol::{Channel, ChannelId, DeviceId, SchemaHash, ValueKind};
+use weir_protocol::{
+    Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value as Sample, ValueKind,
+};
 
 use crate::whole::publish_v4;
 use crate::world::{Gateway, ask, batch, description, post};
 
-/// Another schema of the device than the one in [`description`].
-fn second_description(device: &str) -> Vec<u8> {
+/// Another description of pump-1 than the one in [`description`]: its temperature is in Kelvin; and its schema.
+fn second_description() -> (SchemaHash, Vec<u8>) {
+    let (device, kind) = (DeviceId::new("pump-1").unwrap(), ValueKind::Float);
     let mut channels = Vec::new();
-    for (id, name) in [(0, "temperature"), (1, "door")] {
-        let kind = ValueKind::Float;
-        items::push(&mut channels, &Channel { id: ChannelId(id), name, unit: "Cel", kind, resolution: 0.5 });
-    }
+    items::push(&mut channels, &Channel { id: ChannelId(0), name: "temperature", unit: "K", kind, resolution: 0.5 });
     let channels = Items::new(&channels);
-    describe::encode(&Description {
-        device: DeviceId::new(device).unwrap(),
-        schema: SchemaHash::of(channels),
-        channels,
-    })
+    let schema = SchemaHash::of(channels);
+    (schema, describe::encode(&Description { device, schema, channels }))
+}
+
+/// Three readings in Kelvin.
+fn kelvin(schema: SchemaHash, first: u64) -> Vec<u8> {
+    let mut run = RunBuilder::new(DeviceId::new("pump-1").unwrap(), Restart(7), schema, Sequence(first));
+    for _ in 0..3 {
+        let (time, clock, value) = (Timestamp(0), Clock::Uptime, Sample::Float(280.0));
+        run.push(&Reading { channel: ChannelId(0), time, clock, value });
+    }
+    let mut envelope = EnvelopeBuilder::new();
+    envelope.push(&run.section());
+    envelope.finish(true)
 }
 
 /// Runs the command beside the gateway: exit code, standard output, standard error.
@@ -48,7 +60,7 @@ async fn what_a_raised_limit_cures_is_stored_once_and_the_rest_says_why_not() {
     let mut unreadable = batch("pump-1", 0..3);
     *unreadable.last_mut().unwrap() ^= 1;
     let messages =
-        vec![("describe", description("pump-1")), ("describe", second_description("pump-1")), ("batch", unreadable)];
+        vec![("describe", description("pump-1")), ("describe", second_description().1), ("batch", unreadable)];
     publish_v4(&gateway, "edge-1", messages).await;
     let path = settings(&gateway);
     let (code, listed, _) = weir(&path, &["deadletter", "list"]).await;
@@ -110,5 +122,61 @@ async fn a_foreign_page_cannot_redrive_and_mistakes_are_pointed_at() {
         assert_eq!(status, 400, "{answer}");
         assert!(answer.contains(expected), "{answer}");
     }
+    gateway.stop().await;
+}
+
+/// A gateway that takes every change, as a process of its own; returns once it serves.
+fn spawn(data: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir-gateway"));
+    command.arg("run").env("WEIR_GATEWAY_SCHEMAS__COMPATIBILITY", "none").env("WEIR_LOG", "info");
+    command.envs(crate::world::settings(data)).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut gateway = command.spawn().unwrap();
+    let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let ready = log.find(|line| line.as_ref().unwrap().contains("ready"));
+    assert!(ready.is_some(), "it ended");
+    // What it says later must not block it.
+    std::thread::spawn(move || log.for_each(drop));
+    gateway
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_that_is_killed_is_done_again_and_each_reading_is_there_once() {
+    let gateway = Gateway::start().await;
+    let (schema, second) = second_description();
+    publish_v4(&gateway, "edge-1", vec![("describe", description("pump-1")), ("describe", second)]).await;
+    for tenth in 0..30 {
+        // The client takes ten messages before it is polled.
+        let batches = (tenth * 10..tenth * 10 + 10).map(|batch| ("batch", kelvin(schema, batch * 3))).collect();
+        publish_v4(&gateway, "edge-1", batches).await;
+    }
+    assert!(gateway.records("readings").await.is_empty(), "another unit under the same id");
+    let path = settings(&gateway);
+    let data = gateway.stop().await;
+
+    for lines in [1, 90, 200] {
+        let mut gateway = spawn(data.path());
+        let mut redrive = Command::new(env!("CARGO_BIN_EXE_weir-gateway"));
+        redrive.args(["deadletter", "redrive", "--all", "--config"]).arg(&path);
+        let mut redrive = redrive.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let told = BufReader::new(redrive.stdout.take().unwrap()).lines().take(lines).count();
+        // SIGKILL, in the middle of it.
+        gateway.kill().unwrap();
+        gateway.wait().unwrap();
+        redrive.wait().unwrap();
+        assert_eq!(told, lines);
+    }
+    let mut gateway = spawn(data.path());
+    let (code, tried, message) = weir(&path, &["deadletter", "redrive", "--all"]).await;
+    assert_eq!(code, Some(0), "{message}");
+    assert!(tried.ends_with("0 still refused\n"), "{tried}");
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+
+    let gateway = Gateway::start_on(data).await;
+    let readings = gateway.records("readings").await;
+    let sequences: BTreeSet<u64> =
+        readings.iter().map(|record| record["value"]["sequence"].as_u64().unwrap()).collect();
+    assert_eq!((readings.len(), sequences), (900, (0..900).collect()));
+    assert!(readings.iter().all(|record| record["value"]["heals"] == true));
     gateway.stop().await;
 }
