@@ -1,6 +1,7 @@
 //! One connection: requests in, responses out, one after the other.
 //!
-//! What it guarantees: a socket that has sent no request is in the lobby, one that has takes a place until it ends;
+//! What it guarantees: a socket that has sent no request, or has to authenticate first, is in the lobby; then it takes a
+//! place until it ends;
 //! responses come in the order of their requests, and the next request is looked at when the response before it was
 //! taken; a client that is gone takes its request with it, so that nobody waits for the records of a reader that is dead;
 //! a stop lets the request under way be answered.
@@ -8,13 +9,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Kafka;
 use super::dispatch::{self, Answer, Client, Closing};
-use super::frames::{End, Requests, send};
+use super::frames::{End, Frame, Requests, send};
 use super::refusal::Refusal;
 use crate::http::stall::Impatient;
 use crate::lobby::Ticket;
@@ -32,51 +33,108 @@ pub(super) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let (reader, mut writer) = tokio::io::split(Impatient::new(stream));
-    let mut requests = Requests::new(reader, kafka.requests.clone(), kafka.options.request_timeout);
+    let (reader, writer) = tokio::io::split(Impatient::new(stream));
+    let requests = Requests::new(reader, kafka.requests.clone(), kafka.options.request_timeout);
+    let client = Client::new(kafka, address);
+    let mut connection = Connection { kafka, client, requests, writer, stop: stop.clone() };
     let first = tokio::select! {
-        first = requests.next(kafka.options.request_timeout) => first,
-        () = ticket.sent_away() => Err(End::Refused(Refusal::Crowded)),
+        first = connection.at_the_door() => first,
+        () = ticket.sent_away() => Err(Some(closing(Refusal::Crowded))),
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let Some(_place) = kafka.places.take(address) else {
-        refuse(kafka, address, Refusal::Full, None);
-        return;
+    let end = match first {
+        Ok(first) => match kafka.places.take(address) {
+            Some(_place) => {
+                drop(ticket);
+                kafka.counters.connected();
+                connection.inside(first).await
+            }
+            None => Some(closing(Refusal::Full)),
+        },
+        Err(end) => end,
     };
-    drop(ticket);
-    kafka.counters.connected();
-    let mut client = Client::new(kafka, address);
-    let mut request = first;
-    loop {
-        let frame = match request {
-            Ok(frame) => frame,
-            Err(End::Gone) => return,
-            Err(End::Refused(refusal)) => return refuse(kafka, address, refusal, None),
-        };
+    if let Some((refusal, why)) = end {
+        refuse(kafka, address, refusal, &why);
+    }
+}
+
+/// A connection and what is known of its client.
+struct Connection<'a, S> {
+    kafka: &'a Kafka,
+    client: Client,
+    requests: Requests<ReadHalf<Impatient<S>>>,
+    writer: WriteHalf<Impatient<S>>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Why a connection ends; None: the client is gone, or everybody has to go.
+type Ended = Option<Closing>;
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<'_, S> {
+    /// Waits for a first request, or lets the client authenticate if it has to, and then gives the place away.
+    async fn at_the_door(&mut self) -> Result<Option<Frame>, Ended> {
+        let within = self.kafka.options.request_timeout;
+        loop {
+            let frame = self.requests.next(within).await.map_err(ended)?;
+            if self.client.may_ask() {
+                return Ok(Some(frame));
+            }
+            self.exchange(frame).await?;
+            if self.client.may_ask() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Answers requests until the connection ends.
+    async fn inside(&mut self, mut first: Option<Frame>) -> Ended {
+        loop {
+            let frame = match first.take() {
+                Some(frame) => frame,
+                None => {
+                    let next = tokio::select! {
+                        next = self.requests.next(self.kafka.options.idle_timeout) => next,
+                        _ = self.stop.wait_for(|stop| *stop) => return None,
+                    };
+                    match next {
+                        Ok(frame) => frame,
+                        Err(end) => return ended(end),
+                    }
+                }
+            };
+            if let Err(end) = self.exchange(frame).await {
+                return end;
+            }
+        }
+    }
+
+    /// Answers a request.
+    async fn exchange(&mut self, frame: Frame) -> Result<(), Ended> {
         let answered = tokio::select! {
-            answered = answer(kafka, &mut client, &frame.bytes, &stop) => answered,
-            () = requests.gone() => return,
+            answered = answer(self.kafka, &mut self.client, &frame.bytes, &self.stop) => answered,
+            () = self.requests.gone() => return Err(None),
         };
         drop(frame);
-        let answer = match answered {
-            Ok(answer) => answer,
-            Err((refusal, why)) => return refuse(kafka, address, refusal, Some(&why)),
-        };
-        let Answer { pieces, lease, last } = answer;
-        match send(&mut writer, pieces).await {
-            Ok(bytes) => kafka.counters.sent(bytes),
-            Err(End::Gone) => return,
-            Err(End::Refused(refusal)) => return refuse(kafka, address, refusal, None),
-        }
+        let Answer { pieces, lease, last } = answered.map_err(Some)?;
+        let sent = send(&mut self.writer, pieces).await.map_err(ended)?;
+        self.kafka.counters.sent(sent);
         drop(lease);
-        if let Some((refusal, why)) = last {
-            return refuse(kafka, address, refusal, Some(&why));
+        match last {
+            Some(why) => Err(Some(why)),
+            None => Ok(()),
         }
-        request = tokio::select! {
-            request = requests.next(kafka.options.idle_timeout) => request,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
     }
+}
+
+fn ended(end: End) -> Ended {
+    match end {
+        End::Gone => None,
+        End::Refused(refusal) => Some(closing(refusal)),
+    }
+}
+
+fn closing(refusal: Refusal) -> Closing {
+    (refusal, String::new())
 }
 
 /// Answers one request; at a stop it may take a little longer, and no more.
@@ -99,14 +157,14 @@ async fn answer(
 }
 
 /// Counts and logs a connection that is closed.
-pub(super) fn refuse(kafka: &Kafka, address: IpAddr, refusal: Refusal, why: Option<&str>) {
+pub(super) fn refuse(kafka: &Kafka, address: IpAddr, refusal: Refusal, why: &str) {
     kafka.counters.refused(refusal);
     // An idle client knows what it did, and a stop is everybody's.
     if matches!(refusal, Refusal::Idle | Refusal::Stopping) {
         return;
     }
     if let Some(left_out) = kafka.log.pass(Instant::now()) {
-        let (reason, why) = (refusal.as_str(), why.unwrap_or_default());
+        let reason = refusal.as_str();
         tracing::info!(reason, %address, why, left_out, "Kafka connection closed");
     }
 }

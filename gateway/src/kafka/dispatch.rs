@@ -36,6 +36,11 @@ impl Client {
         Self { named, session: Session::new(kafka.users.clone()), is_bare: false }
     }
 
+    /// Whether it has authenticated, or need not.
+    pub(super) fn may_ask(&self) -> bool {
+        self.session.is_open()
+    }
+
     fn name(&mut self, id: Option<String>) {
         let id = id.unwrap_or_default();
         if *self.named.id != *id {

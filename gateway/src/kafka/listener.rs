@@ -48,12 +48,12 @@ impl Kafka {
     async fn welcome(&self, stream: TcpStream, address: IpAddr, mut ticket: Ticket, mut stop: watch::Receiver<bool>) {
         let accepted = tokio::select! {
             accepted = self.acceptor.accept(stream) => accepted,
-            () = ticket.sent_away() => return connection::refuse(self, address, Refusal::Crowded, None),
+            () = ticket.sent_away() => return connection::refuse(self, address, Refusal::Crowded, ""),
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
             Ok(stream) => connection::serve(stream, address, ticket, self, stop).await,
-            Err(error) => connection::refuse(self, address, Refusal::Handshake, Some(&error.to_string())),
+            Err(error) => connection::refuse(self, address, Refusal::Handshake, &error.to_string()),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! What it guarantees: with users, nothing but asking for versions and proving who one is is answered before the proof;
 //! neither answer nor time tells an unknown user from a wrong password; secrets are compared in constant time and are
 //! never printed; a message has a bound; deriving a key from a password, which costs milliseconds on purpose, happens
-//! off the threads that serve, and [`MOST_DERIVATIONS`] at a time, so that a flood of logins waits for itself and not
-//! ingest for it.
+//! off the threads that serve, [`MOST_DERIVATIONS`] at a time, and a wrong password rests for as long as it took, so that
+//! a flood of logins waits for itself and not ingest for it.
 //!
 //! Format: a user is a line `name = "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>"` ([`Secret`]), from
 //! which a password can be verified but not learned. `weir-gateway user add NAME` prints it.

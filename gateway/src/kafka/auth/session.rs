@@ -45,10 +45,15 @@ impl Session {
     /// that is not set to authenticate, and it has no way to read an answer.
     pub fn admits(&self, key: ApiKey) -> bool {
         let proves = matches!(key, ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate);
+        self.is_open() || (proves && !matches!(self.state, State::Ended))
+    }
+
+    /// Whether all requests are admitted.
+    pub fn is_open(&self) -> bool {
         match self.state {
             State::Ended => false,
             State::User(_) => true,
-            _ => self.users.is_none() || proves,
+            _ => self.users.is_none(),
         }
     }
 
