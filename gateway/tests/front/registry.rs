@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Gateway, ask, post};
+use crate::whole::publish_v4;
+use crate::world::{Gateway, ask, batch, description, post};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_finds_the_schema_of_every_value_by_its_id() {
@@ -80,4 +81,41 @@ async fn a_schema_can_be_looked_up_and_not_registered() {
         let request = format!("{request} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(ask(at, &request).await.0, 405, "{request}");
     }
+}
+
+/// Two topics of routes, of which one holds JSON.
+const ROUTES: &str = r#"
+[[topics.route]]
+topic = "pump-readings"
+device = "pump-*"
+[[topics.route]]
+topic = "plain"
+device = "fan-*"
+[[topics.define]]
+topic = "plain"
+format = "json"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_routed_topic_has_a_schema_of_its_own_for_ever_and_one_of_json_has_none() {
+    let gateway = Gateway::start_by(tempfile::tempdir().unwrap(), ROUTES).await;
+    for device in ["pump-1", "fan-1"] {
+        publish_v4(&gateway, "edge-1", vec![("describe", description(device)), ("batch", batch(device, 0..3))]).await;
+    }
+    let subjects = gateway.json("/subjects").await;
+    assert_eq!(subjects.as_array().unwrap().len(), 5, "{subjects}");
+    let version = gateway.json("/subjects/pump-readings-value/versions/latest").await;
+    let schema: Value = serde_json::from_str(version["schema"].as_str().unwrap()).unwrap();
+    assert_eq!(schema["name"], "Reading_pump_2dreadings");
+    assert!(version["id"].as_u64().unwrap() >= 5, "{version}");
+    assert_eq!(gateway.get("/subjects/plain-value/versions").await.0, 404);
+    // As HTTP shows a value, so it is in the log: both kinds.
+    let [pumps, fans] = [gateway.records("pump-readings").await, gateway.records("plain").await];
+    assert_eq!((pumps.len(), fans.len()), (3, 3));
+    assert!(pumps.iter().chain(&fans).all(|record| record["value"]["channel"] == "temperature"));
+
+    // The route goes, the topic and its schema stay.
+    let gateway = Gateway::start_on(gateway.stop().await).await;
+    assert_eq!(gateway.json("/subjects/pump-readings-value/versions/latest").await, version);
+    gateway.stop().await;
 }

@@ -53,6 +53,18 @@ impl Gateway {
     pub(crate) async fn start_with(data: TempDir, more: &[(&str, &str)]) -> Self {
         let more = more.iter().map(|(name, value)| (format!("WEIR_GATEWAY_{name}"), (*value).to_owned()));
         let config = Config::load(None, settings(data.path()).into_iter().chain(more)).unwrap();
+        Self::start_as(data, config).await
+    }
+
+    /// A gateway with a file of settings.
+    pub(crate) async fn start_by(data: TempDir, text: &str) -> Self {
+        let path = data.path().join("settings.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(Some(&path), settings(data.path())).unwrap();
+        Self::start_as(data, config).await
+    }
+
+    async fn start_as(data: TempDir, config: Config) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ready, at) = oneshot::channel();
         let world = World {
