@@ -18,3 +18,5 @@ mod identity;
 mod order;
 #[path = "promises/time.rs"]
 mod time;
+#[path = "promises/topics.rs"]
+mod topics;

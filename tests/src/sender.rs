@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::{EnvelopeBuilder, RunBuilder, Section};
 use weir_protocol::items::{self, Items};
+use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{
     Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value, ValueKind,
 };
@@ -35,22 +36,27 @@ pub struct Sender {
 impl Sender {
     /// Connects as `agent` and describes the device `device`.
     pub async fn connect(gateway: SocketAddr, agent: &'static str, device: &str) -> Self {
-        let mut encoded = Vec::new();
-        items::push(&mut encoded, &CHANNEL);
-        let channels = Items::new(&encoded);
-        let schema = SchemaHash::of(channels);
         let device = DeviceId::new(device).expect("a device name");
         let socket = TcpStream::connect(gateway).await.expect("the gateway listens");
-        let mut sender = Self { socket, received: BytesMut::new(), agent, device, schema, id: 0 };
+        let mut sender = Self { socket, received: BytesMut::new(), agent, device, schema: SchemaHash::of(Items::new(&[])), id: 0 };
         let mut connect = BytesMut::new();
         v4::Connect::new(agent).write(&mut connect).expect("CONNECT");
         sender.socket.write_all(&connect).await.expect("CONNECT is taken");
         assert!(
             matches!(sender.receive().await, v4::Packet::ConnAck(ack) if ack.code == v4::ConnectReturnCode::Success)
         );
-        let description = describe::encode(&Description { device, schema, channels });
-        sender.publish("describe", description).await;
+        sender.describe(&[CHANNEL]).await;
         sender
+    }
+
+    /// Says what the device measures from now on.
+    pub async fn describe(&mut self, channels: &[Channel<'_>]) {
+        let mut encoded = Vec::new();
+        channels.iter().for_each(|channel| items::push(&mut encoded, channel));
+        let channels = Items::new(&encoded);
+        self.schema = SchemaHash::of(channels);
+        let description = describe::encode(&Description { device: self.device, schema: self.schema, channels });
+        self.publish("describe", description).await;
     }
 
     /// Publishes one section as a batch and waits for its PUBACK.
@@ -66,6 +72,16 @@ impl Sender {
         for (index, (time, clock)) in times.iter().enumerate() {
             let value = Value::Float(first as f32 + index as f32);
             run.push(&Reading { channel: CHANNEL.id, time: *time, clock: *clock, value });
+        }
+        self.send(&run.section()).await;
+    }
+
+    /// Publishes consecutive readings of now, one of each of these channels, and waits for the PUBACK.
+    pub async fn sample(&mut self, first: u64, channels: &[ChannelId]) {
+        let mut run = RunBuilder::new(self.device, RESTART, self.schema, Sequence(first));
+        for (index, channel) in channels.iter().enumerate() {
+            let value = Value::Float(first as f32 + index as f32);
+            run.push(&Reading { channel: *channel, time: SystemClock.now(), clock: Clock::Synchronised, value });
         }
         self.send(&run.section()).await;
     }

@@ -46,13 +46,24 @@ impl LogReader {
     /// A path as text; any status but 200 is an error that holds the answer.
     pub async fn text(&self, path: &str) -> Result<String> {
         let url = format!("http://{}{path}", self.address);
-        let answer = self.http.get(&url).send().await.with_context(|| format!("no answer from {url}"))?;
+        Self::body(&url, self.http.get(&url)).await
+    }
+
+    async fn body(url: &str, request: reqwest::RequestBuilder) -> Result<String> {
+        let answer = request.send().await.with_context(|| format!("no answer from {url}"))?;
         let status = answer.status();
         let body = answer.text().await.with_context(|| format!("{url} stopped in the middle"))?;
         if !status.is_success() {
             bail!("{url} answered {status}: {}", body.trim());
         }
         Ok(body)
+    }
+
+    /// Posts JSON to a path; the answer as text. Any status but 200 is an error that holds the answer.
+    pub async fn post(&self, path: &str, body: &Json) -> Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        let request = self.http.post(&url).header("content-type", "application/json").body(body.to_string());
+        Self::body(&url, request).await
     }
 
     /// A path as JSON.
