@@ -56,3 +56,8 @@ async fn a_crowd_of_silent_sockets_slows_nobody() {
 async fn kills_of_the_gateway_under_consumers_that_commit_take_nothing_back_and_skip_nothing() {
     soak_slice("group-kills").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_during_compaction_keep_the_last_value_and_store_nothing_twice() {
+    soak_slice("compaction").await;
+}

@@ -106,7 +106,7 @@ impl Seen {
 }
 
 /// Device, restart and sequence of a reading.
-type Identity = (String, String, i64);
+pub(crate) type Identity = (String, String, i64);
 
 fn digest(timestamp: i64, key: Option<&str>, identity: Option<&Identity>) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -120,7 +120,7 @@ fn is_of_readings(topic: &str) -> bool {
 }
 
 /// The identity in a value: JSON, or Avro in the Confluent wire format.
-fn identity(value: &[u8]) -> Result<Option<Identity>> {
+pub(crate) fn identity(value: &[u8]) -> Result<Option<Identity>> {
     if value.first() == Some(&b'{') {
         return Ok(named(&serde_json::from_slice(value).context("JSON that is none")?));
     }

@@ -3,6 +3,7 @@
 mod backlog;
 mod blackouts;
 mod clock;
+mod compaction;
 mod consumer_retention;
 mod crowd;
 mod damage;
@@ -102,9 +103,10 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "kills",
     "group-kills",
+    "compaction",
     "consumer-retention",
     "unplug",
     "disk-full",
@@ -156,6 +158,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
     match name {
         "kills" => kills::run(bench).await,
         "group-kills" => group_kills::run(bench).await,
+        "compaction" => compaction::run(bench).await,
         "consumer-retention" => consumer_retention::run(bench).await,
         "unplug" => network::unplug(bench).await,
         "disk-full" => disk::run(bench).await,
