@@ -1,4 +1,5 @@
-//! Power cuts on the faulty filesystem: the seeded tests of queue, topic log and their parts, at full count.
+//! Power cuts on the faulty filesystem: the seeded tests of queue, topic log, compaction, offsets of groups and their
+//! parts, at full count.
 
 use std::process::{Command, Stdio};
 
