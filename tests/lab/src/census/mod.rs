@@ -133,7 +133,8 @@ impl Census {
     fn count(&mut self, topic: &str, record: &Json, truths: &Truths) -> Result<()> {
         let value = &record["value"];
         match topic {
-            "weir.describe" => Ok(()),
+            // Nothing of readings.
+            "weir.describe" | "weir.offsets" => Ok(()),
             "weir.loss" => {
                 let key = page::key(value)?;
                 self.restarts.entry(key).or_default().loss(value)
