@@ -36,7 +36,8 @@ async fn readings(lab: &Deployment, wanted: impl Fn(&str) -> bool) -> Vec<(Strin
     let mut found = Vec::new();
     for (topic, partition) in lab.log.partitions().await.unwrap() {
         if wanted(&topic) {
-            let values = records(&lab.log, &topic, partition).await.into_iter().map(|mut record| record["value"].take());
+            let values =
+                records(&lab.log, &topic, partition).await.into_iter().map(|mut record| record["value"].take());
             found.extend(values.map(|value| (topic.clone(), value)));
         }
     }

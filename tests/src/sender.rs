@@ -38,7 +38,8 @@ impl Sender {
     pub async fn connect(gateway: SocketAddr, agent: &'static str, device: &str) -> Self {
         let device = DeviceId::new(device).expect("a device name");
         let socket = TcpStream::connect(gateway).await.expect("the gateway listens");
-        let mut sender = Self { socket, received: BytesMut::new(), agent, device, schema: SchemaHash::of(Items::new(&[])), id: 0 };
+        let mut sender =
+            Self { socket, received: BytesMut::new(), agent, device, schema: SchemaHash::of(Items::new(&[])), id: 0 };
         let mut connect = BytesMut::new();
         v4::Connect::new(agent).write(&mut connect).expect("CONNECT");
         sender.socket.write_all(&connect).await.expect("CONNECT is taken");
