@@ -1,7 +1,7 @@
 //! The MQTT front and the program around it, seen from outside.
 //!
 //! `session`, `limits` and `hostile` talk to the front over a transport in memory and decide the verdicts
-//! themselves, with time under control; `whole`, `kills`, `http`, `registry`, `redrive`, `schemas`, `live`, `starting` and `commands` run everything, on real files and sockets.
+//! themselves, with time under control; `whole`, `kills`, `http`, `routes`, `registry`, `redrive`, `schemas`, `live`, `starting` and `commands` run everything, on real files and sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,6 +14,7 @@ mod limits;
 mod live;
 mod redrive;
 mod registry;
+mod routes;
 mod schemas;
 mod script;
 mod session;
