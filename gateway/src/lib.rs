@@ -11,7 +11,9 @@
 //! with a reason that is counted, and costs bounded memory.
 //!
 //! Read in this order: [`run`] wires the parts; [`front`] speaks MQTT; [`ingest`] decides and commits;
-//! [`topics`] is the log; [`record`] is what stands in it; [`http`] serves it and [`router`] shows it live;
+//! [`topics`] is the log; [`record`] is what stands in it, [`schemas`] how that is described and may change;
+//! [`redrive`] tries dead letters again; [`http`] and [`kafka`] serve the log, to [`groups`] too, and [`router`] shows it
+//! live;
 //! [`lobby`] is where sockets of both ports wait; [`config`] and [`cli`] are what a person sees.
 
 pub mod cli;
