@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | requests read ahead | 16 KiB | [`super::frames`] |
 //! | a longer request | 1 MiB; all together 32 MiB | [`super::frames`] |
-//! | what a request becomes | about 8 times its bytes, one request at a time | [`super::wire`] |
+//! | what a request becomes | 24 times its bytes, 6 MiB in any case; one request at a time | [`super::wire`] |
+//! | TLS | 64 KiB on their way out, 16 KiB in | `rustls` |
 //! | records on their way | 8 MiB, or one frame of 4 MiB and what was before it; all together `kafka.buffers` | [`super::fetch`] |
 //! | other responses | what the topics, groups or keys that were asked for take | [`super::handlers`] |
 //!
