@@ -27,6 +27,7 @@ mod source;
 
 use crate::error::IoError;
 use crate::log::upkeep::Upkeep;
+use crate::reader::SegmentInfo;
 use crate::recovery::Damage;
 use crate::segments::Closed;
 use judge::{Judge, Verdicts};
@@ -74,6 +75,19 @@ pub struct Compaction {
     pub left: u64,
     /// It was stopped, or the segments it worked on were removed: the next one goes on.
     pub is_cut_short: bool,
+}
+
+/// Whether compacting is worth it: the closed segments below `upto` that came behind `compacted_below` take more room
+/// than those before it. So what is written for compaction is of the order of what is written for commits, and a log
+/// takes about twice what its last records take.
+pub fn is_due(segments: &[SegmentInfo], compacted_below: u64, upto: u64) -> bool {
+    let Some((_, closed)) = segments.split_last() else { return false };
+    let (old, new): (Vec<SegmentInfo>, Vec<SegmentInfo>) = closed
+        .iter()
+        .filter(|segment| segment.next_offset <= upto)
+        .partition(|segment| segment.next_offset <= compacted_below);
+    let allocated = |segments: &[SegmentInfo]| segments.iter().map(|segment| segment.allocated).sum::<u64>();
+    allocated(&new) > allocated(&old)
 }
 
 /// Why a compaction ends early.

@@ -229,8 +229,8 @@ impl Ingest {
 
 /// What the keeper asks, through the inbox of the engine's thread and the committer.
 fn door(inbox: &Inbox<Input>, committer: &Arc<Committer>) -> Door {
-    let (asking, losing, voiding, committer) =
-        (inbox.clone(), inbox.clone(), Arc::clone(committer), Arc::clone(committer));
+    let (asking, losing) = (inbox.clone(), inbox.clone());
+    let [voiding, removing, compacting] = [(); 3].map(|()| Arc::clone(committer));
     Door {
         snapshot: Box::new(move |log| {
             let (answer, answered) = channel();
@@ -245,6 +245,7 @@ fn door(inbox: &Inbox<Input>, committer: &Arc<Committer>) -> Door {
             }
         }),
         void_journal: Box::new(move || voiding.void_journal()),
-        remove: Box::new(move |log, offset| committer.remove_before(log, offset)),
+        remove: Box::new(move |log, offset| removing.remove_before(log, offset)),
+        compact: Box::new(move |log, options, stop| compacting.compact(log, options, stop)),
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Guarantees: a checkpoint is durable as a whole or not there; one that is damaged in any bit is not believed; a
 //! checkpoint at offset X says exactly what the records below X say, the removed ones included, without those whose
-//! loss as damage was committed by then; where it is coarse it may say more, but nothing that was not stored.
+//! loss as damage was committed by then; where it is coarse, and at the first offset of a compacted log, it may say more,
+//! but nothing that was not stored.
 //!
 //! Files: `ranges-<offset as 20 digits>` beside the segments of the log. The last two are kept, so that one bad file
 //! costs reading time and nothing else, and the one at the log's first offset, which says what was removed.

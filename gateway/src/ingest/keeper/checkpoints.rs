@@ -15,7 +15,11 @@ impl Keeper {
             let start = closed.first().map_or(u64::MAX, |first| first.base_offset);
             log.closed.retain(|base, _| *base >= start);
             for segment in closed {
-                log.closed.entry(segment.base_offset).or_insert(Ages::at(now));
+                // Segments that compaction made one are as young as the youngest of them.
+                let members = log.closed.range(segment.base_offset..segment.next_offset);
+                let at = members.map(|(_, at)| *at).max().unwrap_or(Ages::at(now));
+                log.closed.retain(|base, _| !(segment.base_offset..segment.next_offset).contains(base));
+                log.closed.insert(segment.base_offset, at);
             }
         }
     }

@@ -1,10 +1,11 @@
-//! The keeper: writes checkpoints, removes what retention lets go, and looks for damage in old segments.
+//! The keeper: writes checkpoints, removes what retention lets go, compacts state topics, and looks for damage in old
+//! segments.
 //!
 //! Guarantees:
-//! - a segment is removed only when it is closed, and when the older of the two kept checkpoints, read back and
-//!   verified, covers it; so whatever becomes of one file, nothing that was stored is forgotten;
-//! - nothing here delays a commit: it works on a thread of its own, from snapshots, and asks the committer only to
-//!   unlink files;
+//! - a segment is removed or compacted only when it is closed, and when the older of the two kept checkpoints, read back
+//!   and verified, covers it; so whatever becomes of one file, nothing that was stored is forgotten;
+//! - nothing here delays a commit: it works on a thread of its own, from snapshots, and files are removed and compacted
+//!   on that thread;
 //! - a checkpoint that cannot be written (no room, EIO) is tried again; meanwhile retention waits;
 //! - it decides nothing by the wall clock: ages pass by the monotonic clock ([`ages`]).
 //!
@@ -12,6 +13,7 @@
 
 mod ages;
 mod checkpoints;
+mod compaction;
 mod retention;
 mod scrub;
 mod thread;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use weir_storage::{Fs, Reader};
 
 use ages::Ages;
+pub(crate) use compaction::Compacted;
 pub(crate) use retention::{Removal, Waits};
 pub(crate) use scrub::{Finding, Scrub};
 pub(crate) use thread::{Door, Keeping, start};
@@ -63,6 +66,8 @@ pub(crate) struct Kept {
     written_bytes: u64,
     /// Where the log begins, perhaps, after a removal that did not return with success.
     removing: Option<u64>,
+    /// Its keys are compared below this offset; 0 after each start.
+    compacted_below: u64,
 }
 
 pub(crate) struct Keeper {
@@ -105,6 +110,7 @@ impl Keeper {
                 written_bytes: if base.offset.is_some() { reader.allocated() } else { 0 },
                 reader,
                 removing: None,
+                compacted_below: 0,
             });
         }
         Self { fs, routes, ages, ranges_per_share, counters, logs }

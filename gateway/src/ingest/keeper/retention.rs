@@ -87,7 +87,7 @@ impl Keeper {
     }
 
     /// The older of the last two checkpoints, read back and verified.
-    fn older(&self, log: usize) -> Result<Option<Checkpoint>, IoError> {
+    pub(super) fn older(&self, log: usize) -> Result<Option<Checkpoint>, IoError> {
         let kept = &self.logs[log];
         let offsets = checkpoint::list(&*self.fs, &kept.dir)?;
         let [.., older, _] = offsets[..] else { return Ok(None) };
@@ -128,8 +128,8 @@ impl Keeper {
             let kept = &self.logs[log];
             let start = kept.reader.start_offset();
             let mut offsets = checkpoint::list(&*self.fs, &kept.dir)?;
-            // What was removed was readable; the file that says so is not waited for.
-            offsets.retain(|offset| *offset > start || start == 0);
+            // What was removed, or is to be compacted, was readable; the file that says so is not waited for.
+            offsets.retain(|offset| *offset > start || (start == 0 && !kept.compact));
             if offsets.last() == Some(&kept.reader.end_offset()) {
                 // Nothing comes any more, so the older one would be waited for without end: the newest is enough.
                 offsets.drain(..offsets.len() - 1);
@@ -147,6 +147,11 @@ impl Keeper {
     /// if nobody knows what was removed before. `older` covers it.
     fn retired(&self, log: usize, upto: u64, older: Checkpoint, now: Now) -> Result<Option<Vec<u8>>, String> {
         let kept = &self.logs[log];
+        if kept.compact {
+            // What compaction took out cannot be read any more: the older checkpoint says it, with what is still there.
+            let said = (upto, older.head.losses, older.head.ends);
+            return Ok(Some(self.encode(log, said, &Body::of(&older.state).finish(), now)));
+        }
         let Some(mut state) = self.removed(kept) else { return Ok(None) };
         read_into(&mut state, kept, kept.reader.start_offset(), upto, |_| true).map_err(|error| error.to_string())?;
         let Checkpoint { head, state: said, .. } = older;

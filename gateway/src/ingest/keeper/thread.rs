@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use weir_protocol::time::WallClock;
-use weir_storage::RemoveError;
+use weir_storage::{Compaction, CompactionOptions, RemoveError};
 
 use super::super::snapshots::Snapshot;
-use super::{Finding, Keeper, Now, Removal, Scrub, Waits};
+use super::{Compacted, Finding, Keeper, Now, Removal, Scrub, Waits};
 use crate::topics::Topics;
 
 /// How often retention looks, and what could not be written is tried again.
@@ -36,7 +36,12 @@ pub(crate) struct Door {
     pub(crate) void_journal: Box<dyn Fn() -> Result<(), RemoveError> + Send>,
     /// Removes the segments of a log below an offset; its first offset then.
     pub(crate) remove: Box<dyn Fn(usize, u64) -> Result<u64, RemoveError> + Send>,
+    /// Compacts a log.
+    pub(crate) compact: Box<Compact>,
 }
+
+/// What compacts a log, until it is told to stop.
+type Compact = dyn Fn(usize, &CompactionOptions, &AtomicBool) -> Result<Compaction, RemoveError> + Send;
 
 /// The handle of the thread.
 pub(crate) struct Keeping {
@@ -183,6 +188,7 @@ impl Worker {
             }
         }
         self.keeper.counters.retention_waiting.set(waiting);
+        self.compact(now);
         self.due.extend(self.keeper.grown_by(CHECKPOINT_BYTES));
         let grown = self.keeper.grown();
         let mut due = std::mem::take(&mut self.due);
@@ -190,6 +196,28 @@ impl Worker {
         for log in due.into_iter().chain(stale) {
             if let Some(snapshot) = (self.door.snapshot)(log) {
                 self.write(&snapshot);
+            }
+        }
+    }
+
+    /// Compaction of the logs that have grown enough.
+    fn compact(&mut self, now: Now) {
+        for log in 0..self.keeper.logs.len() {
+            let (door, stopping) = (&self.door, &*self.stopping);
+            let compacted = self.keeper.compact(log, now, |options| (door.compact)(log, options, stopping));
+            let kept = &self.keeper.logs[log];
+            let (topic, partition) = (&*kept.topic, kept.partition);
+            match compacted {
+                Ok(Compacted::Nothing) => {}
+                Ok(Compacted::Waiting) => drop(self.due.insert(log)),
+                Ok(Compacted::Done(done)) => {
+                    let (records, (before, after)) = (done.removed_records, done.allocated);
+                    tracing::info!(topic, partition, records, before, after, "compacted");
+                    if !done.damage.is_empty() {
+                        self.damaged.insert(log);
+                    }
+                }
+                Err(error) => tracing::warn!(topic, partition, error, "compaction failed and is tried again"),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Tests that drive the engine step by step, on a filesystem that fails as they like.
 
 mod checkpoints;
+mod compacting;
 mod damage;
 mod evolution;
 mod faults;
