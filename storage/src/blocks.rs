@@ -134,6 +134,10 @@ fn walk(bytes: &mut [u8], mut expected: u64, offsets: &Range<u64>, max_bytes: us
         }
         if next > offsets.start {
             let taken = first.map_or(0, |first: usize| at - first);
+            if first.is_none() && next > offsets.end {
+                // Exposed and compacted since the end was looked up: the other way looks it up again.
+                return Walked::Bad;
+            }
             if next > offsets.end || (taken > 0 && taken + header.frame_bytes > max_bytes) {
                 break;
             }

@@ -17,8 +17,13 @@ use crate::topics::rules::{Pattern, Route};
 
 /// Everything goes to one state topic of small segments.
 fn options() -> IngestOptions {
+    keeping(Defined::default())
+}
+
+/// The same, with a retention of its own.
+fn keeping(defined: Defined) -> IngestOptions {
     let all = Route { topic: "state".into(), device: Some(Pattern::new("*").unwrap()), ..Route::default() };
-    let defined = Defined { compact: Some(true), ..Defined::default() };
+    let defined = Defined { compact: Some(true), ..defined };
     IngestOptions {
         partitions: 1,
         routing: Routing { routes: vec![all], defined: [("state".to_owned(), defined)].into() },
@@ -139,8 +144,7 @@ fn the_same_holds_after_retention_removed_the_front_of_it() {
     gateway.checkpoint();
     store(&mut gateway, 800..810);
     gateway.checkpoint();
-    let mut retained = options();
-    retained.retention.bytes = Some(8192);
+    let retained = keeping(Defined { retention_bytes: Some(8192), ..Defined::default() });
     let mut gateway = gateway.power_cut(retained.clone());
     let log = log_of(&gateway);
     assert!(matches!(gateway.retain()[log], Ok(Removal::Upto(start)) if start > 0));
@@ -152,9 +156,8 @@ fn the_same_holds_after_retention_removed_the_front_of_it() {
 /// The segments that became one are as young as the youngest of them: retention by age must not take it for old.
 #[test]
 fn a_merged_segment_is_as_young_as_the_youngest_in_it() {
-    let mut aged = options();
-    aged.retention.age = Some(Duration::from_secs(3600));
-    let mut gateway = Gateway::with(aged);
+    let aged = Defined { retention_age: Some(Duration::from_secs(3600)), ..Defined::default() };
+    let mut gateway = Gateway::with(keeping(aged));
     store(&mut gateway, 0..200);
     let log = log_of(&gateway);
     assert_eq!(gateway.retain()[log], Ok(Removal::Nothing));
