@@ -122,6 +122,7 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     out.counter("checkpoints", "Checkpoints written.", now.checkpoints);
     out.counter("checkpoints_failed", "Checkpoints that could not be written.", now.checkpoint_failures);
     out.counter("segments_removed", "Segments removed by retention.", now.removed_segments);
+    out.counter("records_compacted", "Records that compaction took out of state topics.", now.compacted_records);
     out.gauge("retention_waiting", "Partitions in which retention waits for a checkpoint.", now.retention_waiting);
     out.counter("scrubbed_bytes", "Bytes that the search for damage has read.", now.scrubbed_bytes);
     out.counter("tails_unknown", "Restarts that ended with an unknown tail.", now.tails_unknown);

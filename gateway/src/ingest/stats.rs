@@ -33,6 +33,8 @@ pub struct Stats {
     pub checkpoint_failures: u64,
     /// Segments removed by retention.
     pub removed_segments: u64,
+    /// Records taken out by compaction.
+    pub compacted_records: u64,
     /// Logs in which retention waits for a checkpoint.
     pub retention_waiting: u64,
     /// Bytes that the scrub has read.
@@ -75,6 +77,7 @@ pub(crate) struct Counters {
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_failures: Counter,
     pub(crate) removed_segments: Counter,
+    pub(crate) compacted_records: Counter,
     pub(crate) retention_waiting: Counter,
     pub(crate) scrubbed_bytes: Counter,
     pub(crate) tails_unknown: Counter,
@@ -124,6 +127,7 @@ impl Counters {
             checkpoints: self.checkpoints.get(),
             checkpoint_failures: self.checkpoint_failures.get(),
             removed_segments: self.removed_segments.get(),
+            compacted_records: self.compacted_records.get(),
             retention_waiting: self.retention_waiting.get(),
             scrubbed_bytes: self.scrubbed_bytes.get(),
             tails_unknown: self.tails_unknown.get(),

@@ -50,6 +50,7 @@ impl Keeper {
         let options = CompactionOptions { upto, ..CompactionOptions::default() };
         let done = compact(&options).map_err(|error| error.to_string())?;
         self.logs[log].compacted_below = done.compacted_below;
+        self.counters.compacted_records.add(done.removed_records);
         self.look(now);
         Ok(Compacted::Done(done))
     }
