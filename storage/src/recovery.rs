@@ -26,6 +26,8 @@ use std::sync::OnceLock;
 
 /// Damages and truncations listed one by one; more are only counted.
 pub const MAX_LISTED: usize = 4096;
+/// How often a reader beside the writer of another process looks before it believes that a file is missing.
+const MAX_LOOKS: usize = 16;
 
 /// How much of a log opening reads. Either way a torn tail is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -191,6 +193,17 @@ pub(crate) fn recover(
     Ok(recovered)
 }
 
+/// Tries again when a file is gone that was just listed: the writer, in another process, compacts.
+pub(crate) fn until_files_stay<T>(mut look: impl FnMut() -> Result<T, IoError>) -> Result<T, IoError> {
+    for _ in 1..MAX_LOOKS {
+        match look() {
+            Err(error) if error.source.kind() == ErrorKind::NotFound => {}
+            looked => return looked,
+        }
+    }
+    look()
+}
+
 /// Opens the log in `dir` for reading only and changes nothing; the writer may be running.
 pub(crate) fn look(
     fs: &dyn Fs,
@@ -198,6 +211,10 @@ pub(crate) fn look(
     mode: RecoveryMode,
     index_interval_bytes: u64,
 ) -> Result<Recovered, IoError> {
+    until_files_stay(|| look_once(fs, dir, mode, index_interval_bytes))
+}
+
+fn look_once(fs: &dyn Fs, dir: &Path, mode: RecoveryMode, index_interval_bytes: u64) -> Result<Recovered, IoError> {
     let bases = list_bases(fs, dir)?;
     let mut recovered = Recovered::new(mode);
     for (at, &base_offset) in bases.iter().enumerate() {

@@ -6,7 +6,7 @@
 
 use crate::error::IoError;
 use crate::fs::{Fs, Mode};
-use crate::recovery::{Damage, Recovery, RecoveryMode, list_bases};
+use crate::recovery::{Damage, Recovery, RecoveryMode, list_bases, until_files_stay};
 use crate::segment;
 use crate::survey::{survey_closed, survey_last};
 use std::io::ErrorKind;
@@ -39,6 +39,10 @@ pub struct Verification {
 /// # Errors
 /// [`IoError`] when the directory or a segment cannot be read.
 pub fn verify(fs: &dyn Fs, dir: &Path) -> Result<Verification, IoError> {
+    until_files_stay(|| attempt(fs, dir))
+}
+
+fn attempt(fs: &dyn Fs, dir: &Path) -> Result<Verification, IoError> {
     let bases = list_bases(fs, dir)?;
     let mut verification = Verification::default();
     let mut found = Recovery::default();

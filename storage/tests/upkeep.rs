@@ -14,7 +14,7 @@ use std::thread;
 use weir_storage::fs::Operation;
 use weir_storage::{
     Batch, Committer, CommitterOptions, CompactionOptions, Completion, FaultyFs, Fs, Journal, JournalOptions, Log,
-    LogOptions, Reader, Submission, journal,
+    LogOptions, Reader, Submission, journal, verify,
 };
 
 fn options() -> LogOptions {
@@ -131,6 +131,27 @@ fn a_reader_in_the_middle_of_a_segment_that_is_removed_finishes_its_block() {
         assert_eq!(chunk.gaps, []);
     });
     assert!(reader.read(0, 100).is_err(), "from then on it is gone");
+}
+
+#[test]
+fn a_check_of_the_files_that_a_compaction_overtakes_begins_again() {
+    let disk = FaultyFs::new(1);
+    let running = committer(&(Arc::new(disk.clone()) as Arc<dyn Fs>));
+    for round in 0..100 {
+        commit(&running, 1, "a", &round.to_string());
+    }
+    let (gate, watched) = Gate::before(&disk);
+    let second = running.readers()[0].segments()[1].base_offset;
+    gate.close(Operation::Open, "00.log");
+    thread::scope(|scope| {
+        let checking = scope.spawn(|| verify(&*watched, dir()).unwrap());
+        gate.wait_for_one();
+        running.compact(0, &CompactionOptions::default(), &AtomicBool::new(false)).unwrap();
+        assert!(!disk.exists(&dir().join(format!("{second:020}.log"))).unwrap(), "a file that was listed is gone");
+        gate.open();
+        let found = checking.join().unwrap();
+        assert_eq!((found.damage_count, found.offsets), (0, 0..100));
+    });
 }
 
 /// A redo writes bytes at positions of segment files. It must not find other files there than those it was for.
