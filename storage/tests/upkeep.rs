@@ -154,6 +154,81 @@ fn a_check_of_the_files_that_a_compaction_overtakes_begins_again() {
     });
 }
 
+#[test]
+fn segments_that_are_removed_while_they_are_compacted_do_not_come_back() {
+    let disk = FaultyFs::new(1);
+    let (gate, fs) = Gate::before(&disk);
+    let running = committer(&fs);
+    for round in 0..200 {
+        commit(&running, 1, "a", &round.to_string());
+    }
+    gate.close(Operation::Sync, "compaction.tmp");
+    thread::scope(|scope| {
+        let compaction =
+            scope.spawn(|| running.compact(0, &CompactionOptions::default(), &AtomicBool::new(false)).unwrap());
+        gate.wait_for_one();
+        let start = running.remove_before(0, 150).unwrap();
+        gate.open();
+        assert!(compaction.join().unwrap().is_cut_short);
+        assert_eq!(running.readers()[0].start_offset(), start);
+        let (log, recovery) = Log::open(Arc::new(disk.power_cut()), dir(), options()).unwrap();
+        assert_eq!((log.start_offset(), recovery.lost_offsets), (start, 0));
+    });
+}
+
+/// The reader has opened the file of a segment, and is about to read its sidecar, when both are replaced: the new sidecar
+/// says nothing about the old file.
+#[test]
+fn a_reader_does_not_read_an_old_file_by_the_sidecar_of_a_new_one() {
+    let disk = FaultyFs::new(1);
+    let (gate, fs) = Gate::before(&disk);
+    let running = committer(&fs);
+    for round in 0..100 {
+        commit(&running, 1, &format!("key {}", round.max(1)), &round.to_string());
+    }
+    drop(running);
+    let running = committer(&fs);
+    let reader = running.readers()[0].clone();
+    let end = reader.segments()[0].next_offset;
+    gate.close(Operation::Open, "00.index");
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| reader.read(0, 1 << 20).unwrap());
+        gate.wait_for_one();
+        let options = CompactionOptions { upto: end, ..CompactionOptions::default() };
+        assert_eq!(running.compact(0, &options, &AtomicBool::new(false)).unwrap().rewritten, (1, 1));
+        gate.open();
+        let chunk = reading.join().unwrap();
+        assert_eq!((chunk.gaps.as_slice(), chunk.next_offset), (&[][..], end));
+    });
+}
+
+/// The reader has looked up where the log ends for it, and is about to open the segment, when more is exposed and compacted
+/// into a frame that reaches over that end.
+#[test]
+fn a_reader_gets_on_when_its_end_of_the_log_is_compacted_into_a_frame() {
+    let (gate, fs) = Gate::before(&FaultyFs::new(1));
+    let (mut log, _) = Log::open(fs, dir(), LogOptions { expose_on_commit: false, ..options() }).unwrap();
+    for round in 0..400 {
+        let mut batch = Batch::new();
+        batch.push(1_000, Some(b"a"), Some(round.to_string().as_bytes()), &[]).unwrap();
+        log.commit(&mut batch).unwrap();
+    }
+    let reader = log.reader();
+    assert!(reader.segments()[0].next_offset > 12, "so the end lies within the first segment");
+    log.expose(10);
+    gate.close(Operation::Open, "00.log");
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| reader.read(9, 1 << 20).unwrap());
+        gate.wait_for_one();
+        log.expose(400);
+        log.compact(&CompactionOptions::default(), &AtomicBool::new(false)).unwrap();
+        gate.open();
+        let chunk = reading.join().unwrap();
+        assert!(chunk.next_offset > 9, "a read goes on");
+        assert_eq!(chunk.gaps, []);
+    });
+}
+
 /// A redo writes bytes at positions of segment files. It must not find other files there than those it was for.
 #[test]
 fn what_the_journal_holds_is_not_written_into_a_segment_that_was_compacted() {

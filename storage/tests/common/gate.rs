@@ -1,4 +1,4 @@
-//! A gate in a filesystem: an operation waits at it while the test goes on.
+//! A gate in a filesystem: the first operation that comes waits at it while the test goes on.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -29,9 +29,9 @@ impl Gate {
         (gate, Arc::new(watched))
     }
 
-    /// From now on such operations wait.
+    /// The next such operation waits; those behind it do not.
     pub fn close(&self, operation: Operation, ending: &'static str) {
-        self.state.lock().expect("not poisoned").closed = Some((operation, ending));
+        *self.state.lock().expect("not poisoned") = State { closed: Some((operation, ending)), is_waiting: false };
     }
 
     /// Waits until one waits.
@@ -50,12 +50,13 @@ impl Gate {
 impl Watcher for Gate {
     fn before(&self, operation: Operation, path: &Path) {
         let mut state = self.state.lock().expect("not poisoned");
-        let stops = |state: &State| {
-            state.closed.is_some_and(|(kind, ending)| kind == operation && path.to_string_lossy().ends_with(ending))
-        };
-        while stops(&state) {
-            state.is_waiting = true;
-            self.changed.notify_all();
+        let stops = |(kind, ending): (Operation, &str)| kind == operation && path.to_string_lossy().ends_with(ending);
+        if state.is_waiting || !state.closed.is_some_and(stops) {
+            return;
+        }
+        state.is_waiting = true;
+        self.changed.notify_all();
+        while state.closed.is_some() {
             state = self.changed.wait(state).expect("not poisoned");
         }
     }
