@@ -209,7 +209,9 @@ impl Worker {
             let (topic, partition) = (&*kept.topic, kept.partition);
             match compacted {
                 Ok(Compacted::Nothing) => {}
-                Ok(Compacted::Waiting) => drop(self.due.insert(log)),
+                Ok(Compacted::Waiting) => {
+                    self.due.insert(log);
+                }
                 Ok(Compacted::Done(done)) => {
                     let (records, (before, after)) = (done.removed_records, done.allocated);
                     tracing::info!(topic, partition, records, before, after, "compacted");
