@@ -18,6 +18,11 @@ pub(crate) struct Taken {
     pub(crate) value: String,
 }
 
+/// Where records stand.
+pub(crate) fn places(taken: &[Taken]) -> BTreeSet<(u32, u64)> {
+    taken.iter().map(|record| (record.partition, record.offset)).collect()
+}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {

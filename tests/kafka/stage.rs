@@ -1,6 +1,6 @@
 //! A gateway of its own for each story, and the readings that are stored in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use weir_gateway::record::{ReadingRecord, Value as Stored};
@@ -86,18 +86,21 @@ impl Stage {
         self.began.plus_micros(sequence as i64 * APART_MICROS)
     }
 
-    /// When the last `count` of [`READINGS`] begin.
+    /// When the last `count` of [`READINGS`] begin to be sampled.
     pub(crate) fn time_of_last(&self, count: u64) -> Timestamp {
         self.time((READINGS - count) / AGENTS.len() as u64)
     }
 
-    /// Expects that no reading was sampled before `moment`.
-    pub(crate) fn expect_no_earlier(&self, taken: &[Taken], moment: Timestamp) {
-        for record in taken {
-            let bytes = bytes(&record.value);
-            let Ok(Stored::Reading(reading)) = Stored::decode(&bytes) else { panic!("no reading: {record:?}") };
-            assert!(reading.time >= moment, "got {reading:?}, expected nothing before {moment:?}");
+    /// What a replay of `all` from `moment` on is: in each partition everything from the first reading on that was
+    /// sampled then or later. Readings of other devices behind it may be older. In no particular order of partitions.
+    pub(crate) fn replay(&self, all: &[Taken], moment: Timestamp) -> BTreeSet<(u32, u64)> {
+        let mut first = BTreeMap::new();
+        for record in all.iter().filter(|record| self.time(sequence(record)) >= moment) {
+            let offset = first.entry(record.partition).or_insert(record.offset);
+            *offset = record.offset.min(*offset);
         }
+        let places = all.iter().map(|record| (record.partition, record.offset));
+        places.filter(|(partition, offset)| first.get(partition).is_some_and(|first| offset >= first)).collect()
     }
 
     /// Expects that `taken` are readings that were stored, unaltered, `count` of them and none twice.
@@ -130,6 +133,13 @@ async fn futures<F: Future<Output = ()>>(all: Vec<F>) {
         if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
+}
+
+/// The place of a reading in its device's restart.
+fn sequence(record: &Taken) -> u64 {
+    let bytes = bytes(&record.value);
+    let Ok(Stored::Reading(reading)) = Stored::decode(&bytes) else { panic!("no reading: {record:?}") };
+    reading.sequence.0
 }
 
 /// The bytes that a client wrote in hexadecimal.
