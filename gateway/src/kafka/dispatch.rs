@@ -98,6 +98,9 @@ pub(super) async fn answer(
         return Err((Refusal::Unauthenticated, format!("{:?} without authentication", api.key)));
     }
     let request = Request::decode(api.key, &mut input, version).map_err(malformed)?;
+    if matches!(&request, Request::Produce(produce) if produce.acks == 0) {
+        return Err((Refusal::Unsupported, "Produce without an answer".to_owned()));
+    }
     client.name(header.client_id);
     encode_response(&mut out, api, version, correlation_id);
     let (lease, last) = respond(kafka, client, request, version, &mut out, stop).await;
@@ -128,6 +131,7 @@ async fn respond(
             step.response.encode(out, version);
             return (None, step.denied.map(denied));
         }
+        Request::Produce(request) => handlers::produce::answer(kafka, request).encode(out, version),
         Request::Metadata(request) => handlers::metadata::answer(kafka, request).encode(out, version),
         Request::ListOffsets(request) => handlers::list_offsets::answer(kafka, request).await.encode(out, version),
         Request::Fetch(request) => {

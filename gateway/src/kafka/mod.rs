@@ -3,7 +3,8 @@
 //! What it guarantees:
 //! - consumers see committed records only, each partition in the order of its commits, from any offset or time that is
 //!   still there; record batches leave the log as they lie in it, with their checksums verified ([`fetch`]);
-//! - Produce is not advertised: readings come in over MQTT, where they have an identity;
+//! - Produce is advertised, for librdkafka does not read without it, and refused: readings come in over MQTT, where they
+//!   have an identity;
 //! - whatever a client sends is answered with its error or ends its connection with a reason that is counted
 //!   ([`refusal`]), and costs bounded memory ([`memory`]) and bounded time ([`frames`]);
 //! - one broker, number 0, leads every partition and coordinates every group ([`cluster`]).

@@ -6,6 +6,7 @@ pub(super) mod find_coordinator;
 pub mod groups;
 pub(super) mod list_offsets;
 pub(super) mod metadata;
+pub(super) mod produce;
 
 use super::cluster::EPOCH;
 use super::messages::ErrorCode;

@@ -26,6 +26,7 @@ pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod produce;
 mod request;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
@@ -43,6 +44,7 @@ mod tests;
 #[repr(i16)]
 #[expect(missing_docs, reason = "each is the file of that name")]
 pub enum ApiKey {
+    Produce = 0,
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
@@ -77,8 +79,9 @@ pub struct Supported {
     pub flexible_from: i16,
 }
 
-/// What is advertised. Produce is not: readings come in over MQTT, where they have an identity.
-pub const SUPPORTED: [Supported; 19] = [
+/// What is advertised.
+pub const SUPPORTED: [Supported; 20] = [
+    produce::API,
     fetch::API,
     list_offsets::API,
     metadata::API,

@@ -3,7 +3,7 @@
 use super::{
     ApiKey, api_versions, delete_groups, describe_cluster, describe_configs, describe_groups, fetch, find_coordinator,
     heartbeat, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete,
-    offset_fetch, sasl_authenticate, sasl_handshake, sync_group,
+    offset_fetch, produce, sasl_authenticate, sasl_handshake, sync_group,
 };
 use crate::kafka::wire::{Input, Malformed};
 
@@ -11,6 +11,7 @@ use crate::kafka::wire::{Input, Malformed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the file of that name")]
 pub enum Request {
+    Produce(produce::Request),
     Fetch(fetch::Request),
     ListOffsets(list_offsets::Request),
     Metadata(metadata::Request),
@@ -39,6 +40,7 @@ impl Request {
     /// [`Malformed`] if the bytes are not one.
     pub fn decode(key: ApiKey, input: &mut Input<'_>, version: i16) -> Result<Self, Malformed> {
         Ok(match key {
+            ApiKey::Produce => Self::Produce(produce::Request::decode(input, version)?),
             ApiKey::Fetch => Self::Fetch(fetch::Request::decode(input, version)?),
             ApiKey::ListOffsets => Self::ListOffsets(list_offsets::Request::decode(input, version)?),
             ApiKey::Metadata => Self::Metadata(metadata::Request::decode(input, version)?),

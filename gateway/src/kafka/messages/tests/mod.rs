@@ -66,7 +66,7 @@ fn the_header_of_a_version_that_is_not_served_is_read() {
     let header = RequestHeader::decode(&mut Input::new(&frame)).unwrap();
     assert_eq!((header.api_key, header.api_version, header.correlation_id), (18, 9, 77));
     assert_eq!(header.supported(), None);
-    assert_eq!(Supported::of(0), None, "Produce is not served");
+    assert_eq!(Supported::of(4), None, "LeaderAndIsr is not served");
 }
 
 /// The requests of the independent codec as text, from which the seeds of the fuzzer are made: `weir-fuzz` does not
@@ -104,6 +104,7 @@ pub(super) fn request(key: ApiKey, version: i16, body: &[u8]) -> Bytes {
 /// Checks both directions of one version, and gives the body of the request.
 pub(super) fn example(key: ApiKey, version: i16) -> Bytes {
     match key {
+        ApiKey::Produce => topics::produce(version),
         ApiKey::Fetch => topics::fetch(version),
         ApiKey::ListOffsets => topics::list_offsets(version),
         ApiKey::Metadata => topics::metadata(version),

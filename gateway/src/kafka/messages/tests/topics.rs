@@ -14,13 +14,33 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use uuid::Uuid;
 
 use super::{NODE, agree, joined, or_unknown, text, topic, when};
 use crate::kafka::messages::{
-    ApiKey, ErrorCode, Request, describe_cluster, describe_configs, fetch, list_offsets, metadata,
+    ApiKey, ErrorCode, Request, describe_cluster, describe_configs, fetch, list_offsets, metadata, produce,
 };
 use crate::kafka::wire::{Input, Output};
+
+pub(super) fn produce(version: i16) -> Bytes {
+    let records = Bytes::from_static(b"records");
+    let partition = PartitionProduceData::default().with_index(2).with_records(Some(records));
+    let asked = theirs::ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![
+        TopicProduceData::default().with_name(topic("readings")).with_partition_data(vec![partition]),
+    ]);
+    let topics = vec![produce::RequestTopic { name: "readings".to_owned(), partitions: vec![2] }];
+    let expected = produce::Request { acks: -1, topics: topics.clone() };
+    let response = produce::Response { error: ErrorCode::TopicAuthorizationFailed, topics };
+    let refused = PartitionProduceResponse::default().with_index(2).with_error_code(29);
+    let refused = refused.with_base_offset(-1).with_log_append_time_ms(-1);
+    let answered = theirs::ProduceResponse::default().with_responses(vec![
+        TopicProduceResponse::default().with_name(topic("readings")).with_partition_responses(vec![refused]),
+    ]);
+    let answer = |out: &mut Output| response.encode(out, version);
+    agree(ApiKey::Produce, version, asked, Request::Produce(expected), answer, answered)
+}
 
 pub(super) fn metadata(version: i16) -> Bytes {
     let id = when(version >= 10, [7; 16]);
