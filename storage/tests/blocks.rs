@@ -117,3 +117,23 @@ fn a_block_begins_where_the_log_does_and_ends_where_readers_may_look() {
     assert_eq!(reader.read_block(120, 1, &mut buffer).unwrap().frames.len(), 0);
     assert_eq!(read_blocks(&reader, start, 1 << 20).len() as u64, 120 - start);
 }
+
+#[test]
+fn what_the_checksum_does_not_cover_is_restored() {
+    let fs = FaultyFs::new(1);
+    let (mut log, _) = open(&fs, LogOptions { segment_bytes: 1 << 20, ..SMALL });
+    // One commit of several frames: on disk each says whether it begins a commit.
+    let values = vec!["x".repeat(30_000); 10];
+    log.commit(&mut batch(&values.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    let reader = log.reader();
+    assert_eq!(read_blocks(&reader, 0, 1 << 20).len(), 10);
+
+    // The base offset of the second frame.
+    let file = fs.open(&dir().join("00000000000000000000.log"), Mode::ReadWrite).unwrap();
+    let mut head = [0; 61];
+    file.read_at(&mut head, 0).unwrap();
+    let second = Header::parse(&head).unwrap().frame_bytes as u64;
+    file.write_at(&[0x55; 8], second).unwrap();
+    assert_eq!(read_blocks(&reader, 0, 1 << 20), read_all(&reader, 0, 1 << 20));
+    assert_eq!(read_blocks(&reader, 0, 1 << 20).len(), 10);
+}
