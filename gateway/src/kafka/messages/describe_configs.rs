@@ -93,9 +93,7 @@ pub enum Kind {
     Boolean = 1,
     String = 2,
     Int = 3,
-    Short = 4,
     Long = 5,
-    Double = 6,
     List = 7,
 }
 

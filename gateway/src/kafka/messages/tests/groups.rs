@@ -251,7 +251,7 @@ pub(super) fn describe(version: i16) -> Bytes {
     };
     let response = describe_groups::Response {
         groups: vec![describe_groups::Group {
-            error: ErrorCode::CoordinatorLoadInProgress,
+            error: ErrorCode::GroupIdNotFound,
             group_id: "g".to_owned(),
             state: "Stable".to_owned(),
             protocol_type: "consumer".to_owned(),
@@ -275,7 +275,7 @@ pub(super) fn describe(version: i16) -> Bytes {
         .with_member_assignment(Bytes::from_static(b"share"));
     let answered = theirs::DescribeGroupsResponse::default().with_groups(vec![
         DescribedGroup::default()
-            .with_error_code(14)
+            .with_error_code(69)
             .with_group_id(group("g"))
             .with_group_state(text("Stable"))
             .with_protocol_type(text("consumer"))

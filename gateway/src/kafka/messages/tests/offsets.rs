@@ -110,7 +110,7 @@ pub(super) fn fetch(version: i16) -> Bytes {
                     error: ErrorCode::UnknownTopicOrPartition,
                 }],
             }],
-            error: ErrorCode::CoordinatorLoadInProgress,
+            error: ErrorCode::GroupIdNotFound,
         }],
     };
     let answered = if batched { answered_batched() } else { answered_single(version) };
@@ -137,7 +137,7 @@ fn answered_batched() -> theirs::OffsetFetchResponse {
             .with_topics(vec![
                 OffsetFetchResponseTopics::default().with_name(topic("readings")).with_partitions(vec![partition]),
             ])
-            .with_error_code(14),
+            .with_error_code(69),
     ])
 }
 
@@ -152,7 +152,7 @@ fn answered_single(version: i16) -> theirs::OffsetFetchResponse {
         .with_topics(vec![
             OffsetFetchResponseTopic::default().with_name(topic("readings")).with_partitions(vec![partition]),
         ])
-        .with_error_code(when(version >= 2, 14))
+        .with_error_code(when(version >= 2, 69))
 }
 
 #[test]
