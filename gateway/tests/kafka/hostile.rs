@@ -43,7 +43,7 @@ async fn frames_that_cannot_be_close_their_connection_and_no_other() {
         (&[0xff, 0xff, 0xff, 0xff], "oversized"),
         (&[0, 0, 0, 0], "oversized"),
         (b"GET / HTTP/1.1\r\n\r\n", "oversized"),
-        // Produce, and an API that nobody has.
+        // A version of Produce that is not there, and an API that nobody has.
         (&[0, 0, 0, 10, 0, 0, 0, 9, 0, 0, 0, 1, 0xff, 0xff], "unsupported"),
         (&[0, 0, 0, 10, 0x7f, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff], "unsupported"),
     ];

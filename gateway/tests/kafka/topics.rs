@@ -70,7 +70,7 @@ async fn clients_are_told_the_advertised_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_future_version_is_answered_so_that_a_client_can_ask_again_and_produce_is_not_advertised() {
+async fn a_future_version_is_answered_so_that_a_client_can_ask_again() {
     let gateway = Gateway::start().await;
     let mut client = Client::new(gateway.at.kafka).await;
     // The body of a version that nobody knows: what matters is its header.
@@ -87,7 +87,6 @@ async fn a_future_version_is_answered_so_that_a_client_can_ask_again_and_produce
         ApiVersionsRequest::default().with_client_software_name(text("a-test")).with_client_software_version(text("1"));
     let again: ApiVersionsResponse = client.ask(ApiKey::ApiVersions, 4, &request).await;
     assert_eq!((again.error_code, again.api_keys.len()), (0, answer.api_keys.len()));
-    assert!(again.api_keys.iter().all(|api| api.api_key != ApiKey::Produce as i16), "nothing is produced here");
     let (_, metrics) = gateway.get("/metrics").await;
     assert!(metrics.contains("weir_gateway_kafka_errors_total{code=\"UnsupportedVersion\"} 1\n"), "{metrics}");
     assert!(metrics.contains("weir_gateway_kafka_requests_total{api=\"ApiVersions\"} 2\n"), "{metrics}");
