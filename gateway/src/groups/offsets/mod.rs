@@ -11,7 +11,7 @@ pub(crate) mod log;
 pub mod record;
 pub(crate) mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ fn readings() -> Reader {
     Log::open(fs, Path::new("/readings"), LogOptions::default()).expect("opens").0.reader()
 }
 
-fn start(fs: &FaultyFs, options: Options) -> Groups {
+pub(crate) fn start(fs: &FaultyFs, options: Options) -> Groups {
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
     // Small segments: something to compact.
     let log = LogOptions { segment_bytes: 600, ..log::options() };
