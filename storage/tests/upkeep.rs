@@ -180,22 +180,26 @@ fn segments_that_are_removed_while_they_are_compacted_do_not_come_back() {
 /// says nothing about the old file.
 #[test]
 fn a_reader_does_not_read_an_old_file_by_the_sidecar_of_a_new_one() {
-    let disk = FaultyFs::new(1);
-    let (gate, fs) = Gate::before(&disk);
-    let running = committer(&fs);
-    for round in 0..100 {
-        commit(&running, 1, &format!("key {}", round.max(1)), &round.to_string());
+    let (gate, fs) = Gate::before(&FaultyFs::new(1));
+    // Large enough for a sidecar, before and after.
+    let large = LogOptions { segment_bytes: 800_000, ..options() };
+    let (mut log, _) = Log::open(Arc::clone(&fs), dir(), large).unwrap();
+    for round in 0..60_u64 {
+        let mut batch = Batch::new();
+        batch.push(1_000, Some(&round.max(1).to_be_bytes()), Some(&[7; 20_000]), &[]).unwrap();
+        log.commit(&mut batch).unwrap();
     }
-    drop(running);
-    let running = committer(&fs);
-    let reader = running.readers()[0].clone();
+    drop(log);
+    let (log, _) = Log::open(Arc::clone(&fs), dir(), large).unwrap();
+    let reader = log.reader();
     let end = reader.segments()[0].next_offset;
     gate.close(Operation::Open, "00.index");
     thread::scope(|scope| {
         let reading = scope.spawn(|| reader.read(0, 1 << 20).unwrap());
         gate.wait_for_one();
         let options = CompactionOptions { upto: end, ..CompactionOptions::default() };
-        assert_eq!(running.compact(0, &options, &AtomicBool::new(false)).unwrap().rewritten, (1, 1));
+        assert_eq!(log.compact(&options, &AtomicBool::new(false)).unwrap().rewritten, (1, 1));
+        assert!(fs.exists(&dir().join(format!("{:020}.index", 0))).unwrap(), "the new one has a sidecar too");
         gate.open();
         let chunk = reading.join().unwrap();
         assert_eq!((chunk.gaps.as_slice(), chunk.next_offset), (&[][..], end));
