@@ -93,6 +93,12 @@ async fn what_cannot_be_read_is_said_for_each_partition() {
             assert_eq!((answer.log_start_offset, answer.high_watermark), (0, 5), "where it could go on");
         }
     }
+    // Nor does one that could be read wait beside one that cannot.
+    let mut request = fetch_all("readings", &[(partition, 5), (4, 0)]);
+    request.max_wait_ms = i32::MAX;
+    let errors: Vec<_> =
+        client.fetch(&request).await.responses[0].partitions.iter().map(|answer| answer.error_code).collect();
+    assert_eq!(errors, [0, 3]);
     // A leader of an epoch that is yet to come.
     let mut request = fetch("readings", partition, 0);
     request.topics[0].partitions[0].current_leader_epoch = 1;
