@@ -45,6 +45,8 @@ async function eachBatch({ batch, heartbeat, isRunning, isStale }) {
     const { offset, key } = message;
     if (taken.take(batch.partition, offset, key, await valueOf(message))) await commit();
     if (taken.isDone || taken.isHeld) break;
+    // The client leaves its heartbeats to whoever works on a batch; this one is sent only when it is due.
+    await heartbeat();
   }
   taken.flush();
   if (taken.isDone) {
@@ -55,7 +57,6 @@ async function eachBatch({ batch, heartbeat, isRunning, isStale }) {
   }
   if (taken.isHeld) {
     say('holding');
-    // The client's heartbeats are the consumer's own business while it works on a batch.
     for (;;) {
       await heartbeat();
       await sleep(timeouts.heartbeatInterval);
