@@ -59,7 +59,7 @@ async fn every_client_logs_in_with_either_mechanism() {
 async fn a_wrong_password_is_named_as_that() {
     let stage = Stage::empty(&users(), "").await;
     for mechanism in MECHANISMS {
-        let wrong = login(mechanism, "incorrect horse");
+        let wrong = Order { login: login(mechanism, "incorrect horse").login, ..Order::of_group("intruders") };
         Client::Confluent.says(&stage, &wrong, "SASL authentication error").await;
         Client::Aiokafka.says(&stage, &wrong, "Authentication").await;
         Client::Kafkajs.says(&stage, &wrong, "KafkaJSSASLAuthenticationError").await;
