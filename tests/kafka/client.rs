@@ -112,7 +112,7 @@ pub(crate) struct Running {
     child: Child,
     /// As many as the order lets it write.
     events: mpsc::UnboundedReceiver<Event>,
-    /// What it took, in its order.
+    /// What it took, in its order, without what it gave up uncommitted.
     pub(crate) taken: Vec<Taken>,
     /// Its last commit.
     pub(crate) committed: Positions,
@@ -134,12 +134,20 @@ impl Running {
         };
         match &event {
             Event::Assigned(partitions) => self.held.extend(partitions),
-            Event::Revoked(partitions) => self.held.retain(|held| !partitions.contains(held)),
+            Event::Revoked(partitions) => self.give_up(partitions),
             Event::Committed(positions) => self.committed.extend(positions),
             Event::Record(record) => self.taken.push(record.clone()),
             Event::Holding | Event::Done | Event::Error(_) => {}
         }
         event
+    }
+
+    /// What it took of these partitions and did not commit comes again, to it or to another member.
+    fn give_up(&mut self, partitions: &BTreeSet<u32>) {
+        self.held.retain(|held| !partitions.contains(held));
+        let committed = &self.committed;
+        let is_kept = |record: &Taken| committed.get(&record.partition).is_some_and(|next| record.offset < *next);
+        self.taken.retain(|record| !partitions.contains(&record.partition) || is_kept(record));
     }
 
     /// Listens until `holds`.

@@ -92,7 +92,7 @@ async fn every_client_speaks_tls_and_trusts_no_other_certificate() {
 
     let elsewhere = tempfile::tempdir().unwrap();
     let (other, _) = certificate(elsewhere.path());
-    let order = Order { ca: Some(other), ..login("SCRAM-SHA-256", PASSWORD) };
+    let order = Order { ca: Some(other), ..Order::of_group("deceived") };
     Client::Confluent.says(&stage, &order, "certificate").await;
     Client::Java.says(&stage, &order, "SslAuthenticationException").await;
     Client::Franz.says(&stage, &order, "certificate").await;

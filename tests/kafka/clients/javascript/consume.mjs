@@ -81,6 +81,7 @@ async function places() {
 
 let held = [];
 consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+  taken.flush();
   if (held.length > 0) say('revoked', held.join(','));
   held = [...(payload.memberAssignment[order.topic] ?? [])].sort((a, b) => a - b);
   for (const partition of [...taken.positions.keys()]) if (!held.includes(partition)) taken.positions.delete(partition);
