@@ -125,6 +125,33 @@ fn offsets_are_bounded_in_number_and_in_what_stands_beside_them() {
     });
 }
 
+#[tokio::test(start_paused = true)]
+async fn offsets_of_a_group_that_nobody_uses_end_and_a_jump_of_the_wall_clock_ends_none() {
+    let fs = FaultyFs::new(1);
+    let options = Options::default();
+    let groups = start(&fs, options);
+    groups.commit(&group("lake"), &Speaker::ALONE, vec![commit(0, 10), commit(1, 20)]).await.expect("committed");
+    tokio::time::advance(options.offsets_retention / 2).await;
+    groups.commit(&group("lake"), &Speaker::ALONE, vec![commit(1, 30)]).await.expect("committed");
+    tokio::time::advance(options.offsets_retention / 2).await;
+    groups.sweep();
+    // What comes behind it in the log is written after it.
+    groups.commit(&group("mill"), &Speaker::ALONE, vec![commit(0, 1)]).await.expect("committed");
+    assert_eq!(groups.offset("lake", "readings", 0), None);
+    assert_eq!(groups.offset("lake", "readings", 1).expect("used since").offset, 30);
+    assert_eq!(groups.stats().offsets_expired, 1);
+
+    // The wall clock has stood still meanwhile: nothing has grown older over the restart, and nothing younger.
+    groups.stop();
+    let groups = start(&fs.power_cut(), options);
+    groups.sweep();
+    assert!(groups.offset("lake", "readings", 1).is_some());
+    tokio::time::advance(options.offsets_retention / 2).await;
+    groups.sweep();
+    groups.commit(&group("mill"), &Speaker::ALONE, vec![commit(0, 2)]).await.expect("committed");
+    assert_eq!(groups.offset("lake", "readings", 1), None, "its age went on where it was");
+}
+
 #[test]
 fn whatever_fails_an_acknowledged_offset_never_goes_back_and_a_deleted_one_never_comes_back() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
