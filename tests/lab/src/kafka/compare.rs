@@ -166,3 +166,22 @@ fn long(rest: &mut &[u8]) -> Result<i64> {
     }
     Err(anyhow!("a number of more than 64 bits"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::identity;
+
+    #[test]
+    fn an_identity_is_the_same_in_avro_and_in_json() {
+        // Magic byte and schema id; tenant, agent, device, restart as strings; sequence 300.
+        let avro = b"\x00\x00\x00\x00\x01\x02t\x02a\x0cpump-1\x0442\xd8\x04and so on";
+        let json = br#"{"device": "pump-1", "restart": "42", "sequence": 300}"#;
+        let expected = ("pump-1".to_owned(), "42".to_owned(), 300);
+        for value in [&avro[..], json] {
+            assert_eq!(identity(value).unwrap(), Some(expected.clone()));
+        }
+        for length in 0..18 {
+            assert!(identity(&avro[..length]).is_err(), "cut off at {length}");
+        }
+    }
+}

@@ -223,3 +223,58 @@ async fn generation(gateway: SocketAddr, group: &Group, book: &Book) -> Result<(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Book;
+
+    fn at(offset: u64) -> BTreeMap<i32, u64> {
+        BTreeMap::from([(0, offset)])
+    }
+
+    /// A book of partition 0: 30 was asked for and acknowledged, 40 was asked for.
+    fn book() -> Book {
+        let book = Book::default();
+        book.asks(&at(30));
+        book.is_acknowledged(&at(30));
+        book.asks(&at(40));
+        book
+    }
+
+    #[test]
+    fn a_group_stands_at_what_was_acknowledged_or_at_what_was_asked_for_behind_it() {
+        for committed in [30, 40] {
+            let book = book();
+            book.stands(&[0], &at(committed), &book.acknowledged());
+            assert!(book.faults().is_empty(), "{:?}", book.faults());
+        }
+        for committed in [0, 29, 41] {
+            let book = book();
+            book.stands(&[0], &at(committed), &book.acknowledged());
+            assert_eq!(book.faults().len(), 1, "{committed}");
+        }
+    }
+
+    #[test]
+    fn a_hole_and_a_record_out_of_place_are_noticed() {
+        let book = book();
+        book.delivers(0, 5, &[5, 6, 7], 8);
+        assert!(book.faults().is_empty() && book.page(0).delivered.contains_all(5..8));
+        for offsets in [&[8, 10][..], &[9, 10, 11], &[8, 8, 9, 10], &[]] {
+            let before = book.faults().len();
+            book.delivers(0, 8, offsets, 11);
+            assert_eq!(book.faults().len(), before + 1, "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn out_of_range_is_right_below_the_start_alone() {
+        let book = book();
+        book.is_out_of_range(0, 9, 10);
+        assert!(book.faults().is_empty() && book.page(0).removed == 10);
+        book.is_out_of_range(0, 10, 10);
+        assert_eq!(book.faults().len(), 1);
+    }
+}
