@@ -99,6 +99,7 @@ async fn what_cannot_be_read_is_said_for_each_partition() {
     let errors: Vec<_> =
         client.fetch(&request).await.responses[0].partitions.iter().map(|answer| answer.error_code).collect();
     assert_eq!(errors, [0, 3]);
+    assert!(gateway.get("/metrics").await.1.contains("weir_gateway_kafka_fetch_waits_total 0\n"), "nobody waited");
     // A leader of an epoch that is yet to come.
     let mut request = fetch("readings", partition, 0);
     request.topics[0].partitions[0].current_leader_epoch = 1;
