@@ -92,6 +92,7 @@ async def consume(consumer, order):
                 break
             if taken.count % BREATH == 0:
                 await asyncio.sleep(0)
+        taken.flush()
         if taken.is_held():
             contract.say("holding")
             await asyncio.sleep(3600)

@@ -97,6 +97,7 @@ def main():
                 taken.committed()
             if taken.is_done() or taken.is_held():
                 break
+        taken.flush()
         if taken.is_held():
             contract.say("holding")
             time.sleep(3600)

@@ -61,6 +61,10 @@ class Taken:
         print("record", partition, offset, key.decode(), text)
         return bool(self.order.commit_every) and self.count % self.order.commit_every == 0
 
+    def flush(self):
+        """Shows what was taken so far to whoever reads along."""
+        sys.stdout.flush()
+
     def committed(self):
         """Says what was committed."""
         say("committed", ",".join(f"{partition}:{offset}" for partition, offset in sorted(self.positions.items())))

@@ -110,6 +110,7 @@ public final class Consume {
             break;
           }
         }
+        OUT.flush();
         if (count >= number("hold-at")) {
           say("holding");
           Thread.sleep(Duration.ofHours(1).toMillis());
