@@ -21,7 +21,7 @@ impl Engine {
         let mut group = mem::replace(&mut self.staging, next);
         let parts = group.take_parts();
         #[cfg(feature = "plant")]
-        if self.options.plant == Some(super::plant::Plant::AckBeforeSync) {
+        if self.options.plant == Some(crate::ingest::plant::Plant::AckBeforeSync) {
             self.resolved = group.number;
             self.answer(&group.connections);
         }
