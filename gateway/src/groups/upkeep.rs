@@ -81,7 +81,8 @@ impl Groups {
                 if is_used || is_young || left == 0 {
                     continue;
                 }
-                let old = state.table.of_group(name).filter(|(_, _, committed)| is_old(committed.clock_ms));
+                // An offset that is being written is new, whatever is there before it.
+                let old = state.table.settled(name).filter(|(_, _, committed)| is_old(committed.clock_ms));
                 let old: Vec<_> = old.take(left).map(|(topic, partition, _)| (topic.clone(), partition)).collect();
                 left -= old.len();
                 if old.len() == state.table.places(name).len() {

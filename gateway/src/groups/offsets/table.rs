@@ -153,6 +153,15 @@ impl Table {
         })
     }
 
+    /// The committed offsets of a group behind which nothing is being written.
+    pub(crate) fn settled(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, u32, &Committed)> {
+        let is_settled = |topic: &str, partition: u32| {
+            let entry = self.groups.get(group).and_then(|own| own.topics.get(topic)?.get(&partition));
+            entry.is_some_and(|entry| entry.writing == 0)
+        };
+        self.of_group(group).filter(move |(topic, partition, _)| is_settled(topic, *partition))
+    }
+
     /// Every place of a group that has an offset, or is about to.
     pub(crate) fn places(&self, group: &str) -> Vec<(Arc<str>, u32)> {
         let topics = self.groups.get(group).into_iter().flat_map(|own| &own.topics);

@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use weir_protocol::Timestamp;
 use weir_protocol::time::WallClock;
-use weir_storage::fs::Fault;
+use weir_storage::fs::{Fault, Operation, WatchedFs, Watcher};
 use weir_storage::{FaultyFs, Fs, Log, LogOptions, Reader};
 
 use super::*;
@@ -36,10 +37,13 @@ fn readings() -> Reader {
 }
 
 pub(crate) fn start(fs: &FaultyFs, options: Options) -> Groups {
-    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    start_on(&(Arc::new(fs.clone()) as Arc<dyn Fs>), options)
+}
+
+fn start_on(fs: &Arc<dyn Fs>, options: Options) -> Groups {
     // Small segments: something to compact.
     let log = LogOptions { segment_bytes: 600, ..log::options() };
-    let opened = Opened::open_with(&shared, Path::new("/data"), log).expect("opens");
+    let opened = Opened::open_with(fs, Path::new("/data"), log).expect("opens");
     let topics = Topics::new([], []).with_internal("readings", (0..PARTITIONS).map(|_| readings()));
     let topics = topics.with_internal(TOPIC, [opened.reader()]);
     Groups::new(opened, topics, options, &Fixed, Box::new(rand::random))
@@ -100,6 +104,44 @@ fn a_commit_that_failed_is_refused_and_the_earlier_offset_holds() {
         assert_eq!(groups.list().len(), 1, "it is still there");
         groups.commit(&group("lake"), &Speaker::ALONE, vec![commit(0, 12)]).await.expect("committed");
         assert_eq!(groups.offset("lake", "readings", 0).expect("an offset").offset, 12);
+    });
+}
+
+/// Holds a sync back until the sender is gone.
+#[derive(Default)]
+struct Held(Mutex<Option<mpsc::Receiver<()>>>);
+
+impl Watcher for Held {
+    fn before(&self, operation: Operation, _: &Path) {
+        let held = self.0.lock().expect("not poisoned").take_if(|_| operation == Operation::Sync);
+        if let Some(held) = held {
+            // It ends with an error: nothing is ever sent.
+            let _ = held.recv();
+        }
+    }
+}
+
+#[test]
+fn an_offset_on_its_way_to_the_disk_is_not_ended_with_the_old_one_before_it() {
+    block_on(async {
+        let held = Arc::new(Held::default());
+        let fs: Arc<dyn Fs> =
+            Arc::new(WatchedFs::new(Arc::new(FaultyFs::new(1)), Arc::clone(&held) as Arc<dyn Watcher>));
+        // Whatever is committed is old at once.
+        let groups = start_on(&fs, Options { offsets_retention: Duration::ZERO, ..Options::default() });
+        groups.commit(&group("lake"), &Speaker::ALONE, vec![commit(0, 10)]).await.expect("committed");
+        let (release, wait) = mpsc::channel::<()>();
+        *held.0.lock().expect("not poisoned") = Some(wait);
+        let sweep = async {
+            groups.sweep();
+            drop(release);
+        };
+        let lake = group("lake");
+        let (committed, ()) = tokio::join!(groups.commit(&lake, &Speaker::ALONE, vec![commit(0, 11)]), sweep);
+        assert_eq!(committed, Ok(vec![Ok(())]));
+        // What the sweep wrote is behind it, and in front of this.
+        groups.commit(&group("mill"), &Speaker::ALONE, vec![commit(0, 1)]).await.expect("committed");
+        assert_eq!(groups.offset("lake", "readings", 0).map(|committed| committed.offset), Some(11));
     });
 }
 
