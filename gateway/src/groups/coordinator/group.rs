@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::member::Member;
+use super::member::{self, Member};
 use super::rebalance::Rebalance;
 use super::{Effect, ProtocolName, Turn};
 use crate::groups::names::{Generation, GroupId, InstanceId, MemberId};
@@ -65,7 +65,7 @@ pub(super) struct Group {
     pub(super) rebalance: Option<Rebalance>,
     /// Until when members may ask for their assignment.
     pub(super) sync_deadline: Option<Duration>,
-    /// Bytes that the members take.
+    /// Bytes that the members take, and those who have not come back.
     pub(super) bytes: usize,
     /// When to look at it again, at the latest.
     pub(super) wake: Option<Duration>,
@@ -121,6 +121,20 @@ impl Group {
             self.leader = Some(member.id.clone());
         }
         self.members.insert(member.id.clone(), member);
+    }
+
+    /// One was told its name, and may come back under it until then.
+    pub(super) fn expect(&mut self, id: MemberId, until: Duration) {
+        self.bytes += member::cost_of_pending(&id);
+        self.pending.insert(id, until);
+        self.wake_by(until);
+    }
+
+    /// It came back, or is not waited for any more.
+    pub(super) fn remove_pending(&mut self, id: &MemberId) {
+        if self.pending.remove(id).is_some() {
+            self.bytes -= member::cost_of_pending(id);
+        }
     }
 
     /// Takes a member out; the next one leads if it did.

@@ -91,9 +91,8 @@ impl Group {
         }
         self.check_place(turn, None)?;
         if join.comes_back && join.instance.is_none() {
-            let until = turn.now + join.session_timeout;
-            self.pending.insert(id.clone(), until);
-            self.wake_by(until);
+            self.check_room(turn, member::cost_of_pending(&id))?;
+            self.expect(id.clone(), turn.now + join.session_timeout);
             return Err(Error::MemberIdRequired(id));
         }
         self.add(turn, ticket, id, join)
@@ -162,7 +161,7 @@ impl Group {
             expires: turn.now + NEW_MEMBER_TIMEOUT,
         };
         self.check_room(turn, member.cost())?;
-        self.pending.remove(&id);
+        self.remove_pending(&id);
         if self.state == State::Empty {
             self.protocol_type = Some(join.protocol_type);
         }

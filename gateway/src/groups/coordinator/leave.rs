@@ -38,7 +38,7 @@ impl Group {
 
     /// Gives up on one who was told its name.
     pub(super) fn forget_pending(&mut self, turn: &mut Turn<'_>, id: &MemberId) {
-        self.pending.remove(id);
+        self.remove_pending(id);
         if self.state == State::PreparingRebalance {
             self.rebalance_or_go_on(turn);
         }

@@ -12,6 +12,9 @@ use crate::groups::subscription;
 /// What a member takes beside its names and protocols, in bytes: entries of maps, timers, an answer that waits.
 const FIXED_COST: usize = 768;
 
+/// What a name takes under which somebody may come back, beside its text, in bytes.
+const PENDING_COST: usize = 128;
+
 /// An assignment protocol that a member has, such as `range`, and what it says in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
@@ -93,4 +96,9 @@ impl Member {
 /// Bytes that protocols take.
 pub(super) fn cost_of(protocols: &[Protocol]) -> usize {
     protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len() + 64).sum()
+}
+
+/// Bytes that a name takes under which somebody may come back.
+pub(super) fn cost_of_pending(id: &MemberId) -> usize {
+    PENDING_COST + id.as_str().len()
 }

@@ -61,6 +61,24 @@ fn bytes_of_a_group_and_of_all_are_bounded() {
 }
 
 #[test]
+fn those_who_never_come_back_take_room_until_they_are_forgotten() {
+    let mut world = World::new(Options { bytes: 1000, ..Options::default() });
+    let mut told = 0;
+    let refused = loop {
+        let ticket = world.ask(consumer("a").request());
+        match world.refusal(ticket) {
+            Error::MemberIdRequired(_) => told += 1,
+            other => break other,
+        }
+        assert!(told < 1000, "nothing bounds them");
+    };
+    assert_eq!(refused, Error::TooMuch);
+    assert!(told > 0 && world.coordinator.bytes <= 1000);
+    world.pass(SESSION);
+    assert_eq!(world.coordinator.bytes, 0, "what they took is given back");
+}
+
+#[test]
 fn an_assignment_that_is_too_large_is_refused_and_the_group_goes_on() {
     let mut world = World::new(Options { group_bytes: 10_000, ..Options::default() });
     let mut a = consumer("a");
