@@ -1,6 +1,7 @@
 //! DescribeConfigs: what tools ask of a topic or of the broker, by the names that Kafka has for it. Nothing can be set
 //! through this port.
 
+use super::once;
 use crate::kafka::Kafka;
 use crate::kafka::cluster::NODE;
 use crate::kafka::messages::ErrorCode;
@@ -40,7 +41,8 @@ pub(in crate::kafka) fn answer(kafka: &Kafka, request: Request) -> Response {
             }
         }
     };
-    Response { resources: request.resources.into_iter().map(describe).collect() }
+    let asked = once(request.resources, |asked| (asked.kind, asked.name.clone()));
+    Response { resources: asked.into_iter().map(describe).collect() }
 }
 
 fn topic(kafka: &Kafka, topic: &topics::Topic) -> Vec<Entry> {

@@ -2,7 +2,7 @@
 
 use weir_storage::IoError;
 
-use super::{check_epoch, partition};
+use super::{check_epoch, once, partition};
 use crate::kafka::Kafka;
 use crate::kafka::cluster::EPOCH;
 use crate::kafka::messages::ErrorCode;
@@ -15,10 +15,11 @@ pub(in crate::kafka) async fn answer(kafka: &Kafka, request: Request) -> Respons
     let topics = kafka.topics.clone();
     // A time is looked up in files.
     let read = kafka.reads.run(move || {
-        let answers = request.topics.into_iter().map(|asked| {
+        let answers = once(request.topics, |asked| asked.name.clone()).into_iter().map(|asked| {
             let topic = topics.named(&asked.name);
             let answer = |place: RequestPartition| look(topic, place);
-            Topic { partitions: asked.partitions.into_iter().map(answer).collect(), name: asked.name }
+            let places = once(asked.partitions, |place| place.index);
+            Topic { partitions: places.into_iter().map(answer).collect(), name: asked.name }
         });
         answers.collect::<Vec<_>>()
     });

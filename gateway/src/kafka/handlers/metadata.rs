@@ -1,5 +1,6 @@
 //! Metadata: the only broker leads every partition. A topic that is not there is not made: topics come from the settings.
 
+use super::once;
 use crate::kafka::Kafka;
 use crate::kafka::cluster::{EPOCH, NODE};
 use crate::kafka::messages::ErrorCode;
@@ -12,7 +13,10 @@ const MAX_NAME: usize = 249;
 pub(in crate::kafka) fn answer(kafka: &Kafka, request: Request) -> Response {
     let topics = match request.topics {
         None => kafka.topics.all().iter().map(|topic| describe(topic)).collect(),
-        Some(asked) => asked.into_iter().map(|topic| named(kafka, topic)).collect(),
+        Some(asked) => {
+            let asked = once(asked, |topic| (topic.id, topic.name.clone()));
+            asked.into_iter().map(|topic| named(kafka, topic)).collect()
+        }
     };
     Response {
         brokers: vec![kafka.broker.node()],

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{code, code_of, speaker};
 use crate::groups::{Commit, Committed, Each, Error, GroupId, Groups, Place};
+use crate::kafka::handlers::once;
 use crate::kafka::messages::{ErrorCode, offset_commit, offset_delete, offset_fetch};
 
 /// Answers OffsetCommit, when the offsets are on disk.
@@ -59,12 +60,17 @@ pub fn offset_fetch(groups: &Groups, request: offset_fetch::Request) -> offset_f
         let known = GroupId::new(&asked.group_id).ok_or(Error::GroupId);
         let error = code_of(&known);
         let topics = match asked.topics {
-            Some(topics) => topics.into_iter().map(|topic| asked_for(groups, &asked.group_id, topic, error)).collect(),
+            Some(topics) => {
+                let topics = once(topics, |topic| topic.name.clone()).into_iter();
+                topics.map(|topic| asked_for(groups, &asked.group_id, topic, error)).collect()
+            }
             None => everything(groups, &asked.group_id),
         };
         offset_fetch::Group { group_id: asked.group_id, topics, error }
     };
-    offset_fetch::Response { groups: request.groups.into_iter().map(group).collect() }
+    // Some of a group's offsets, and all of them, are two questions.
+    let asked = once(request.groups, |asked| (asked.group_id.clone(), asked.topics.is_none()));
+    offset_fetch::Response { groups: asked.into_iter().map(group).collect() }
 }
 
 fn asked_for(groups: &Groups, group: &str, topic: offset_fetch::RequestTopic, error: ErrorCode) -> offset_fetch::Topic {
@@ -73,8 +79,8 @@ fn asked_for(groups: &Groups, group: &str, topic: offset_fetch::RequestTopic, er
         partition(index, found, error)
     };
     offset_fetch::Topic {
-        partitions: topic.partitions.iter().map(|index| partition(*index)).collect(),
-        name: topic.name,
+        partitions: once(topic.partitions, |index| *index).into_iter().map(partition).collect(),
+        name: topic.name.clone(),
     }
 }
 

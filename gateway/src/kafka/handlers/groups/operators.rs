@@ -3,6 +3,7 @@
 use super::{code, code_of};
 use crate::groups::coordinator::MemberView;
 use crate::groups::{Error, GroupId, GroupView, Groups};
+use crate::kafka::handlers::once;
 use crate::kafka::messages::{ErrorCode, delete_groups, describe_groups, list_groups};
 
 /// The state of a group that does not exist.
@@ -34,7 +35,7 @@ pub fn describe_groups(groups: &Groups, request: describe_groups::Request) -> de
         Ok(None) => nobody(id, ErrorCode::None),
         Err(error) => nobody(id, code(&error)),
     };
-    describe_groups::Response { groups: request.groups.into_iter().map(described).collect() }
+    describe_groups::Response { groups: once(request.groups, String::clone).into_iter().map(described).collect() }
 }
 
 fn nobody(group_id: String, error: ErrorCode) -> describe_groups::Group {

@@ -154,3 +154,17 @@ async fn groups_are_listed_by_state_described_and_deleted_when_they_are_empty() 
     assert_eq!(errors, [ErrorCode::NonEmptyGroup, ErrorCode::None, missing, ErrorCode::InvalidGroupId]);
     assert_eq!(listed(&[], &[]), ["busy"]);
 }
+
+#[tokio::test]
+async fn a_group_that_is_named_a_thousand_times_is_told_once() {
+    let groups = groups();
+    assert_eq!(codes(&offset_commit(&groups, commit("lake", &[(0, 10), (1, 20)])).await), [ErrorCode::None; 2]);
+    let request = describe_groups::Request { groups: vec!["lake".to_owned(); 1000], ..Default::default() };
+    assert_eq!(describe_groups(&groups, request).groups.len(), 1);
+    let topic = offset_fetch::RequestTopic { name: "readings".into(), partitions: [0, 1].repeat(500) };
+    let group = offset_fetch::RequestGroup { group_id: "lake".into(), topics: Some(vec![topic; 10]) };
+    let request = offset_fetch::Request { groups: vec![group; 10], require_stable: false };
+    let answer = offset_fetch(&groups, request);
+    let offsets = answer.groups.iter().flat_map(|group| &group.topics).flat_map(|topic| &topic.partitions);
+    assert_eq!(offsets.map(|partition| partition.offset).collect::<Vec<_>>(), [10, 20]);
+}
