@@ -2,11 +2,14 @@
 //!
 //! What it guarantees: a page that an operator looks at in a browser cannot make that browser change anything here,
 //! although there is no authentication: a foreign page cannot send `application/json` without asking first, which
-//! nobody answers, and says where it comes from.
+//! nobody answers, and says where it comes from. A name that its site gave to this address makes it no less foreign: of
+//! pages, those alone are ours that were asked for by an address or as `localhost`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -66,13 +69,21 @@ pub(super) fn own(headers: &HeaderMap) -> Result<(), Refused> {
     let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
     let host = text(header::HOST).unwrap_or_default();
     let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    if host.is_empty() || own != Some(host) {
+    if own != Some(host) || !is_address(host) {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             format!("origin: got {origin:?}, and pages of other sites change nothing here"),
         ));
     }
     Ok(())
+}
+
+/// Whether a host is one that no site can give to this machine: an address, or `localhost`.
+fn is_address(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -95,7 +106,13 @@ mod tests {
         assert!(!is_own(&[json.clone(), host.clone(), origin("http://example.org")]));
         assert!(!is_own(&[json.clone(), host.clone(), origin("http://127.0.0.1:8081")]));
         assert!(!is_own(&[json.clone(), host.clone(), origin("null")]));
-        assert!(!is_own(&[json, origin("http://")]));
+        assert!(!is_own(&[json.clone(), origin("http://")]));
+        for name in ["localhost:8080", "[::1]:8080", "192.0.2.1"] {
+            let own = format!("http://{name}");
+            assert!(is_own(&[json.clone(), (header::HOST, name), (header::ORIGIN, &own)]), "{name}");
+        }
+        let rebound = [json, (header::HOST, "evil.example:8080"), origin("http://evil.example:8080")];
+        assert!(!is_own(&rebound), "a name that its site has given to this address");
         assert!(!is_own(&[(header::CONTENT_TYPE, "text/plain"), host.clone()]), "a form can be sent by any page");
         assert!(!is_own(&[host]));
     }
