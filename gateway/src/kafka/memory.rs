@@ -7,7 +7,7 @@
 //! | what a request becomes | 24 times its bytes, 6 MiB in any case; one request at a time | [`super::wire`] |
 //! | TLS | 64 KiB on their way out, 16 KiB in | `rustls` |
 //! | records on their way | 8 MiB, or one frame of 4 MiB and what was before it; all together `kafka.buffers` | [`super::fetch`] |
-//! | other responses | what the topics, groups or keys that were asked for take | [`super::handlers`] |
+//! | other responses | what the topics, groups or keys that were asked for take, each once | [`super::handlers`] |
 //!
 //! Reads go on in [`READS`] threads at the most, so a slow disk stalls nobody but those who read.
 
