@@ -1,5 +1,8 @@
 //! Printing data: lines for people, or one JSON value per line.
+//!
+//! What it guarantees: names and values, which strangers choose, cannot command the terminal that they are shown on.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
@@ -22,7 +25,7 @@ impl Printer {
     /// Prints `text` or `json`, whichever was asked for, at once.
     pub(super) fn line(&mut self, text: impl Display, json: &Value) -> Result<(), Failed> {
         match self.output {
-            Output::Text => writeln!(self.out, "{text}")?,
+            Output::Text => writeln!(self.out, "{}", harmless(&text.to_string()))?,
             Output::Json => writeln!(self.out, "{json}")?,
         }
         Ok(self.out.flush()?)
@@ -63,4 +66,28 @@ impl Printer {
 /// A JSON value without the quotes of a text.
 pub(super) fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The text with its control characters written out, but for ends of lines and tabs.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let commands = |found: char| found.is_control() && !matches!(found, '\n' | '\t');
+    if !text.contains(commands) {
+        return text.into();
+    }
+    let written = |found: char| match commands(found) {
+        true => found.escape_debug().to_string(),
+        false => found.to_string(),
+    };
+    text.chars().map(written).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_command_a_terminal_is_written_out() {
+        assert_eq!(harmless("pump-1 temperature = 21.5 °C\n\tnext"), "pump-1 temperature = 21.5 °C\n\tnext");
+        assert_eq!(harmless("\u{1b}]0;owned\u{7}\u{9b}2J\r"), "\\u{1b}]0;owned\\u{7}\\u{9b}2J\\r");
+    }
 }
