@@ -134,12 +134,14 @@ fn a_commit_beside_a_failing_sync_in_the_background_is_on_disk_or_not_acknowledg
             acknowledged.push(value);
         }
         events.wait_for(Stage::Began);
-        for value in ["beside it", "behind it"] {
-            if commit(&running, &[(0, value)])[0].result.is_ok() {
-                acknowledged.push(value.to_owned());
+        // Larger than a half of the journal, so that it goes to the segment directly.
+        let behind = "behind it".repeat(journal::MIN_BYTES as usize);
+        for value in ["beside it".repeat(journal::MIN_BYTES as usize), behind.clone()] {
+            if commit(&running, &[(0, &value)])[0].result.is_ok() {
+                acknowledged.push(value);
             }
         }
-        assert!(acknowledged.contains(&"behind it".to_owned()), "commits go on");
+        assert!(acknowledged.contains(&behind), "commits go on");
 
         let survivor: Arc<dyn Fs> = Arc::new(disk.power_cut());
         journal::recover(&survivor, root()).unwrap();
