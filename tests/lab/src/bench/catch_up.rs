@@ -52,7 +52,9 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
         cpu.push(cpu_seconds(deployment.gateway.pid()) - before);
         theirs.push(tokio::task::block_in_place(|| read(replay.address, end))?);
     }
-    ensure!(replay.asked() == recorded, "the replay had to ask: its runs were not the same");
+    // A fetch that comes while the gateway is short of room is answered with less, and the next one is another.
+    let asked = replay.asked() - recorded;
+    ensure!(asked * 100 <= recorded, "the replay had to ask {asked} times, beside {recorded} recorded answers");
     stop(&mut deployment).await?;
     deployment.scratch.remove()?;
     let rate = |seconds: &[f64]| short(end as f64 / median(seconds.to_vec()));
@@ -63,7 +65,10 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
         rate(&ours),
         spread(&cpu)
     );
-    let reference = format!("a stub that replays the recorded answers to the same client: {} records/s", rate(&theirs));
+    let reference = format!(
+        "a stub that replays {recorded} recorded answers to the same client, and asked for {asked} more: {} records/s",
+        rate(&theirs)
+    );
     Ok(vec![measure(Some(got), reference)])
 }
 
