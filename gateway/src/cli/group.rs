@@ -110,6 +110,9 @@ fn in_words(group: &Value) -> String {
         let (committed, end, lag) = (&offset["committed"], &offset["end"], &offset["lag"]);
         text.push_str(&match end {
             Value::Null => format!("\n{place:<24} at {committed}, committed {at}; there is no such partition any more"),
+            _ if committed.as_u64() > end.as_u64() => format!(
+                "\n{place:<24} at {committed}, beyond the end {end}, committed {at}; `weir-gateway group reset` puts it right"
+            ),
             _ => format!("\n{place:<24} at {committed} of {end}, lag {lag}, committed {at}"),
         });
     }

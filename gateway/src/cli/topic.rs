@@ -22,7 +22,7 @@ pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed>
         let records = sum(&|p| number(p, "end").saturating_sub(number(p, "start")));
         let bytes = sum(&|p| number(p, "bytes"));
         let text = format!(
-            "{:<16} {:>2} partitions  {:<5} {records} records  {bytes} bytes on disk",
+            "{:<16} {:>2} partitions  {:<8} {records} records  {bytes} bytes on disk",
             bare(&topic["topic"]),
             partitions.len(),
             bare(&topic["format"])

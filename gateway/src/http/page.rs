@@ -116,7 +116,7 @@ pub fn describe(topic: &Topic) -> Json {
     json!({
         "topic": topic.name(),
         "schema_id": topic.schema_id(),
-        "format": topic.format().as_str(),
+        "format": if topic.is_internal() { "internal" } else { topic.format().as_str() },
         "compact": topic.is_compacted(),
         "retention_bytes": topic.retention().bytes.map(|bytes| bytes * topic.partitions().len() as u64),
         "retention_ms": topic.retention().age.map(|age| age.as_millis() as u64),
