@@ -1,4 +1,4 @@
-//! The Weir gateway: batches in over MQTT, a durable topic log on disk, readings out over HTTP.
+//! The Weir gateway: batches in over MQTT, a durable topic log on disk, readings out over Kafka and HTTP.
 //!
 //! ```text
 //! agent == MQTT ==> front -> ingest -> topics (weir-storage logs) -> http -> consumers

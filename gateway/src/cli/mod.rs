@@ -29,7 +29,7 @@ use weir_protocol::settings::SettingsError;
 use crate::config::{Config, DEFAULT_PATH};
 use print::Printer;
 
-/// Takes batches of readings over MQTT, keeps them in a durable topic log, and serves them over HTTP.
+/// Takes batches of readings over MQTT, keeps them in a durable topic log, and serves them over Kafka and HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "weir-gateway", version, max_term_width = 100)]
 struct Cli {
@@ -60,7 +60,7 @@ enum Command {
     /// Look at the topics.
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Look at what could not be stored as readings.
+    /// Look at what could not be stored as readings, and try it again after a fix.
     #[command(subcommand)]
     Deadletter(DeadLetterCommand),
     /// Groups of consumers: look at them, set where they go on.
