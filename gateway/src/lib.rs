@@ -1,7 +1,7 @@
 //! The Weir gateway: batches in over MQTT, a durable topic log on disk, readings out over Kafka and HTTP.
 //!
 //! ```text
-//! agent == MQTT ==> front -> ingest -> topics (weir-storage logs) -> http -> consumers
+//! agent == MQTT ==> front -> ingest -> topics (weir-storage logs) -> kafka, http -> consumers
 //!       <- PUBACK -- front <- verdict, after fdatasync |
 //! viewer <== MQTT == front <- router <-----------------+
 //! ```
@@ -12,9 +12,8 @@
 //!
 //! Read in this order: [`run`] wires the parts; [`front`] speaks MQTT; [`ingest`] decides and commits;
 //! [`topics`] is the log; [`record`] is what stands in it, [`schemas`] how that is described and may change;
-//! [`redrive`] tries dead letters again; [`http`] and [`kafka`] serve the log, to [`groups`] too, and [`router`] shows it
-//! live;
-//! [`lobby`] is where sockets of both ports wait; [`config`] and [`cli`] are what a person sees.
+//! [`redrive`] tries dead letters again; [`kafka`] and [`http`] serve the log, [`groups`] says where consumers stand, and
+//! [`router`] shows it live; [`lobby`] is where sockets of all ports wait; [`config`] and [`cli`] are what a person sees.
 
 pub mod cli;
 pub mod config;
