@@ -15,6 +15,7 @@
 //! [`redrive`] tries dead letters again; [`kafka`] and [`http`] serve the log, [`groups`] says where consumers stand, and
 //! [`router`] shows it live; [`lobby`] is where sockets of all ports wait; [`config`] and [`cli`] are what a person sees.
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod front;
@@ -29,6 +30,7 @@ pub mod lock;
 pub mod log_gate;
 pub mod model;
 pub mod moment;
+pub mod mqtt;
 mod places;
 pub mod record;
 pub mod redrive;
