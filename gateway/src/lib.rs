@@ -18,6 +18,7 @@
 pub mod access;
 pub mod cli;
 pub mod config;
+pub mod delivery;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzz;
