@@ -26,6 +26,7 @@ pub mod groups;
 pub mod http;
 pub mod ingest;
 pub mod kafka;
+pub mod keyed_log;
 pub mod lobby;
 pub mod lock;
 pub mod log_gate;

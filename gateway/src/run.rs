@@ -26,11 +26,12 @@ use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 use crate::config::Config;
 use crate::front::session::Limits;
 use crate::front::{Front, FrontOptions, Intake, Link};
-use crate::groups::{self, Groups, OffsetsError};
+use crate::groups::{self, Groups};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
 use crate::kafka::tls::TlsError;
 use crate::kafka::{Broker, Kafka, KafkaOptions, cluster_id};
+use crate::keyed_log::KeyedLogError;
 use crate::lobby::LobbyOptions;
 use crate::lock::{Claim, ClaimError, Running};
 use crate::model::Model;
@@ -83,9 +84,9 @@ pub enum RunError {
     /// The logs cannot be opened.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The offsets of groups cannot be opened.
+    /// An internal topic cannot be opened.
     #[error(transparent)]
-    Offsets(#[from] OffsetsError),
+    Internal(#[from] KeyedLogError),
     /// The certificate of the Kafka port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

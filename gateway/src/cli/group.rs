@@ -14,9 +14,10 @@ use super::source::{Source, parse_start};
 use crate::config::Config;
 use crate::groups::reset::{self, Filter, Move};
 use crate::groups::stored::Stored;
-use crate::groups::{Commit, GroupId, OffsetsError, lags};
+use crate::groups::{Commit, GroupId, lags};
 use crate::http::groups as answers;
 use crate::http::page::Start;
+use crate::keyed_log::KeyedLogError;
 use crate::moment;
 use crate::topics::Topics;
 
@@ -302,7 +303,7 @@ fn read(config: &Config) -> Result<Stored, Failed> {
 fn open(config: &Config) -> Result<Stored, Failed> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     Stored::open(&fs, &config.data, SystemClock.now().as_millis()).map_err(|error| match error {
-        OffsetsError::Open(OpenError::Locked(_)) => {
+        KeyedLogError::Open(OpenError::Locked(_)) => {
             Failed::unavailable("a gateway has just started on this data, or another command changes it; try again")
         }
         other => Failed::runtime(other),

@@ -106,7 +106,7 @@ impl Groups {
         records: Records,
         done: impl FnOnce(Result<std::ops::Range<u64>, String>) + Send + 'static,
     ) {
-        if let Err(refused) = self.shared.log.submit(records, done) {
+        if let Err(refused) = self.shared.log.submit(records.into_batch(), done) {
             state.refused.push(refused);
         }
     }

@@ -8,7 +8,7 @@
 //! kafka handlers, http --> Groups --> Coordinator        state machine: join, sync, heartbeat, leave, time
 //!                            |  \---> Table              committed offsets, as the log says
 //!                            v
-//!                        OffsetLog = topic weir.offsets  one partition, its own commits
+//!                         KeyedLog = topic weir.offsets  one partition, its own commits
 //! ```
 //!
 //! Nothing here knows a request of Kafka: its handlers translate. Read [`coordinator`] first.
@@ -32,7 +32,6 @@ pub use coordinator::{GroupView, JoinRequest, Joined, Leaver, Listed, Protocol, 
 pub use error::Error;
 pub use lag::{Lag, lags};
 pub use names::{Generation, GroupId, InstanceId, MAX_NAME_BYTES, MemberId};
-pub use offsets::log::OffsetsError;
 pub use offsets::{Commit, Committed};
 pub use options::Options;
 pub use service::{Groups, Opened, random_bits};

@@ -21,11 +21,13 @@ use super::coordinator::{
 };
 use super::error::Error;
 use super::names::GroupId;
-use super::offsets::clock::Clock;
-use super::offsets::log::{self, Found, OffsetLog, OffsetsError, Refused};
+use super::offsets::TOPIC;
+use super::offsets::log::{self, Found};
 use super::offsets::table::Table;
 use super::options::Options;
 use super::stats::Counters;
+use crate::keyed_log::clock::Clock;
+use crate::keyed_log::{self, KeyedLog, KeyedLogError, Refused};
 use crate::topics::Topics;
 
 /// All groups; cheap to clone.
@@ -41,7 +43,7 @@ pub(super) struct Shared {
     pub(super) topics: Topics,
     pub(super) clock: Clock,
     started: Instant,
-    pub(super) log: OffsetLog,
+    pub(super) log: KeyedLog,
     /// The next deadline came nearer.
     hurry: Notify,
     state: Mutex<State>,
@@ -63,7 +65,7 @@ pub(super) struct State {
 
 /// The offsets as they were found on disk, before the topics that they are about are there.
 pub struct Opened {
-    log: OffsetLog,
+    log: KeyedLog,
     found: Found,
     recovery: Recovery,
 }
@@ -72,16 +74,16 @@ impl Opened {
     /// Opens the offsets below `data`, making them if they are not there. Reads files: not for an async task.
     ///
     /// # Errors
-    /// [`OffsetsError`].
-    pub fn open(fs: &Arc<dyn Fs>, data: &Path) -> Result<Self, OffsetsError> {
-        Self::open_with(fs, data, log::options())
+    /// [`KeyedLogError`].
+    pub fn open(fs: &Arc<dyn Fs>, data: &Path) -> Result<Self, KeyedLogError> {
+        Self::open_with(fs, data, keyed_log::options())
     }
 
     /// As [`Opened::open`], with a log that is kept like this.
-    pub(super) fn open_with(fs: &Arc<dyn Fs>, data: &Path, options: LogOptions) -> Result<Self, OffsetsError> {
-        let (log, recovery) = log::open(fs, data, options)?;
+    pub(super) fn open_with(fs: &Arc<dyn Fs>, data: &Path, options: LogOptions) -> Result<Self, KeyedLogError> {
+        let (log, recovery) = keyed_log::open(fs, data, TOPIC, options)?;
         let found = log::read(&log.reader())?;
-        Ok(Self { log: OffsetLog::start(log)?, found, recovery })
+        Ok(Self { log: KeyedLog::start(log, options)?, found, recovery })
     }
 
     /// Reads the records of the offsets topic.

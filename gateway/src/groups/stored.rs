@@ -7,9 +7,10 @@ use weir_storage::{CommitError, Fs, Log, Reader, RecoveryMode};
 
 use super::commits::Place;
 use super::names::GroupId;
-use super::offsets::clock::Clock;
-use super::offsets::log::{self, Found, OffsetsError, Records};
-use super::offsets::{Commit, Committed};
+use super::offsets::log::{self, Found, Records};
+use super::offsets::{self, Commit, Committed, TOPIC};
+use crate::keyed_log::clock::Clock;
+use crate::keyed_log::{self, KeyedLogError};
 
 /// The offsets of all groups.
 pub struct Stored {
@@ -23,9 +24,9 @@ impl Stored {
     /// Reads them, and changes nothing.
     ///
     /// # Errors
-    /// [`OffsetsError`].
-    pub fn read(fs: &Arc<dyn Fs>, data: &Path) -> Result<Self, OffsetsError> {
-        let dir = log::dir(data);
+    /// [`KeyedLogError`].
+    pub fn read(fs: &Arc<dyn Fs>, data: &Path) -> Result<Self, KeyedLogError> {
+        let dir = offsets::dir(data);
         if !fs.exists(&dir).unwrap_or(false) {
             return Ok(Self { found: Found::default(), log: None, clock: Clock::default() });
         }
@@ -36,9 +37,9 @@ impl Stored {
     /// Opens them for changes at the time `wall_ms`: no gateway can start meanwhile.
     ///
     /// # Errors
-    /// [`OffsetsError`], such as that one runs.
-    pub fn open(fs: &Arc<dyn Fs>, data: &Path, wall_ms: i64) -> Result<Self, OffsetsError> {
-        let (log, _) = log::open(fs, data, log::options())?;
+    /// [`KeyedLogError`], such as that one runs.
+    pub fn open(fs: &Arc<dyn Fs>, data: &Path, wall_ms: i64) -> Result<Self, KeyedLogError> {
+        let (log, _) = keyed_log::open(fs, data, TOPIC, keyed_log::options())?;
         let found = log::read(&log.reader())?;
         let clock = found.clock(wall_ms);
         Ok(Self { found, log: Some(log), clock })

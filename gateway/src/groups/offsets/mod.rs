@@ -4,15 +4,16 @@
 //! earlier one, or one that was deleted; what readers of offsets see was durable before.
 //!
 //! They are the records of an internal topic, [`TOPIC`], one partition, by key ([`record`]); the last record of a key
-//! holds. [`log`] writes and reads it, [`table`] is what it says, in memory; [`clock`] counts the age of offsets.
+//! holds. [`log`] reads it and [`crate::keyed_log`] writes it; [`table`] is what it says, in memory;
+//! [`crate::keyed_log::clock`] counts the age of offsets.
 
-pub mod clock;
 pub(crate) mod log;
 pub mod record;
 pub(crate) mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The topic.
@@ -20,7 +21,10 @@ pub const TOPIC: &str = "weir.offsets";
 /// The longest text that may stand beside an offset, in bytes.
 pub const MAX_METADATA_BYTES: usize = 4096;
 
-pub(crate) use log::dir;
+/// The directory of its log.
+pub(crate) fn dir(data: &Path) -> PathBuf {
+    crate::keyed_log::dir(data, TOPIC)
+}
 
 /// Where a group goes on in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub struct Committed {
     pub metadata: Arc<str>,
     /// When it was committed, in milliseconds since 1970.
     pub at_ms: i64,
-    /// The same on the clock of the groups, in milliseconds ([`clock`]).
+    /// The same on the clock of the groups, in milliseconds ([`crate::keyed_log::clock`]).
     pub clock_ms: i64,
 }
 

@@ -7,7 +7,7 @@
 //!        none: the offset was deleted, or the group forgotten
 //! ```
 //!
-//! Numbers are big endian; the clock is that of [`super::clock`]; the record's timestamp is the wall clock. The checksum is
+//! Numbers are big endian; the clock is that of [`crate::keyed_log::clock`]; the record's timestamp is the wall clock. The checksum is
 //! that of the batch. Nothing follows the last field; a reader leaves alone what is of another version or kind, so that a
 //! newer build may write one, and compaction keeps it by its key like any other.
 
@@ -40,7 +40,7 @@ pub enum Key<'a> {
 pub struct Usage {
     /// It has, or it had when the gateway ended.
     pub in_use: bool,
-    /// Since when, in milliseconds of [`super::clock`].
+    /// Since when, in milliseconds of [`crate::keyed_log::clock`].
     pub clock_ms: i64,
 }
 

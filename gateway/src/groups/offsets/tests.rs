@@ -16,6 +16,7 @@ use weir_storage::{FaultyFs, Fs, Log, LogOptions, Reader};
 
 use super::*;
 use crate::groups::{Each, Error, GroupId, Groups, Opened, Options, Place, Speaker};
+use crate::keyed_log;
 use crate::topics::Topics;
 
 const GROUPS: [&str; 3] = ["lake", "mill", "dam"];
@@ -42,7 +43,7 @@ pub(crate) fn start(fs: &FaultyFs, options: Options) -> Groups {
 
 fn start_on(fs: &Arc<dyn Fs>, options: Options) -> Groups {
     // Small segments: something to compact.
-    let log = LogOptions { segment_bytes: 600, ..log::options() };
+    let log = LogOptions { segment_bytes: 600, ..keyed_log::options() };
     let opened = Opened::open_with(fs, Path::new("/data"), log).expect("opens");
     let topics = Topics::new([], []).with_internal("readings", (0..PARTITIONS).map(|_| readings()));
     let topics = topics.with_internal(TOPIC, [opened.reader()]);

@@ -1,9 +1,9 @@
-//! How old offsets are, whatever the wall clock does.
+//! How old records are, whatever the wall clock does.
 //!
-//! The clock of the groups counts milliseconds, from 0 when the first gateway started on this data. While a gateway runs
-//! it follows the monotonic clock. Over a restart it goes on where the last record left it, plus the time that seems to
-//! have passed since then, at most [`MAX_AWAY_MS`]: so it never goes back, and a wall clock that jumped years ahead over a
-//! restart makes no offset older than that by it.
+//! The clock of an internal topic counts milliseconds, from 0 when the first gateway started on this data. While a gateway
+//! runs it follows the monotonic clock. Over a restart it goes on where the newest record left it, plus the time that seems
+//! to have passed since then, at most [`MAX_AWAY_MS`]: so it never goes back, and a wall clock that jumped years ahead over
+//! a restart makes nothing older than that by it.
 
 use std::time::Duration;
 
