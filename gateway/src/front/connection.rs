@@ -13,12 +13,13 @@ use tokio::sync::{SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use weir_protocol::{AgentId, Tenant};
 
+use super::admission::admit;
 use super::answer::Answer;
 use super::buffer::ReadBuffer;
 use super::exchange::{End, Signals, Wire, exchange};
 use super::memory::Held;
 use super::refusal::Refusal;
-use super::session::{Session, admit};
+use super::session::Session;
 use super::wire::{self, Connect, Packet, Version};
 use super::{Front, Intake};
 use crate::ingest::Sender;

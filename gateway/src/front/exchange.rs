@@ -188,7 +188,7 @@ async fn next<S: AsyncRead + AsyncWrite>(
 ) -> Happened {
     let readable = watchdog.reading && wire.input.prepare();
     watchdog.set_starving(watchdog.reading && !readable);
-    let takes_live = session.takes_live(wire.output.len());
+    let takes_messages = session.takes_messages(wire.output.len());
     let writing = !wire.output.is_empty();
     watchdog.set_writing(writing);
     let due = watchdog.due();
@@ -196,7 +196,7 @@ async fn next<S: AsyncRead + AsyncWrite>(
         Some(event) = signals.events.recv() => Happened::Told(event),
         wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
         read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
-        message = session.next_live(), if takes_live => Happened::Live(message),
+        message = session.next_message(), if takes_messages => Happened::Live(message),
         _ = &mut signals.taken => Happened::TakenOver,
         _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
         () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,

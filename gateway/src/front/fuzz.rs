@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::admission;
 use super::answer::Answer;
 use super::counters::Counters;
 use super::session::{self, Limits, Session, Step};
@@ -22,7 +23,7 @@ const LIMITS: Limits = Limits { receive_maximum: 5, budget: 64 << 10 };
 pub fn mqtt(bytes: &[u8]) {
     let mut stream = BytesMut::from(bytes);
     if let Ok(Some((version, Packet::Connect(connect)))) = wire::read_connect(&mut stream)
-        && let Ok((agent, _)) = session::admit(&connect)
+        && let Ok((agent, _)) = admission::admit(&connect)
     {
         drive(stream, version, &connect, agent);
     }
@@ -36,7 +37,7 @@ pub fn mqtt(bytes: &[u8]) {
             problem_information: true,
             enhanced_authentication: false,
         };
-        if let Ok((agent, _)) = session::admit(&connect) {
+        if let Ok((agent, _)) = admission::admit(&connect) {
             drive(BytesMut::from(bytes), version, &connect, agent);
         }
     }

@@ -6,8 +6,8 @@
 //! | messages in flight | `mqtt.connection_budget` and the packet that crosses it: 5 MiB | [`super::session`] |
 //! | their places in line | twice `mqtt.receive_maximum` | [`super::session`] |
 //! | answers that wait | 64 KiB and the answers to one packet or event, twice | [`super::session`] |
-//! | requests to the agent | 64 | [`super::commands`] |
-//! | live subscriptions | 16 filters, 64 messages of 4 KiB | [`super::deliveries`] |
+//! | requests to the agent | 64 | [`super::outbound`] |
+//! | live subscriptions | 16 filters, 64 messages of 4 KiB | [`super::outbound`] |
 //!
 //! With the defaults [`most`] is 6.7 MiB for one connection. All of them together cannot: read buffers share
 //! `mqtt.buffers`, payloads in flight share the budget of [`crate::ingest`], and subscribers are few.
@@ -17,17 +17,11 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::session::{self, Limits};
 use super::wire::MAX_PACKET;
-use super::{buffer, commands, deliveries};
+use super::{buffer, outbound};
 
 /// The most bytes that one connection may hold.
 pub const fn most(limits: Limits) -> usize {
-    buffer::MOST
-        + limits.budget
-        + MAX_PACKET
-        + session::most_in_line(limits)
-        + session::MOST_ANSWERS
-        + commands::MOST
-        + deliveries::MOST
+    buffer::MOST + limits.budget + MAX_PACKET + session::most_in_line(limits) + session::MOST_ANSWERS + outbound::MOST
 }
 
 /// What one connection holds now, in the sum of all; dropping it takes it out.

@@ -33,16 +33,16 @@
 //!
 //! Bytes flow through [`connection`], [`exchange`], [`wire`], [`session`], and back through [`answer`].
 
+pub mod admission;
 pub mod agents;
 pub mod answer;
 mod buffer;
-mod commands;
 mod connection;
 pub mod counters;
-mod deliveries;
 mod exchange;
 pub mod fuzz;
 pub mod memory;
+mod outbound;
 pub mod refusal;
 pub mod session;
 pub(crate) mod socket;

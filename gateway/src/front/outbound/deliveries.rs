@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes::matches;
 use weir_protocol::Tenant;
 
-use super::answer::Answer;
-use super::refusal::Refusal;
+use crate::front::answer::Answer;
+use crate::front::refusal::Refusal;
 use crate::router::filter::{self, FilterError, MAX_FILTER};
 use crate::router::registry::{MAX_MESSAGE, QUEUE, Slot};
 use crate::router::{Live, Message, Subscriber};

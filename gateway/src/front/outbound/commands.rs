@@ -8,10 +8,9 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use weir_protocol::batch::command::{self, AgentCommand};
-use weir_protocol::mqtt::Purpose;
 
-use super::answer::Answer;
 use super::deliveries::Unacknowledged;
+use crate::front::answer::Answer;
 
 /// The most requests that wait for one agent. It has as many schemas at a time as ingest holds batches for,
 /// and ingest holds few.
@@ -37,11 +36,6 @@ impl Commands {
     /// The topic that an agent may subscribe to.
     pub(super) fn topic(&self) -> &str {
         &self.topic
-    }
-
-    /// What begins every topic of the agent.
-    pub(super) fn topic_prefix(&self) -> &[u8] {
-        self.topic.as_bytes().strip_suffix(Purpose::Command.as_str().as_bytes()).unwrap_or_default()
     }
 
     /// The agent listens, at QoS `granted`.
