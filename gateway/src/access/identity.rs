@@ -59,5 +59,10 @@ pub enum Proof {
     /// By a certificate of ours, with this serial number.
     Certificate(Arc<[u8]>),
     /// By a user name and a password.
-    Password(Arc<str>),
+    Password {
+        /// The name.
+        user: Arc<str>,
+        /// Which password of that name it was: a new one is a new version.
+        version: u64,
+    },
 }

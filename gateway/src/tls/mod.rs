@@ -1,0 +1,5 @@
+//! TLS of all ports.
+
+pub mod peer;
+
+pub use peer::PeerCertificate;
