@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::unbounded_channel;
-use weir_gateway::ingest::{Event, Ingest, IngestOptions, Message, Sender, Verdict};
+use weir_gateway::ingest::{Body, Event, Ingest, IngestOptions, Message, Sender, Verdict};
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{
     AgentId, Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Tenant, Value,
@@ -76,7 +75,7 @@ fn main() {
 async fn publish(ingest: Ingest, at: u64, until: Instant) -> usize {
     let name = format!("probe-{at}");
     let device = DeviceId::new(&name).expect("a name");
-    let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new(&format!("agent-{at}")).expect("a name") };
+    let sender = Sender::from((Tenant::DEFAULT, AgentId::new(&format!("agent-{at}")).expect("a name")));
     let (events, mut told) = unbounded_channel();
     let connection = ingest.connect(sender, events);
 
@@ -87,7 +86,7 @@ async fn publish(ingest: Ingest, at: u64, until: Instant) -> usize {
     let channels = Items::new(&channels);
     let schema = SchemaHash::of(channels);
     let description = describe::encode(&Description { device, schema, channels });
-    let describe = Message { ticket: 0, purpose: Purpose::Describe, payload: Bytes::from(description) };
+    let describe = Message { ticket: 0, body: Body::Describe, payload: Bytes::from(description) };
     connection.submit(vec![describe]).await;
 
     let mut batches = Batches { device, schema, next: 0, envelope: EnvelopeBuilder::new() };
@@ -100,7 +99,7 @@ async fn publish(ingest: Ingest, at: u64, until: Instant) -> usize {
                 ticket += 1;
                 let payload = batches.next(now);
                 bytes = payload.len();
-                Message { ticket, purpose: Purpose::Batch, payload: Bytes::from(payload) }
+                Message { ticket, body: Body::Batch, payload: Bytes::from(payload) }
             })
             .collect();
         waiting += messages.len();

@@ -12,10 +12,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::unbounded_channel;
-use weir_gateway::ingest::{Event, Ingest, IngestOptions, Message, Sender, Verdict};
+use weir_gateway::ingest::{Body, Event, Ingest, IngestOptions, Message, Sender, Verdict};
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{
     AgentId, Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Tenant, Value,
@@ -91,7 +90,7 @@ fn fill(dir: &Path, mib: u64) {
     let (ingest, ..) = Ingest::start(Arc::new(RealFs), dir, IngestOptions::default(), clock).expect("starts");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
     runtime.block_on(async {
-        let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new("agent").expect("a name") };
+        let sender = Sender::from((Tenant::DEFAULT, AgentId::new("agent").expect("a name")));
         let (events, mut told) = unbounded_channel();
         let connection = ingest.connect(sender, events);
         let mut encoded = Vec::new();
@@ -103,7 +102,7 @@ fn fill(dir: &Path, mib: u64) {
         let device = |at: u64| DeviceId::new(&format!("probe-{at}")).expect("a name");
         let describe = |at| {
             let description = describe::encode(&Description { device: device(at), schema, channels });
-            Message { ticket: 0, purpose: Purpose::Describe, payload: Bytes::from(description) }
+            Message { ticket: 0, body: Body::Describe, payload: Bytes::from(description) }
         };
         connection.submit((0..DEVICES).map(describe).collect()).await;
         let (mut waiting, mut next) = (DEVICES as usize, 0);
@@ -117,7 +116,7 @@ fn fill(dir: &Path, mib: u64) {
                 }
                 let mut envelope = EnvelopeBuilder::new();
                 envelope.push(&run.section());
-                Message { ticket: 0, purpose: Purpose::Batch, payload: Bytes::from(envelope.finish(false)) }
+                Message { ticket: 0, body: Body::Batch, payload: Bytes::from(envelope.finish(false)) }
             };
             waiting += DEVICES as usize;
             connection.submit((0..DEVICES).map(batch).collect()).await;

@@ -5,19 +5,18 @@
 
 use bytes::Bytes;
 use weir_protocol::batch::section::RunItem;
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::{AgentId, Tenant};
 
 use crate::ingest::decode::{Part, Work, decode};
-use crate::ingest::{Sender, checkpoint};
+use crate::ingest::{Body, Sender, checkpoint};
 
 /// Takes any bytes as the payload of a batch and of a description, down to the last reading.
 pub fn message(bytes: &[u8]) {
     let Ok(agent) = AgentId::new("agent") else { return };
-    let sender = Sender { tenant: Tenant::DEFAULT, agent };
+    let sender = Sender::from((Tenant::DEFAULT, agent));
     let payload = Bytes::copy_from_slice(bytes);
-    for purpose in [Purpose::Batch, Purpose::Describe, Purpose::Status] {
-        let Work::Batch(parts) = decode(&sender, purpose, payload.clone()) else { continue };
+    for body in [Body::Batch, Body::Describe] {
+        let Work::Batch(parts) = decode(&sender, body, payload.clone()) else { continue };
         for part in &parts {
             if let Part::Run(run) = part {
                 assert!(run.first <= run.end, "a run goes forwards");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use weir_protocol::Tenant;
+use weir_protocol::{AgentId, Tenant};
 
 /// The longest client id, in bytes.
 pub const MAX_CLIENT_ID: usize = 128;
@@ -31,6 +31,13 @@ impl ClientId {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<AgentId> for ClientId {
+    /// Every name of an agent is a client id.
+    fn from(agent: AgentId) -> Self {
+        Self(agent.as_str().into())
     }
 }
 

@@ -138,7 +138,7 @@ where
     // The sender in `lease` moves into the signals; the lease itself still says whose session this is.
     let taken = std::mem::replace(&mut lease.taken, oneshot::channel().1);
     let mut signals = Signals::new(events, taken, stop);
-    let mut link = front.intake.connect(Sender { tenant: Tenant::DEFAULT, agent }, told);
+    let mut link = front.intake.connect(Sender::from((Tenant::DEFAULT, agent)), told);
     let mut session = Session::new(answer, agent, &connect, limits, front.live.clone(), front.counters.clone());
     front.counters.opened();
     let silence = match connect.keep_alive {

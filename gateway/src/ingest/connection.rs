@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use weir_protocol::batch::command::AgentCommand;
-use weir_protocol::{DeviceId, SchemaHash, Timestamp};
+use weir_protocol::{AgentId, DeviceId, SchemaHash, Timestamp};
 
 use super::budget::Budget;
+use super::damage::GATEWAY;
 use super::decode::Work;
 use super::group::LogSet;
 use super::stats::Counters;
@@ -45,6 +46,8 @@ impl Entry {
 /// One connection, as the engine knows it.
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
+    /// What its batches say of it. A client whose name is no agent's sends none.
+    pub(crate) agent: AgentId,
     pub(crate) events: Events,
     pub(crate) budget: Budget,
     /// Messages without an outcome, in the order they came.
@@ -81,6 +84,7 @@ pub(crate) enum Wait {
 impl Connection {
     pub(crate) fn new(sender: Sender, events: Events, budget: Budget) -> Self {
         Self {
+            agent: sender.agent().unwrap_or(GATEWAY),
             sender,
             events,
             budget,

@@ -23,7 +23,7 @@ use crate::topics::routes::Routes;
 use crate::topics::{Role, TopicId};
 
 /// The agent in the records of what the gateway itself found.
-const AGENT: AgentId = match AgentId::new("weir-gateway") {
+pub(crate) const GATEWAY: AgentId = match AgentId::new("weir-gateway") {
     Ok(agent) => agent,
     Err(_) => panic!("a good name"),
 };
@@ -134,7 +134,7 @@ fn append(
     let mut value = Vec::new();
     let (kind, ranges_lost) = (LossKind::Damage.as_str(), ranges.to_vec());
     let topic = &*routes.definition(of.topic).name;
-    Loss { tenant, agent: AGENT, device, restart, kind, ranges: ranges_lost, from: None, of: Some(topic) }
+    Loss { tenant, agent: GATEWAY, device, restart, kind, ranges: ranges_lost, from: None, of: Some(topic) }
         .encode(&mut value);
     let appended = group.append(log, arrival.as_millis(), Some(device.as_str().as_bytes()), &value);
     if appended.is_err() {

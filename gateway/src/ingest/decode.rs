@@ -12,11 +12,10 @@ use weir_protocol::batch::{
     Claim, Envelope, EnvelopeError, MAX_HELD, MAX_READINGS, Position, RestartEnd, Section, Span, describe,
 };
 use weir_protocol::items::Items;
-use weir_protocol::mqtt::Purpose;
-use weir_protocol::{Channel, DeviceId, Restart, SchemaHash, Sequence, Timestamp};
+use weir_protocol::{AgentId, Channel, DeviceId, Restart, SchemaHash, Sequence, Tenant, Timestamp};
 
-use super::Sender;
 use super::channels::Channels;
+use super::{Body, Sender};
 use crate::record::Description;
 use crate::record::dead_letter::Format;
 
@@ -92,22 +91,23 @@ pub(crate) struct Described {
 }
 
 /// Decodes one message of `sender`.
-pub(crate) fn decode(sender: &Sender, purpose: Purpose, payload: Bytes) -> Work {
-    match purpose {
-        Purpose::Batch => batch(payload),
-        Purpose::Describe => match description(sender, &payload) {
+pub(crate) fn decode(sender: &Sender, body: Body, payload: Bytes) -> Work {
+    match (body, sender.agent()) {
+        (Body::Batch, Some(_)) => batch(payload),
+        (Body::Describe, Some(agent)) => match description((sender.tenant, agent), &payload) {
             Ok(described) => Work::Describe(Arc::new(described)),
             Err(_) => Work::BadDescription(payload),
         },
-        Purpose::Status | Purpose::Command => Work::Unreadable("neither a batch nor a description"),
+        (Body::Batch | Body::Describe, None) => Work::Unreadable("the client id is no name of an agent"),
+        (Body::Published(_), _) => Work::Unreadable("no topic for messages"),
     }
 }
 
 /// Decodes the original bytes of a dead letter of `sender` as they were decoded when they came.
 pub(crate) fn letter(sender: &Sender, format: Format, original: Bytes) -> Work {
     match format {
-        Format::Batch => decode(sender, Purpose::Batch, original),
-        Format::Description => decode(sender, Purpose::Describe, original),
+        Format::Batch => decode(sender, Body::Batch, original),
+        Format::Description => decode(sender, Body::Describe, original),
         Format::Section => match parts_of(&original, &original, 1) {
             Ok(parts) if parts.iter().all(Part::is_in_range) => Work::Batch(parts),
             _ => Work::Unreadable("a section that does not decode"),
@@ -234,14 +234,14 @@ fn missing(position: &Position<'_>) -> Result<Option<Missing>, EnvelopeError> {
     Ok((!ranges.is_empty()).then_some(Missing { device, restart, ranges }))
 }
 
-fn description(sender: &Sender, payload: &Bytes) -> Result<Described, EnvelopeError> {
+fn description((tenant, agent): (Tenant, AgentId), payload: &Bytes) -> Result<Described, EnvelopeError> {
     let description = describe::decode(payload)?;
     // All of them decoded once already.
     let channels: Vec<Channel<'_>> = description.channels.iter().filter_map(Result::ok).collect();
     let (device, schema) = (description.device, description.schema);
     let known = Arc::new(Channels::new(&channels));
     let mut value = Vec::new();
-    Description { tenant: sender.tenant, agent: sender.agent, device, schema, channels }.encode(&mut value);
+    Description { tenant, agent, device, schema, channels }.encode(&mut value);
     Ok(Described { device, schema, channels: known, value, payload: payload.clone() })
 }
 

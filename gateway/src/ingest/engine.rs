@@ -132,7 +132,7 @@ impl Engine {
         if let Some(connection) = self.connections.remove(&id) {
             connection.budget.give_back(connection.queue.iter().map(|entry| entry.cost).sum());
             for (device, schema, deadline) in connection.asked() {
-                self.waited.note(connection.sender, device, schema, deadline);
+                self.waited.note(connection.sender.clone(), device, schema, deadline);
             }
         }
         self.counters.connections.set(self.connections.len() as u64);

@@ -48,9 +48,10 @@ mod waited;
 
 use bytes::Bytes;
 use weir_protocol::batch::command::AgentCommand;
-use weir_protocol::mqtt::Purpose;
-use weir_protocol::{AgentId, Tenant};
+use weir_protocol::{AgentId, Restart, Sequence, Tenant};
 
+use crate::access::ClientId;
+use crate::mqtt::packet::{Properties, QoS};
 use crate::schemas::evolution::Rule;
 
 pub use options::{IngestOptions, Limits};
@@ -62,23 +63,62 @@ pub use stats::Stats;
 pub use crate::topics::Retention;
 
 /// Who sends on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sender {
     /// The tenant that scopes every identity it sends.
     pub tenant: Tenant,
-    /// The agent, which is the MQTT client id.
-    pub agent: AgentId,
+    /// Its MQTT client id.
+    pub client: ClientId,
 }
 
-/// One PUBLISH that asks to be stored: [`Purpose::Batch`] or [`Purpose::Describe`].
+impl Sender {
+    /// The agent that it is, if its name can be that of an agent: only agents send batches and descriptions.
+    pub fn agent(&self) -> Option<AgentId> {
+        AgentId::new(self.client.as_str()).ok()
+    }
+}
+
+impl From<(Tenant, AgentId)> for Sender {
+    fn from((tenant, agent): (Tenant, AgentId)) -> Self {
+        Self { tenant, client: agent.into() }
+    }
+}
+
+/// One PUBLISH that asks to be stored.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The connection's own number for it, such as a count of its PUBLISHes; comes back in the [`Outcome`].
     pub ticket: u64,
-    /// What the topic said that it is.
-    pub purpose: Purpose,
+    /// What it is.
+    pub body: Body,
     /// At most [`weir_protocol::batch::MAX_PAYLOAD`] bytes.
     pub payload: Bytes,
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Readings and claims of an agent.
+    Batch,
+    /// The channels of a device, by an agent.
+    Describe,
+    /// A message of any client, stored as it came.
+    Published(Box<Published>),
+}
+
+/// What a PUBLISH said beside its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The topic name.
+    pub topic: Bytes,
+    /// How surely it was sent.
+    pub qos: QoS,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// What else it carries.
+    pub properties: Properties,
+    /// Of a message that is to be stored exactly once: the restart of the client's session, and the message's place in it.
+    pub identity: Option<(Restart, Sequence)>,
 }
 
 /// What happened to a message.

@@ -181,7 +181,7 @@ impl Ingest {
     ) -> Connection {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let budget = Budget::new(Arc::clone(&self.room), self.total_budget, self.connection_budget);
-        let known = make(sender, events.clone(), budget.clone());
+        let known = make(sender.clone(), events.clone(), budget.clone());
         // A service that has stopped shows at the first submit.
         let _ = self.inbox.0.send(Input::Connect(id, Box::new(known)));
         Connection { id, sender, events, budget, inbox: self.inbox.0.clone(), clock: Arc::clone(&self.clock) }

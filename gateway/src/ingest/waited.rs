@@ -24,7 +24,7 @@ pub(crate) struct Waited {
 impl Waited {
     /// A connection ended that waited until `deadline`, on the monotonic clock.
     pub(crate) fn note(&mut self, sender: Sender, device: DeviceId, schema: SchemaHash, deadline: Duration) {
-        self.known.retain(|known| (known.0, known.1, known.2) != (sender, device, schema));
+        self.known.retain(|known| (&known.0, known.1, known.2) != (&sender, device, schema));
         if self.known.len() == MAX_WAITED {
             self.known.pop_front();
         }
@@ -34,13 +34,13 @@ impl Waited {
     /// How long to wait at `now`; `full` for what nobody waited for yet.
     pub(crate) fn wait(
         &self,
-        sender: Sender,
+        sender: &Sender,
         device: DeviceId,
         schema: SchemaHash,
         now: Duration,
         full: Duration,
     ) -> Duration {
-        let known = self.known.iter().find(|known| (known.0, known.1, known.2) == (sender, device, schema));
+        let known = self.known.iter().find(|known| (&known.0, known.1, known.2) == (sender, device, schema));
         known.map_or(full, |known| known.3.saturating_sub(now).max(LEAST).min(full))
     }
 }

@@ -64,7 +64,7 @@ impl<'a> Attempt<'a> {
         verdicts: &mut HashMap<Place, Verdict>,
     ) -> Result<(), RedriveError> {
         let (events, mut told) = unbounded_channel();
-        let connection = self.redrive.ingest.connect_retry(Sender { tenant, agent }, events);
+        let connection = self.redrive.ingest.connect_retry(Sender::from((tenant, agent)), events);
         let retried = |(ticket, letter): (u64, &&Letter)| Retried {
             ticket,
             format: letter.format,

@@ -11,7 +11,6 @@ use tokio::time::timeout;
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
 use weir_protocol::items::{self, Items};
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{
     AgentId, Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Tenant, Value, ValueKind,
@@ -20,7 +19,7 @@ use weir_storage::FaultyFs;
 
 use super::registry::{MAX_FILTERS, MAX_SUBSCRIBERS};
 use super::{Live, Message, Subscriber};
-use crate::ingest::{Connection, Event, Ingest, IngestOptions, Message as Batch, Sender, Verdict};
+use crate::ingest::{Body, Connection, Event, Ingest, IngestOptions, Message as Batch, Sender, Verdict};
 
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,7 +45,7 @@ impl World {
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(live.clone().run(stopping));
         let (events, told) = mpsc::unbounded_channel();
-        let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new("edge-1").unwrap() };
+        let sender = Sender::from((Tenant::DEFAULT, AgentId::new("edge-1").unwrap()));
         let agent = ingest.connect(sender, events);
         Self { live, ingest, agent, told, next: 0, _stop: stop }
     }
@@ -65,10 +64,10 @@ impl World {
         }
         let mut envelope = EnvelopeBuilder::new();
         envelope.push(&run.section());
-        for (purpose, payload) in [(Purpose::Describe, described), (Purpose::Batch, envelope.finish(false))] {
+        for (body, payload) in [(Body::Describe, described), (Body::Batch, envelope.finish(false))] {
             self.next += 1;
             let payload = Bytes::from(payload);
-            self.agent.submit(vec![Batch { ticket: self.next, purpose, payload }]).await;
+            self.agent.submit(vec![Batch { ticket: self.next, body, payload }]).await;
             loop {
                 match timeout(PATIENCE, self.told.recv()).await.unwrap().unwrap() {
                     Event::Outcomes(outcomes) => break assert_eq!(outcomes[0].verdict, Verdict::Stored),

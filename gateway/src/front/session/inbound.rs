@@ -26,7 +26,7 @@ use crate::front::answer::Answer;
 use crate::front::counters::Counters;
 use crate::front::refusal::Refusal;
 use crate::front::wire::{Publish, Version};
-use crate::ingest::{Failure, Message, Outcome, Verdict};
+use crate::ingest::{Body, Failure, Message, Outcome, Verdict};
 
 /// The most bytes that the places in line take: those of messages, and the events that answer them.
 pub(crate) const fn most_in_line(limits: Limits) -> usize {
@@ -150,7 +150,8 @@ impl Inbound {
             }
             Ok(purpose) => {
                 let ticket = self.wait(pkid, bytes, None);
-                Ok(Step::Submit(Message { ticket, purpose, payload }))
+                let body = if purpose == Purpose::Batch { Body::Batch } else { Body::Describe };
+                Ok(Step::Submit(Message { ticket, body, payload }))
             }
             Err(refusal) => self.refuse_publish(refusal, qos, pkid, bytes, out),
         }

@@ -32,7 +32,8 @@ impl Engine {
             counters: &self.counters,
             scratch: &mut self.scratch,
             routes: &self.routes,
-            sender: connection.sender,
+            tenant: connection.sender.tenant,
+            agent: connection.agent,
             arrival,
             is_retry: connection.is_retry,
             logs: LogSet::default(),
@@ -65,7 +66,7 @@ impl Engine {
             Plan::OverLimit(over, device) => {
                 self.counters.over_limit[over as usize].add(1);
                 if self.refused.len() < MAX_REFUSED {
-                    self.refused.push((over, connection.sender, device));
+                    self.refused.push((over, connection.sender.clone(), device));
                 }
                 connection.queue[at].state = State::Done(Verdict::Failed(Failure::Quota));
                 connection.refuse_waiting(Failure::AfterRefusal);
@@ -96,8 +97,8 @@ impl Engine {
                     awaits = true;
                 }
                 None => {
-                    let (sender, full) = (connection.sender, self.options.describe_wait);
-                    let wait = self.waited.wait(sender, run.device, run.schema, self.now, full);
+                    let (sender, full) = (connection.sender.clone(), self.options.describe_wait);
+                    let wait = self.waited.wait(&sender, run.device, run.schema, self.now, full);
                     match connection.wait_for(run.device, run.schema, self.now, wait) {
                         Wait::Over => {}
                         Wait::Until(deadline, asked) => {

@@ -15,7 +15,7 @@ mod readings;
 use std::ops::Range;
 
 use weir_protocol::batch::{LossKind, RestartEnd, Span};
-use weir_protocol::{DeviceId, Restart, Timestamp};
+use weir_protocol::{AgentId, DeviceId, Restart, Tenant, Timestamp};
 use weir_storage::RecordTooLarge;
 
 use super::decode::{Described, Part};
@@ -24,7 +24,7 @@ use super::group::{Group, LogSet};
 use super::ledger::End;
 use super::moves::{Effect, Move};
 use super::stats::Counters;
-use super::{Reason, Sender, Verdict};
+use super::{Reason, Verdict};
 use crate::record::Loss;
 use crate::record::loss::TAIL_UNKNOWN;
 use crate::topics::TopicId;
@@ -51,7 +51,10 @@ pub(crate) struct Planner<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) routes: &'a Routes,
-    pub(crate) sender: Sender,
+    /// Whose identities these are.
+    pub(crate) tenant: Tenant,
+    /// Who ships them.
+    pub(crate) agent: AgentId,
     /// When the message arrived.
     pub(crate) arrival: Timestamp,
     /// Whether the message is a dead letter that is tried again.
@@ -116,7 +119,7 @@ impl Planner<'_> {
 
     /// Decides a description; a repeat of one that is pending waits for that group.
     pub(crate) fn describe(mut self, described: &Described) -> Plan {
-        let place = match self.devices.enter(self.sender.tenant, described.device) {
+        let place = match self.devices.enter(self.tenant, described.device) {
             Ok(place) => place,
             Err(over) => return Plan::OverLimit(over, Some(described.device)),
         };
@@ -135,7 +138,7 @@ impl Planner<'_> {
         if appended.is_ok() {
             device.schemas.insert(described.schema, SchemaState::Pending);
             self.touch(log);
-            let identity = (self.sender.tenant, described.device);
+            let identity = (self.tenant, described.device);
             let (schema, channels) = (described.schema, described.channels.routed(self.routes.rules(), identity));
             self.note(log, place, Effect::Described { schema, channels });
         }
@@ -185,7 +188,7 @@ impl Planner<'_> {
         restart: Restart,
         range: Range<u64>,
     ) -> Result<(DeviceIndex, bool), OverLimit> {
-        let place = self.devices.enter(self.sender.tenant, device)?;
+        let place = self.devices.enter(self.tenant, device)?;
         let ledger = self.devices.ledger(place, restart, range.clone())?;
         Ok((place, ledger.pending.intersects(range)))
     }
@@ -236,8 +239,8 @@ impl Planner<'_> {
         let log = self.append_loss(
             place,
             &Loss {
-                tenant: self.sender.tenant,
-                agent: self.sender.agent,
+                tenant: self.tenant,
+                agent: self.agent,
                 device,
                 restart,
                 kind: kind.as_str(),
@@ -265,8 +268,8 @@ impl Planner<'_> {
         let log = self.append_loss(
             place,
             &Loss {
-                tenant: self.sender.tenant,
-                agent: self.sender.agent,
+                tenant: self.tenant,
+                agent: self.agent,
                 device: end.device,
                 restart: end.restart,
                 kind: TAIL_UNKNOWN,

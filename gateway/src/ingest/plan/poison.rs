@@ -5,12 +5,12 @@ use std::ops::Range;
 use weir_protocol::batch::{MAX_PAYLOAD, Span};
 use weir_protocol::{DeviceId, Restart, Sequence};
 
+use super::super::Reason;
 use super::super::buried::Remains;
 use super::super::decode::Run;
 use super::super::devices::{DeviceIndex, OverLimit};
 use super::super::ledger::Ledger;
 use super::super::moves::Effect;
-use super::super::{Reason, Sender};
 use super::{Plan, Planner, Stop};
 use crate::record::DeadLetter;
 use crate::record::dead_letter::{DeadSpan, Format};
@@ -114,8 +114,8 @@ impl Planner<'_> {
     /// Keeps a description that cannot be used, once.
     pub(crate) fn bury_description(mut self, reason: Reason, payload: &[u8]) -> Plan {
         self.poison = Some(reason);
-        let remains = Remains::of(self.sender.tenant, self.sender.agent, payload);
-        let key_hash = murmur2::hash(self.sender.agent.as_str().as_bytes());
+        let remains = Remains::of(self.tenant, self.agent, payload);
+        let key_hash = murmur2::hash(self.agent.as_str().as_bytes());
         let partition = self.routes.partition(TopicId::DEAD_LETTER, key_hash);
         let log = self.routes.at(TopicId::DEAD_LETTER, partition);
         if self.is_retry || self.devices.grave(partition).is_some_and(|grave| grave.buried.contains(remains)) {
@@ -167,7 +167,7 @@ impl Planner<'_> {
         format: Format,
         original: &[u8],
     ) -> Result<(), Stop> {
-        let Sender { tenant, agent } = self.sender;
+        let (tenant, agent) = (self.tenant, self.agent);
         DeadLetter { tenant, agent, spans, reason: reason.as_str(), position, format, original }
             .encode(&mut self.scratch.value);
         self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value)?;

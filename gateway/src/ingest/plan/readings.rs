@@ -32,7 +32,7 @@ impl Planner<'_> {
             let all = Poison::of(Reason::UnknownSchema, run.items_at, run.first..run.end);
             return self.bury_readings(place, run, all);
         };
-        ledger.prepare_head(self.sender.tenant, self.sender.agent, run.device, run.restart);
+        ledger.prepare_head(self.tenant, self.agent, run.device, run.restart);
         let fresh = ledger.is_fresh(run.first..run.end);
         let mut streak = Streak::at(run.first, target);
         self.scratch.streaks.clear();
@@ -80,7 +80,7 @@ impl Planner<'_> {
                     reading::encode(value, &ledger.head, target.schema_id, at, fields, stamp, item.value, heals);
                 }
                 Format::Json => {
-                    let identity = (self.sender.tenant, self.sender.agent, run.device, run.restart, at);
+                    let identity = (self.tenant, self.agent, run.device, run.restart, at);
                     reading::encode_json(value, identity, fields, stamp, item.value, heals);
                 }
             }

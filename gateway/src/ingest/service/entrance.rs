@@ -89,7 +89,7 @@ impl Parcel for Message {
     }
 
     fn open(self, sender: &Sender) -> Work {
-        decode::decode(sender, self.purpose, self.payload)
+        decode::decode(sender, self.body, self.payload)
     }
 }
 

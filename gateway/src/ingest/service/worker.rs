@@ -116,7 +116,7 @@ impl Service {
         for (over, sender, device) in self.engine.take_refused() {
             if let Some(left_out) = self.gate.pass(Instant::now()) {
                 let device = device.map_or_else(|| "-".to_owned(), |device| device.to_string());
-                tracing::warn!(agent = %sender.agent, device, left_out, "refused (0x97): {}", over.advice());
+                tracing::warn!(client = %sender.client, device, left_out, "refused (0x97): {}", over.advice());
             }
         }
     }

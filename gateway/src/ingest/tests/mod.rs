@@ -27,7 +27,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::{AgentId, Tenant, Timestamp};
 use weir_storage::{Committer, CommitterOptions, FaultyFs, Fs, Log, LogOptions, Part, RemoveError, Submission};
 
@@ -39,7 +38,7 @@ use super::exposure::Exposure;
 use super::keeper::{Keeper, Now};
 use super::recovery::{self, Recovered, RecoveryReport, Source};
 use super::stats::Counters;
-use super::{Event, IngestOptions, Outcome, Sender, Verdict};
+use super::{Body, Event, IngestOptions, Outcome, Sender, Verdict};
 use crate::record::dead_letter::Format;
 use crate::topics::{Topics, layout};
 use log_content::LogContent;
@@ -146,23 +145,23 @@ impl Gateway {
     }
 
     fn connect(&mut self, agent: &str) -> Peer {
-        let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new(agent).unwrap() };
+        let sender = Sender::from((Tenant::DEFAULT, AgentId::new(agent).unwrap()));
         let (events, receiver) = unbounded_channel();
         let budget = Budget::new(Arc::clone(&self.room), 1 << 30, 1 << 29);
         let id = self.next_connection;
         self.next_connection += 1;
-        self.engine.connect(id, connection::Connection::new(sender, events, budget.clone()));
+        self.engine.connect(id, connection::Connection::new(sender.clone(), events, budget.clone()));
         Peer { id, sender, budget, events: receiver, next_ticket: 0 }
     }
 
     /// A connection on which dead letters of an agent are tried again.
     fn connect_retry(&mut self, agent: AgentId) -> Peer {
-        let sender = Sender { tenant: Tenant::DEFAULT, agent };
+        let sender = Sender::from((Tenant::DEFAULT, agent));
         let (events, receiver) = unbounded_channel();
         let budget = Budget::new(Arc::clone(&self.room), 1 << 30, 1 << 29);
         let id = self.next_connection;
         self.next_connection += 1;
-        self.engine.connect(id, connection::Connection::retry(sender, events, budget.clone()));
+        self.engine.connect(id, connection::Connection::retry(sender.clone(), events, budget.clone()));
         Peer { id, sender, budget, events: receiver, next_ticket: 0 }
     }
 
@@ -176,10 +175,10 @@ impl Gateway {
         self.engine.advance();
     }
 
-    fn publish(&mut self, peer: &mut Peer, purpose: Purpose, payload: Vec<u8>) -> u64 {
+    fn publish(&mut self, peer: &mut Peer, body: Body, payload: Vec<u8>) -> u64 {
         let ticket = peer.next_ticket;
         peer.next_ticket += 1;
-        let work = decode(&peer.sender, purpose, Bytes::from(payload));
+        let work = decode(&peer.sender, body, Bytes::from(payload));
         let cost = peer.budget.cost(0);
         let entry = Entry { ticket, cost, arrival: ARRIVAL, state: State::Waiting(work) };
         self.engine.submit(peer.id, vec![entry]);
@@ -188,11 +187,11 @@ impl Gateway {
     }
 
     fn send(&mut self, peer: &mut Peer, batch: Vec<u8>) -> u64 {
-        self.publish(peer, Purpose::Batch, batch)
+        self.publish(peer, Body::Batch, batch)
     }
 
     fn describe(&mut self, peer: &mut Peer, payload: Vec<u8>) -> u64 {
-        self.publish(peer, Purpose::Describe, payload)
+        self.publish(peer, Body::Describe, payload)
     }
 
     /// Lets time pass.

@@ -10,12 +10,11 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc::{channel, unbounded_channel};
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant, Timestamp};
 use weir_storage::{FaultyFs, LogOptions};
 
-use super::super::{Event, Ingest, IngestOptions, Limits, Message, Outcome, Reason, Sender, Verdict};
+use super::super::{Body, Event, Ingest, IngestOptions, Limits, Message, Outcome, Reason, Sender, Verdict};
 use super::log_content::LogContent;
 use super::payloads::*;
 use super::{ARRIVAL, Gateway};
@@ -58,11 +57,11 @@ impl Running {
     }
 
     /// Publishes everything on a connection of `agent`; the verdicts.
-    async fn send(&self, agent: &str, payloads: Vec<(Purpose, Vec<u8>)>) -> Vec<Verdict> {
-        let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new(agent).unwrap() };
+    async fn send(&self, agent: &str, payloads: Vec<(Body, Vec<u8>)>) -> Vec<Verdict> {
+        let sender = Sender::from((Tenant::DEFAULT, AgentId::new(agent).unwrap()));
         let (events, mut told) = unbounded_channel();
         let connection = self.ingest.connect(sender, events);
-        let message = |(ticket, (purpose, payload))| Message { ticket, purpose, payload: Bytes::from(payload) };
+        let message = |(ticket, (body, payload))| Message { ticket, body, payload: Bytes::from(payload) };
         let messages: Vec<_> = (0..).zip(payloads).map(message).collect();
         let count = messages.len();
         connection.submit(messages).await;
@@ -76,11 +75,11 @@ impl Running {
     }
 
     async fn send_batch(&self, agent: &str, batch: Vec<u8>) -> Verdict {
-        self.send(agent, vec![(Purpose::Batch, batch)]).await[0]
+        self.send(agent, vec![(Body::Batch, batch)]).await[0]
     }
 
     async fn describe(&self, name: &str) -> Verdict {
-        self.send("agent", vec![(Purpose::Describe, description(device(name)))]).await[0]
+        self.send("agent", vec![(Body::Describe, description(device(name)))]).await[0]
     }
 
     async fn try_again(&self, choice: Choice) -> (Vec<Tried>, Result<(), RedriveError>) {
@@ -158,7 +157,7 @@ async fn what_is_still_poison_stays_where_it_is() {
     gateway.send_batch("agent", damaged_body(batch(device("probe"), 1, 6..9))).await;
     let mut bad = description(device("gauge"));
     bad[9] ^= 1;
-    gateway.send("agent", vec![(Purpose::Describe, bad)]).await;
+    gateway.send("agent", vec![(Body::Describe, bad)]).await;
     let before = gateway.content();
 
     let (tried, ended) = gateway.try_again(all()).await;

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use weir_protocol::mqtt::Purpose;
 use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant, Timestamp};
 use weir_storage::fs::Fault;
 use weir_storage::{FaultyFs, File, Fs, LogOptions, Mode, RealFs};
 
 use super::super::{
-    Connection, Event, Failure, Ingest, IngestOptions, Message, Outcome, RecoveryReport, Sender, Verdict,
+    Body, Connection, Event, Failure, Ingest, IngestOptions, Message, Outcome, RecoveryReport, Sender, Verdict,
 };
 use super::ARRIVAL;
 use super::payloads::*;
@@ -39,18 +38,18 @@ fn start(fs: &FaultyFs, options: IngestOptions) -> (Ingest, Topics, RecoveryRepo
 }
 
 fn connect(ingest: &Ingest) -> (Connection, UnboundedReceiver<Event>) {
-    let sender = Sender { tenant: Tenant::DEFAULT, agent: AgentId::new("agent").unwrap() };
+    let sender = Sender::from((Tenant::DEFAULT, AgentId::new("agent").unwrap()));
     let (events, told) = unbounded_channel();
     (ingest.connect(sender, events), told)
 }
 
 fn describe(ticket: u64) -> Message {
-    Message { ticket, purpose: Purpose::Describe, payload: Bytes::from(description(device("probe"))) }
+    Message { ticket, body: Body::Describe, payload: Bytes::from(description(device("probe"))) }
 }
 
 fn readings(ticket: u64, sequences: std::ops::Range<u64>) -> Message {
     let payload = Bytes::from(batch(device("probe"), 1, sequences));
-    Message { ticket, purpose: Purpose::Batch, payload }
+    Message { ticket, body: Body::Batch, payload }
 }
 
 /// The next so many outcomes.
