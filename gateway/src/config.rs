@@ -7,6 +7,7 @@
 
 mod groups;
 mod kafka;
+mod tls;
 mod topics;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
 pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
+pub use tls::Tls;
 pub use topics::{Define, Route, Topics};
 
 /// Where the settings file is if nobody says otherwise; it may be missing, then all keys have their defaults.
@@ -36,6 +38,8 @@ pub struct Config {
     pub insecure: bool,
     /// How long a stop may take before what is in flight is dropped, unacknowledged.
     pub drain: Spanned<Period>,
+    /// The certificate of the gateway, and whose clients it believes.
+    pub tls: Tls,
     /// The MQTT port.
     pub mqtt: Mqtt,
     /// The HTTP port.
@@ -58,6 +62,8 @@ pub struct Config {
 pub struct Mqtt {
     /// Where to listen.
     pub listen: Spanned<SocketAddr>,
+    /// Where to listen with TLS; 8883 is the usual port. Not set: nowhere.
+    pub tls_listen: Option<Spanned<SocketAddr>>,
     /// The most sessions at a time; one more is refused.
     pub connections: Spanned<u32>,
     /// The most sockets that have not said CONNECT; one more sends the oldest of them away.
@@ -80,6 +86,8 @@ pub struct Mqtt {
 pub struct Http {
     /// Where to listen.
     pub listen: Spanned<SocketAddr>,
+    /// Whether that port speaks TLS.
+    pub tls: Spanned<bool>,
     /// The most connections that have sent a request; one more is answered 503.
     pub connections: Spanned<u32>,
     /// The most of them from one address.
@@ -122,6 +130,7 @@ impl Default for Config {
             data: PathBuf::from("/var/lib/weir/gateway"),
             insecure: false,
             drain: unset(Period::secs(10)),
+            tls: Tls::default(),
             mqtt: Mqtt::default(),
             http: Http::default(),
             kafka: Kafka::default(),
@@ -149,6 +158,7 @@ impl Default for Mqtt {
     fn default() -> Self {
         Self {
             listen: unset(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))),
+            tls_listen: None,
             connections: unset(10_000),
             lobby: unset(2000),
             lobby_per_address: unset(500),
@@ -164,6 +174,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: unset(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            tls: unset(false),
             connections: unset(256),
             connections_per_address: unset(128),
             lobby: unset(1000),
@@ -196,7 +207,7 @@ impl Config {
     ) -> Result<Self, SettingsError> {
         let source = source(path, variables)?;
         let config = Self::of(&source)?;
-        config.kafka.check_files(&source)?;
+        config.check_tls_files(&source)?;
         Ok(config)
     }
 
@@ -220,6 +231,7 @@ impl Config {
                 )));
             }
         }
+        self.tls.check(source)?;
         let (mqtt, http) = (&self.mqtt, &self.http);
         within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
         within(source, "mqtt.lobby", &mqtt.lobby, 1..=100_000)?;

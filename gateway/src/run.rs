@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use weir_protocol::settings::Spanned;
@@ -29,7 +29,6 @@ use crate::front::{Front, FrontOptions, Intake, Link};
 use crate::groups::{self, Groups};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
-use crate::kafka::tls::TlsError;
 use crate::kafka::{Broker, Kafka, KafkaOptions, cluster_id};
 use crate::keyed_log::KeyedLogError;
 use crate::lobby::LobbyOptions;
@@ -38,6 +37,7 @@ use crate::model::Model;
 use crate::model::feed::{self, Feeding};
 use crate::redrive::Redrive;
 use crate::router::Live;
+use crate::tls::{Acceptor, Revocations, Tls, TlsError};
 
 /// What the gateway touches beyond the network.
 #[derive(Clone)]
@@ -46,6 +46,8 @@ pub struct World {
     pub fs: Arc<dyn Fs>,
     /// Record timestamps; never used to decide.
     pub clock: Arc<dyn WallClock>,
+    /// Told when the operator wants files to be read again.
+    pub reload: Arc<Notify>,
     /// A fault to plant.
     #[cfg(feature = "plant")]
     pub plant: Option<crate::ingest::plant::Plant>,
@@ -87,7 +89,7 @@ pub enum RunError {
     /// An internal topic cannot be opened.
     #[error(transparent)]
     Internal(#[from] KeyedLogError),
-    /// The certificate of the Kafka port cannot be used.
+    /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A thread died.
@@ -119,7 +121,9 @@ pub async fn run(
     let mqtt = listen(&config.mqtt.listen, "mqtt.listen").await?;
     let web = listen(&config.http.listen, "http.listen").await?;
     let kafka = listen(&config.kafka.listen, "kafka.listen").await?;
-    let acceptor = config.kafka.acceptor()?;
+    let tls = config.open_tls(Revocations::default())?;
+    let acceptor =
+        |wanted: &Spanned<bool>| tls.clone().filter(|_| *wanted.get_ref()).map_or_else(Acceptor::plain, Acceptor::from);
     let addresses = Addresses {
         mqtt: local(&mqtt, &config.mqtt.listen),
         http: local(&web, &config.http.listen),
@@ -152,7 +156,7 @@ pub async fn run(
     };
     let broker = broker(config, &world, addresses.kafka)?;
     let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
-    let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor));
+    let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone());
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
     let front = Arc::new(front);
@@ -163,6 +167,7 @@ pub async fn run(
         ingest: ingest.clone(),
         live: live.clone(),
         kafka: log.clone(),
+        tls: tls.clone(),
         model,
         stopping: stopping.clone(),
         instance,
@@ -176,6 +181,9 @@ pub async fn run(
         stop: closing.clone(),
     };
     tokio::spawn(live.run(closing.clone()));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.keep(world.reload.clone(), closing.clone()));
+    }
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
@@ -405,6 +413,7 @@ struct Parts {
     ingest: Ingest,
     live: Live,
     kafka: Arc<Kafka>,
+    tls: Option<Tls>,
     model: Option<Arc<Model>>,
     stopping: watch::Receiver<bool>,
     instance: String,
@@ -442,6 +451,9 @@ impl Gateway for Parts {
         metrics::front_bounds(out, self.front.options(), self.front.waiting_and_room());
         metrics::live(out, &self.live.stats());
         self.kafka.metrics(out);
+        if let Some(tls) = &self.tls {
+            tls.metrics(out);
+        }
         metrics::ingest(out, &self.ingest.stats());
     }
 }

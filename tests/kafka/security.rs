@@ -41,7 +41,7 @@ fn certificate(directory: &std::path::Path) -> (std::path::PathBuf, String) {
     let (certificate, key) = (directory.join("gateway.pem"), directory.join("gateway.key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let settings = format!("tls_certificate = {certificate:?}\ntls_key = {key:?}\n");
+    let settings = format!("tls = true\n[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
     (certificate, settings)
 }
 

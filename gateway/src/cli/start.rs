@@ -16,6 +16,12 @@ pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut hangup, reload) = (signal(SignalKind::hangup())?, world.reload.clone());
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                reload.notify_one();
+            }
+        });
         let shutdown = async {
             tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
             // A second signal is from somebody who will not wait.
@@ -33,7 +39,7 @@ pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), Failed> {
 
 #[cfg(not(feature = "plant"))]
 fn world(_: &RunArgs) -> Result<World, Failed> {
-    Ok(World { fs: Arc::new(weir_storage::RealFs), clock: Arc::new(SystemClock) })
+    Ok(World { fs: Arc::new(weir_storage::RealFs), clock: Arc::new(SystemClock), reload: Arc::default() })
 }
 
 /// A build that can plant faults runs on a filesystem that forgets unsynced bytes when it is killed.
@@ -46,5 +52,10 @@ fn world(args: &RunArgs) -> Result<World, Failed> {
         Some("forget-range") => Some(Plant::ForgetRange),
         Some(other) => return Err(Failed::usage(format!("--plant {other}: expected ack-before-sync or forget-range"))),
     };
-    Ok(World { fs: Arc::new(weir_storage::fs::ForgetfulFs::default()), clock: Arc::new(SystemClock), plant })
+    Ok(World {
+        fs: Arc::new(weir_storage::fs::ForgetfulFs::default()),
+        clock: Arc::new(SystemClock),
+        reload: Arc::default(),
+        plant,
+    })
 }

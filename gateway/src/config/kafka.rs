@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
@@ -11,7 +10,6 @@ use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
 use super::{unset, within};
 use crate::kafka::auth::{MOST_USER_NAME, Secret, Users};
-use crate::kafka::tls::{Acceptor, TlsError};
 
 /// The table `kafka`.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,10 +33,8 @@ pub struct Kafka {
     pub idle_timeout: Spanned<Period>,
     /// What the records on their way to all clients may take together; beyond it fetches wait.
     pub buffers: Spanned<ByteSize>,
-    /// The certificate chain, a PEM file. Not set: no TLS.
-    pub tls_certificate: Option<Spanned<PathBuf>>,
-    /// Its key, a PEM file.
-    pub tls_key: Option<Spanned<PathBuf>>,
+    /// Whether the port speaks TLS.
+    pub tls: Spanned<bool>,
     /// Who may read, with what verifies the password. Nobody: everybody may.
     pub users: BTreeMap<String, Spanned<Secret>>,
 }
@@ -58,27 +54,13 @@ impl Default for Kafka {
             request_timeout: unset(Period::secs(10)),
             idle_timeout: unset(Period::secs(600)),
             buffers: unset(ByteSize::mib(64)),
-            tls_certificate: None,
-            tls_key: None,
+            tls: unset(false),
             users: BTreeMap::new(),
         }
     }
 }
 
 impl Kafka {
-    /// What lets connections in: with TLS if there is a certificate.
-    ///
-    /// # Errors
-    /// [`TlsError`] if its files cannot be used.
-    pub fn acceptor(&self) -> Result<Acceptor, TlsError> {
-        match (&self.tls_certificate, &self.tls_key) {
-            (Some(certificate), Some(key)) => {
-                Acceptor::tls(certificate.get_ref(), key.get_ref(), self.request_timeout.get_ref().0)
-            }
-            _ => Ok(Acceptor::plain()),
-        }
-    }
-
     /// Who may read; None: everybody may.
     pub fn users(&self) -> Option<Users> {
         let users = self.users.iter().map(|(name, secret)| (name.clone(), secret.get_ref().clone()));
@@ -96,7 +78,6 @@ impl Kafka {
             return Err(source.error(listen.span(), message).with_help(help.to_owned()));
         }
         self.check_users(source)?;
-        self.check_pair(source)?;
         self.check_exposure(source, insecure)?;
         within(source, "kafka.connections", &self.connections, 1..=100_000)?;
         within(source, "kafka.connections_per_address", &self.connections_per_address, 1..=100_000)?;
@@ -124,34 +105,9 @@ impl Kafka {
         Ok(())
     }
 
-    fn check_pair(&self, source: &Source) -> Result<(), SettingsError> {
-        let (alone, other) = match (&self.tls_certificate, &self.tls_key) {
-            (Some(alone), None) => (alone, "kafka.tls_key = \"/etc/weir/gateway.key\""),
-            (None, Some(alone)) => (alone, "kafka.tls_certificate = \"/etc/weir/gateway.pem\""),
-            _ => return Ok(()),
-        };
-        let message = "kafka: a certificate and its key come together";
-        Err(source.error(alone.span(), message).with_help(format!("set {other}, too")))
-    }
-
-    /// Checks that the certificate and its key can be read and belong together.
-    pub(super) fn check_files(&self, source: &Source) -> Result<(), SettingsError> {
-        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else { return Ok(()) };
-        let Err(error) = self.acceptor() else { return Ok(()) };
-        let (name, at) = if error.is_of_key(key.get_ref()) {
-            ("kafka.tls_key", key)
-        } else {
-            ("kafka.tls_certificate", certificate)
-        };
-        Err(source.error(at.span(), format!("{name}: {error}")).with_help(
-            "the certificate chain, the gateway's own first, and its key, each in a PEM file that the user of the \
-             gateway can read",
-        ))
-    }
-
     fn check_exposure(&self, source: &Source, insecure: bool) -> Result<(), SettingsError> {
         let address = self.listen.get_ref();
-        let lacks = match (self.tls_certificate.is_some(), self.users.is_empty()) {
+        let lacks = match (*self.tls.get_ref(), self.users.is_empty()) {
             _ if insecure || address.ip().is_loopback() => return Ok(()),
             (true, false) => return Ok(()),
             (false, true) => "no TLS and no user",
@@ -160,7 +116,7 @@ impl Kafka {
         };
         let message = format!("kafka.listen: {address} can be reached from other machines, and there is {lacks}");
         Err(source.error(self.listen.span(), message).with_help(format!(
-            "set kafka.tls_certificate and kafka.tls_key, and users with `weir-gateway user add NAME`; or listen on \
+            "set kafka.tls = true, and users with `weir-gateway user add NAME`; or listen on \
              127.0.0.1:{}, or accept the risk with `insecure = true` at the top of the file",
             address.port()
         )))

@@ -52,7 +52,7 @@ impl Kafka {
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok(stream) => connection::serve(stream, address, ticket, self, stop).await,
+            Ok((stream, _)) => connection::serve(stream, address, ticket, self, stop).await,
             Err(error) => connection::refuse(self, address, Refusal::Handshake, &error.to_string()),
         }
     }

@@ -31,7 +31,6 @@ pub mod messages;
 pub mod metrics;
 mod options;
 mod refusal;
-pub mod tls;
 pub mod wire;
 
 use std::sync::Arc;
@@ -41,12 +40,12 @@ use crate::groups::Groups;
 use crate::lobby::Lobby;
 use crate::log_gate::LogGate;
 use crate::places::Places;
+use crate::tls::Acceptor;
 use crate::topics::Topics;
 use auth::Users;
 use counters::Counters;
 use fetch::Reads;
 use memory::Room;
-use tls::Acceptor;
 
 pub use cluster::{Broker, id as cluster_id};
 pub use options::KafkaOptions;

@@ -41,17 +41,22 @@ fn a_mistake_in_the_settings_is_pointed_at_and_nothing_is_created() {
         (
             "[kafka]\nlisten = \"192.0.2.1:9092\"\n",
             ":3:10: kafka.listen: 192.0.2.1:9092 can be reached from other machines, and there is no TLS and no user",
-            "set kafka.tls_certificate and kafka.tls_key, and users with `weir-gateway user add NAME`",
+            "set kafka.tls = true, and users with `weir-gateway user add NAME`",
         ),
         (
-            "[kafka]\ntls_certificate = \"gateway.pem\"\n",
-            ":3:19: kafka: a certificate and its key come together",
-            "set kafka.tls_key = \"/etc/weir/gateway.key\", too",
+            "[tls]\ncertificate = \"gateway.pem\"\n",
+            ":3:15: tls: a certificate and its key come together",
+            "set tls.key = \"/etc/weir/gateway.key\", too",
         ),
         (
-            "[kafka]\ntls_certificate = \"/none/gateway.pem\"\ntls_key = \"/none/gateway.key\"\n",
-            ":3:19: kafka.tls_certificate: cannot read /none/gateway.pem: No such file or directory",
+            "[kafka]\ntls = true\n[tls]\ncertificate = \"/none/gateway.pem\"\nkey = \"/none/gateway.key\"\n",
+            ":5:15: tls.certificate: cannot read /none/gateway.pem: No such file or directory",
             "each in a PEM file",
+        ),
+        (
+            "[http]\ntls = true\n",
+            ":3:7: http.tls: there is no certificate for TLS",
+            "`weir-gateway ca init --server-name NAME`",
         ),
         ("[kafka.users]\nalice = \"hunter2\"\n", ":3:9: ", "`weir-gateway user add NAME` prints it"),
         (

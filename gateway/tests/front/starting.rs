@@ -68,6 +68,7 @@ async fn starting() -> Starting {
     let world = World {
         fs: Arc::new(SlowDisk { reached, released: Mutex::new(released) }),
         clock: Arc::new(SystemClock),
+        reload: Arc::default(),
         #[cfg(feature = "plant")]
         plant: None,
     };

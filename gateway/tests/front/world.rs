@@ -70,6 +70,7 @@ impl Gateway {
         let world = World {
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock),
+            reload: Arc::default(),
             #[cfg(feature = "plant")]
             plant: None,
         };
