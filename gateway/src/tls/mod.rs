@@ -156,11 +156,11 @@ impl Tls {
     /// A session that is resumed brings its certificate along, and nobody looks at it again.
     fn check_again(&self, certificate: &PeerCertificate) -> Result<(), HandshakeError> {
         if self.shared.revocations.contains(&certificate.serial) {
-            return Err(HandshakeError::Revoked(certificate.serial.clone()));
+            return Err(HandshakeError::Revoked(Serial::new(&certificate.serial)));
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if certificate.not_after < i64::try_from(now).unwrap_or(i64::MAX) {
-            return Err(HandshakeError::Expired(certificate.serial.clone()));
+            return Err(HandshakeError::Expired(Serial::new(&certificate.serial)));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Format: the subject's CN is the client id, its O the tenant; without an O it is the tenant `default`. What does not
 //! say both in one way is nobody's certificate.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,9 +22,9 @@ pub struct PeerCertificate {
     /// Whose it is: the O of its subject.
     pub tenant: Tenant,
     /// The name there: the CN of its subject, which is the client id.
-    pub name: ClientId,
-    /// Its serial number.
-    pub serial: Serial,
+    pub name: Arc<str>,
+    /// Its serial number, as [`Serial`] has it.
+    pub serial: Arc<[u8]>,
     /// When it ends, in seconds since 1970.
     pub not_after: i64,
     /// All of it.
@@ -45,7 +46,7 @@ impl Serial {
     }
 
     /// The bytes.
-    pub fn bytes(&self) -> &Arc<[u8]> {
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -59,6 +60,12 @@ impl Serial {
         let padded = std::iter::repeat_n(0, digits.len() % 2).chain(digits.iter().copied()).collect::<Vec<u32>>();
         // Two digits are below 256.
         Some(Self::new(&padded.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect::<Vec<_>>()))
+    }
+}
+
+impl Borrow<[u8]> for Serial {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -113,8 +120,8 @@ impl PeerCertificate {
         };
         Ok(Self {
             tenant: tenant.ok_or(Nameless::NoTenant(organisations))?,
-            name: ClientId::new(name).map_err(|_| Nameless::NoClientId(name.clone()))?,
-            serial: Serial::new(parsed.raw_serial()),
+            name: ClientId::new(name).map(|_| name.as_str().into()).map_err(|_| Nameless::NoClientId(name.clone()))?,
+            serial: Serial::new(parsed.raw_serial()).0,
             not_after: parsed.validity().not_after.timestamp(),
             der: certificate.as_ref().into(),
         })

@@ -33,7 +33,7 @@ impl Revocations {
     }
 
     /// Whether a certificate is revoked.
-    pub fn contains(&self, serial: &Serial) -> bool {
+    pub fn contains(&self, serial: &[u8]) -> bool {
         self.list.borrow().contains(serial)
     }
 
@@ -48,7 +48,7 @@ impl Revocations {
     }
 
     /// Resolves when a certificate is revoked; at once if it is.
-    pub async fn revoked(&self, serial: &Serial) {
+    pub async fn revoked(&self, serial: &[u8]) {
         let mut list = self.list.subscribe();
         if list.wait_for(|list| list.contains(serial)).await.is_err() {
             std::future::pending::<()>().await;
