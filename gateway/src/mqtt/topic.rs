@@ -94,6 +94,8 @@ pub fn covers(outer: &str, inner: &str) -> bool {
     if keeps_away(outer, inner) {
         return false;
     }
+    // Every name has a first level.
+    let outer = if outer == "+/#" { "#" } else { outer };
     let mut inners = inner.split(SEPARATOR);
     for level in outer.split(SEPARATOR) {
         match (level, inners.next()) {

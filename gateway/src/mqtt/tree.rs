@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use rand::rngs::StdRng;
     use rand::seq::IndexedRandom;
-    use rand::{RngExt, SeedableRng};
+    use rand::{Rng, SeedableRng};
 
     fn found(tree: &FilterTree<String>, name: &str) -> Vec<String> {
         let mut all = Vec::new();

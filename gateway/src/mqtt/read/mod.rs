@@ -29,11 +29,14 @@ pub const MAX_CONNECT: usize = 8 * 1024;
 /// short filters may not be long.
 pub const MAX_CONTROL: usize = 8 * 1024;
 
+/// A CONNECT and the version that it says, once it is all there.
+pub type Opened = Option<(Version, Box<Connect>)>;
+
 /// Takes the CONNECT off the front of `stream`, which says itself what version it is; `None` if it is not all there yet.
 ///
 /// # Errors
 /// With the version in which the client may be answered.
-pub fn read_connect(stream: &mut BytesMut) -> Result<Option<(Version, Box<Connect>)>, (Version, Malformed)> {
+pub fn read_connect(stream: &mut BytesMut) -> Result<Opened, (Version, Malformed)> {
     // [MQTT-3.1.0-1]
     if stream.first().is_some_and(|first| first >> 4 != 1) {
         return Err((Version::V4, Malformed::protocol("a CONNECT comes first")));

@@ -272,8 +272,8 @@ fn a_message_keeps_its_properties_as_they_came() {
     let plain = read_with(&body(&[&together, b"\x23\x00\x03"]));
     assert_eq!((&plain.properties.forwarded[..], plain.alias), (&together[..], Some(3)));
     let mixed = own.iter().enumerate().flat_map(|(at, bytes)| match at {
-        2 => [bytes, b"\x02\x00\x00\x00\x09"].concat(),
-        4 => [bytes, b"\x23\x00\x03"].concat(),
+        2 => body(&[bytes, b"\x02\x00\x00\x00\x09"]),
+        4 => body(&[bytes, b"\x23\x00\x03"]),
         _ => bytes.to_vec(),
     });
     let mixed = read_with(&mixed.collect::<Vec<_>>());
