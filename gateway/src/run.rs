@@ -36,7 +36,7 @@ use crate::lock::{Claim, ClaimError, Running};
 use crate::model::Model;
 use crate::model::feed::{self, Feeding};
 use crate::redrive::Redrive;
-use crate::router::Live;
+use crate::router::{Live, LiveOptions};
 use crate::tls::{Acceptor, Revocations, Tls, TlsError};
 
 /// What the gateway touches beyond the network.
@@ -157,7 +157,7 @@ pub async fn run(
     let broker = broker(config, &world, addresses.kafka)?;
     let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
     let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
-    let live = Live::new(topics.clone());
+    let live = Live::new(topics.clone(), live_options(config));
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
@@ -382,6 +382,10 @@ fn front_options(config: &Config) -> FrontOptions {
         connect_timeout: config.mqtt.connect_timeout.get_ref().0,
         limits: Limits { receive_maximum: *config.mqtt.receive_maximum.get_ref(), budget: budget(config) },
     }
+}
+
+fn live_options(config: &Config) -> LiveOptions {
+    LiveOptions { subscribers: *config.mqtt.connections.get_ref() as usize, ..LiveOptions::default() }
 }
 
 fn lobby(most: &Spanned<u32>, most_per_address: &Spanned<u32>) -> LobbyOptions {

@@ -47,12 +47,23 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message of a record in partition `partition` of `topic`; `None` if it is for nobody.
-    pub fn of_record(topic: &Topic, partition: u32, record: &Record<'_>) -> Option<Self> {
+    /// The message of a record in partition `partition` of `topic`; `None` if it is for nobody, or if `wanted` says no
+    /// to its tenant and topic.
+    pub fn of_record(
+        topic: &Topic,
+        partition: u32,
+        record: &Record<'_>,
+        wanted: impl FnOnce(Tenant, &str) -> bool,
+    ) -> Option<Self> {
         match topic.role() {
-            Role::Readings => Self::of_reading(topic, partition, record),
+            Role::Readings => Self::of_reading(topic, partition, record, wanted),
             Role::Loss | Role::DeadLetter | Role::Describe | Role::Internal => None,
         }
+    }
+
+    /// Whether the records of a topic are messages for anybody.
+    pub fn are_in(topic: &Topic) -> bool {
+        topic.role() == Role::Readings
     }
 
     /// Bytes that it takes beside its own size.
@@ -60,10 +71,15 @@ impl Message {
         self.topic.len() + self.payload.len() + self.properties.forwarded.len()
     }
 
-    fn of_reading(topic: &Topic, partition: u32, record: &Record<'_>) -> Option<Self> {
+    fn of_reading(
+        topic: &Topic,
+        partition: u32,
+        record: &Record<'_>,
+        wanted: impl FnOnce(Tenant, &str) -> bool,
+    ) -> Option<Self> {
         let Ok(Value::Reading(reading)) = Value::decode(record.value?) else { return None };
         let name = LiveTopic { tenant: reading.tenant, device: reading.device, channel: &reading.channel }.to_string();
-        if name.len() > MAX_TOPIC {
+        if name.len() > MAX_TOPIC || !wanted(reading.tenant, &name) {
             return None;
         }
         let mut json = page::render(partition as usize, record);

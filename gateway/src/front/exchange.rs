@@ -173,7 +173,7 @@ enum Happened {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
     Told(Event),
-    Live(router::Message),
+    Live(router::Delivered),
     TakenOver,
     Stopping,
     Tick,

@@ -1,49 +1,59 @@
-//! What the router is fed with: committed readings that somebody subscribed to, read from the log as any consumer
+//! What the router is fed with: committed messages that somebody subscribed to, read from the log as any consumer
 //! reads them.
 //!
-//! A turn ends where the log ended when [`Feed::look`] looked, before the subscriptions were made: so whatever is
-//! committed behind a subscription is read after it was made. It is bounded in bytes and in messages. Whoever falls [`MAX_BEHIND`] records behind the log skips to its end:
-//! live means now, and the rest is in the log.
+//! A turn ends where the log ended when [`Feed::look`] looked, and who wants what is decided in one moment behind
+//! that: so whatever is committed behind a subscription is for it. It is bounded in bytes and in messages. Whoever
+//! falls [`MAX_BEHIND`] records behind the log skips to its end: live means now, and the rest is in the log.
 
-use std::collections::HashMap;
-use std::fmt::Write;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use futures_util::future::select_all;
+use hashbrown::HashMap;
 use tokio::sync::watch;
-use weir_protocol::mqtt::LiveTopic;
-use weir_storage::{ReadError, Record};
+use weir_protocol::Tenant;
+use weir_storage::{Chunk, ReadError, Record};
 
-use super::registry::{MAX_MESSAGE, Slots, Start};
-use super::{Message, Shared};
-use crate::http::page;
-use crate::record::Value;
-use crate::topics::{Partition, Topic, TopicId, Topics};
+use super::registry::{Known, Start};
+use super::turn::{Delivery, Turn};
+use super::{Reached, Shared};
+use crate::delivery::Message;
+use crate::topics::{Partition, Topic, Topics};
 
 /// Records of one partition that may wait before the rest is skipped.
 const MAX_BEHIND: u64 = 1 << 16;
-/// Bytes of log that one turn reads of a partition.
-const TURN_BYTES: usize = 32 << 10;
-/// Messages after which a turn ends.
-const TURN_MESSAGES: usize = 512;
-/// Topics of which it is remembered who wants them; then everything is forgotten.
-const MAX_REMEMBERED: usize = 16 << 10;
-/// The longest topic, in bytes. A channel whose name makes it longer is not served live.
-const MAX_TOPIC: usize = 1024;
+/// Bytes of log that a turn reads of a partition at a time.
+const READ_BYTES: usize = 64 << 10;
+/// Bytes of log after which a turn reads no more.
+const TURN_BYTES: usize = 256 << 10;
+/// Records after which a turn reads no more.
+const TURN_RECORDS: usize = 4096;
+/// Messages in a turn, whatever one frame of the log holds.
+const MAX_MESSAGES: usize = u16::MAX as usize + 1;
 
-/// The messages of one turn, each with the slots that want it.
-pub(super) type Turn = Vec<(Slots, Bytes)>;
+/// The next offset of each partition that is published, in the order of [`places`].
+pub(super) type Offsets = Vec<u64>;
 
-/// A topic of readings, and a partition of it with its number.
-type Place<'t> = (&'t Topic, usize, &'t Partition);
+/// A topic that is published, and a partition of it with its number.
+#[derive(Clone, Copy)]
+struct Place<'t> {
+    topic: &'t Topic,
+    number: u32,
+    partition: &'t Partition,
+}
 
-/// The partitions of all topics of readings, in one order.
+/// The partitions of all topics that are published, in one order.
 fn places(topics: &Topics) -> impl Iterator<Item = Place<'_>> {
-    topics.readings().flat_map(|topic| {
-        topic.partitions().iter().enumerate().map(move |(number, partition)| (topic, number, partition))
+    topics.all().iter().filter(|topic| Message::are_in(topic)).flat_map(|topic| {
+        let numbered = (0..).zip(topic.partitions());
+        numbered.map(move |(number, partition)| Place { topic, number, partition })
     })
+}
+
+/// Where each of them ends now.
+pub(super) fn offsets_now(topics: &Topics) -> Offsets {
+    places(topics).map(|place| place.partition.reader().end_offset()).collect()
 }
 
 /// Reads on from where it is.
@@ -56,24 +66,30 @@ pub(super) struct Feed {
 
 struct Reader {
     shared: Arc<Shared>,
-    /// The next offset of each partition.
-    next: Vec<u64>,
+    next: Offsets,
     /// Where each partition ended when it was looked at.
-    ends: Vec<u64>,
+    ends: Offsets,
     /// The partition that the next turn begins with.
     first: usize,
-    interest: Interest,
+    /// Something was passed over that nobody was told of yet.
+    gap: bool,
 }
 
 impl Feed {
     /// Begins where the first subscriber came.
     pub(super) fn new(shared: Arc<Shared>, Start { by, offsets: next }: Start) -> Self {
-        let exposed = shared.topics.readings().flat_map(Topic::partitions).map(Partition::exposed).collect();
-        let reader = Reader { shared, ends: next.clone(), next, first: 0, interest: Interest::default() };
+        let exposed = places(&shared.topics).map(|place| place.partition.exposed()).collect();
+        let reader = Reader { shared, ends: next.clone(), next, first: 0, gap: false };
         Self { by, reader: Some(reader), exposed }
     }
 
-    /// Looks where the log ends now: as far as the next turns read.
+    /// Begins behind something that is missing for everybody.
+    pub(super) fn behind_a_gap(mut self) -> Self {
+        self.reader.iter_mut().for_each(|reader| reader.gap = true);
+        self
+    }
+
+    /// Looks where the log ends now: as far as the next turn reads.
     pub(super) fn look(&mut self) {
         // What is exposed from here on wakes [`Feed::grown`].
         let ends = self.exposed.iter_mut().map(|exposed| *exposed.borrow_and_update()).collect();
@@ -82,126 +98,169 @@ impl Feed {
         }
     }
 
-    /// The next messages; none if there is nothing new. `None` if reading panicked: then this feed is over.
-    pub(super) async fn turn(&mut self) -> Option<Turn> {
+    /// The next messages, and whether there is nothing behind them up to where the log ended. `None` if reading
+    /// panicked: then this feed is over.
+    pub(super) async fn turn(&mut self) -> Option<(Turn, bool)> {
         let mut reader = self.reader.take()?;
         let read = tokio::task::spawn_blocking(move || (reader.turn(), reader));
         let (turn, reader) = read.await.ok()?;
+        let is_done = reader.next.iter().zip(&reader.ends).all(|(next, end)| next >= end);
         self.reader = Some(reader);
-        Some(turn)
+        Some((turn, is_done))
+    }
+
+    /// Everything below was read.
+    pub(super) fn reached(&self) -> Arc<[Reached]> {
+        let Some(Reader { shared, next, .. }) = &self.reader else { return Arc::default() };
+        let reached = |(place, next): (Place<'_>, &u64)| Reached {
+            topic: place.topic.id(),
+            partition: place.number,
+            next: *next,
+        };
+        places(&shared.topics).zip(next).map(reached).collect()
     }
 
     /// Resolves when something was exposed since the last look.
     pub(super) async fn grown(&mut self) {
-        if !self.exposed.is_empty() {
-            // The sender of a partition lives as long as the topics.
-            let _ = select_all(self.exposed.iter_mut().map(|exposed| Box::pin(exposed.changed()))).await;
+        if self.exposed.is_empty() {
+            return std::future::pending().await;
         }
+        // The sender of a partition lives as long as the topics.
+        let _ = select_all(self.exposed.iter_mut().map(|exposed| Box::pin(exposed.changed()))).await;
     }
+}
+
+/// A record that may be wanted.
+struct Candidate<'c> {
+    place: Place<'c>,
+    record: Record<'c>,
+    tenant: Tenant,
+    /// Its topic, in the text of all topics.
+    name: Range<usize>,
 }
 
 impl Reader {
     fn turn(&mut self) -> Turn {
         let shared = Arc::clone(&self.shared);
-        let partitions: Vec<_> = places(&shared.topics).collect();
-        let mut turn = Turn::new();
-        loop {
-            let mut any = false;
-            for step in 0..partitions.len() {
-                let number = (self.first + step) % partitions.len();
-                any |= self.read(number, partitions[number], &mut turn);
-                if turn.len() >= TURN_MESSAGES {
-                    self.first = number + 1;
-                    return turn;
-                }
-            }
-            if !any {
-                return turn;
+        let places: Vec<_> = places(&shared.topics).collect();
+        let chunks = self.read(&places);
+        let mut names = String::new();
+        let mut candidates = Vec::new();
+        for (at, chunk, end) in &chunks {
+            let place = places[*at];
+            for record in chunk.records().filter_map(Result::ok).take_while(|record| record.offset < *end) {
+                // Nothing is rendered before it is known that somebody wants it.
+                Message::of_record(place.topic, place.number, &record, |tenant, topic| {
+                    let from = names.len();
+                    names.push_str(topic);
+                    candidates.push(Candidate { place, record, tenant, name: from..names.len() });
+                    false
+                });
             }
         }
+        candidates.truncate(MAX_MESSAGES);
+        distribute(&shared, &candidates, &names, std::mem::take(&mut self.gap))
     }
 
-    /// Reads on in one partition; whether there was something.
-    fn read(&mut self, number: usize, (topic, own, partition): Place<'_>, turn: &mut Turn) -> bool {
-        let (Some(next), Some(&end)) = (self.next.get_mut(number), self.ends.get(number)) else { return false };
-        if end.saturating_sub(*next) > MAX_BEHIND {
-            self.shared.counters.skipped.fetch_add(end - *next, Relaxed);
-            *next = end;
+    /// What one turn reads, each part with its partition and where it ends.
+    fn read(&mut self, places: &[Place<'_>]) -> Vec<(usize, Chunk, u64)> {
+        let mut chunks = Vec::new();
+        let (mut bytes, mut records) = (0, 0);
+        let mut idle = 0;
+        while idle < places.len() && bytes < TURN_BYTES && records < TURN_RECORDS {
+            let at = self.first % places.len();
+            self.first = at + 1;
+            match self.read_one(at, places[at].partition) {
+                Some((chunk, count)) => {
+                    idle = 0;
+                    bytes += chunk.bytes.len();
+                    records += count;
+                    chunks.push((at, chunk, self.ends[at]));
+                }
+                None => idle += 1,
+            }
         }
-        if *next >= end {
-            return false;
+        chunks
+    }
+
+    /// Reads on in one partition; the chunk and how many records it has, if there was anything.
+    fn read_one(&mut self, at: usize, partition: &Partition) -> Option<(Chunk, usize)> {
+        let (next, end) = (self.next[at], self.ends[at]);
+        if end.saturating_sub(next) > MAX_BEHIND {
+            self.skip(at, end);
         }
-        let chunk = match partition.reader().read(*next, TURN_BYTES) {
-            Ok(chunk) if chunk.next_offset > *next => chunk,
+        if self.next[at] >= end {
+            return None;
+        }
+        let chunk = match partition.reader().read(self.next[at], READ_BYTES) {
+            Ok(chunk) if chunk.next_offset > self.next[at] => chunk,
             // Retention took it away meanwhile.
-            Err(ReadError::OutOfRange { start, .. }) if start > *next => {
-                self.shared.counters.skipped.fetch_add(start - *next, Relaxed);
-                *next = start;
-                return true;
+            Err(ReadError::OutOfRange { start, .. }) if start > self.next[at] => {
+                self.skip(at, start);
+                return Some((Chunk::default(), 0));
             }
             // The log's own business; consumers that need every record are told by their own reads.
             Ok(_) | Err(_) => {
-                self.shared.counters.skipped.fetch_add(end - *next, Relaxed);
-                *next = end;
-                return false;
+                self.skip(at, end);
+                return None;
             }
         };
-        *next = chunk.next_offset.min(end);
-        for record in chunk.records().filter_map(Result::ok).take_while(|record| record.offset < end) {
-            turn.extend(self.interest.message(&self.shared, (topic, own), &record));
-        }
-        true
+        let upto = chunk.next_offset.min(end);
+        let count = upto - self.next[at];
+        self.next[at] = upto;
+        Some((chunk, usize::try_from(count).unwrap_or(TURN_RECORDS)))
+    }
+
+    /// Passes over records that nobody gets.
+    fn skip(&mut self, at: usize, upto: u64) {
+        self.shared.counters.skipped.fetch_add(upto - self.next[at], Relaxed);
+        self.next[at] = upto;
+        self.gap = true;
     }
 }
 
-/// Who wants which topic, remembered until the filters change.
-#[derive(Default)]
-struct Interest {
-    version: u64,
-    known: HashMap<String, Slots>,
-    topic: String,
+/// Makes messages of the candidates that somebody wants, and lists of who gets which.
+fn distribute(shared: &Shared, candidates: &[Candidate<'_>], names: &str, gap: bool) -> Turn {
+    let mut turn = Turn::default();
+    let mut lists: HashMap<u64, Vec<u16>> = HashMap::new();
+    let mut wanted = Vec::new();
+    {
+        let mut known = shared.registry.lock();
+        for candidate in candidates {
+            // There are at most as many as the type has numbers.
+            let number = wanted.len() as u16;
+            let mut any = false;
+            known.interested(candidate.tenant, &names[candidate.name.clone()], |audience| {
+                let list = lists.entry(audience).or_default();
+                if list.last() != Some(&number) {
+                    list.push(number);
+                }
+                any = true;
+            });
+            if any {
+                wanted.push(candidate);
+            }
+        }
+        turn.gap = gap.then(|| std::array::from_fn(|lane| known.everybody(lane)));
+        for (audience, list) in lists {
+            deliver(&mut turn, &mut known, audience, &list);
+        }
+    }
+    // Out of the lock: this takes longer than all of the above.
+    turn.messages = wanted
+        .into_iter()
+        .map(|Candidate { place, record, .. }| {
+            Message::of_record(place.topic, place.number, record, |_, _| true).map(Arc::new)
+        })
+        .collect();
+    turn
 }
 
-impl Interest {
-    /// The message of a record, if anybody wants it.
-    fn message(
-        &mut self,
-        shared: &Shared,
-        (from, partition): (&Topic, usize),
-        record: &Record<'_>,
-    ) -> Option<(Slots, Bytes)> {
-        let Ok(Value::Reading(reading)) = Value::decode(record.value?) else { return None };
-        self.topic.clear();
-        let topic = LiveTopic { tenant: reading.tenant, device: reading.device, channel: &reading.channel };
-        // Writing to a String cannot fail.
-        let _ = write!(self.topic, "{topic}");
-        if self.topic.len() > MAX_TOPIC {
-            return None;
-        }
-        let slots = self.slots(shared);
-        if slots == 0 {
-            return None;
-        }
-        let mut json = page::render(partition, record);
-        if from.id() != TopicId::READINGS {
-            // Whoever knows nothing of other topics looks for the offset in `readings`.
-            json["topic"] = from.name().into();
-        }
-        let message = Message::pack(&self.topic, &json.to_string());
-        (message.len() <= MAX_MESSAGE).then_some((slots, message))
-    }
-
-    fn slots(&mut self, shared: &Shared) -> Slots {
-        let registry = shared.registry.lock();
-        if self.version != registry.version || self.known.len() >= MAX_REMEMBERED {
-            self.known.clear();
-            self.version = registry.version;
-        }
-        if let Some(slots) = self.known.get(&self.topic) {
-            return *slots;
-        }
-        let slots = registry.interested(&self.topic);
-        self.known.insert(self.topic.clone(), slots);
-        slots
-    }
+/// Adds a list for those of an audience.
+fn deliver(turn: &mut Turn, known: &mut Known, audience: u64, list: &[u16]) {
+    let (from, count) = (turn.lists.len() as u32, list.len() as u32);
+    turn.lists.extend_from_slice(list);
+    known.mailboxes(audience, |lane, mailboxes| {
+        turn.deliveries[lane].push(Delivery { to: Arc::clone(mailboxes), from, count });
+    });
 }

@@ -17,8 +17,9 @@ use weir_protocol::{
 };
 use weir_storage::FaultyFs;
 
-use super::registry::{MAX_FILTERS, MAX_SUBSCRIBERS};
-use super::{Live, Message, Subscriber};
+use super::registry::Full;
+use super::{Delivered, Live, LiveOptions, Subscriber};
+use crate::delivery::Message;
 use crate::ingest::{Body, Connection, Event, Ingest, IngestOptions, Message as Batch, Sender, Verdict};
 
 /// Far beyond what anything here takes.
@@ -38,10 +39,14 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::with(LiveOptions::default()).await
+    }
+
+    async fn with(options: LiveOptions) -> Self {
         let fs = Arc::new(FaultyFs::new(1));
         let (ingest, topics, _) =
             Ingest::start(fs, Path::new("/data"), IngestOptions::default(), Arc::new(SystemClock)).unwrap();
-        let live = Live::new(topics);
+        let live = Live::new(topics, options);
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(live.clone().run(stopping));
         let (events, told) = mpsc::unbounded_channel();
@@ -78,22 +83,30 @@ impl World {
     }
 
     fn subscribe(&self, filter: &str) -> Subscriber {
-        let subscriber = self.live.subscriber().unwrap();
+        let subscriber = self.live.subscriber(Tenant::DEFAULT).unwrap();
         subscriber.subscribe(&format!("weir/1/default/live/{filter}")).unwrap();
         subscriber
     }
 }
 
-async fn next(subscriber: &mut Subscriber) -> Message {
-    timeout(PATIENCE, subscriber.next()).await.expect("a message")
+/// The next message; gaps are passed over.
+async fn next(subscriber: &mut Subscriber) -> Arc<Message> {
+    loop {
+        if let Delivered::Message(message) = timeout(PATIENCE, subscriber.next()).await.expect("a message") {
+            return message;
+        }
+    }
 }
 
 /// Topic and sequence of the next message.
 async fn heard(subscriber: &mut Subscriber) -> (String, u64) {
-    let message = next(subscriber).await;
-    let (topic, payload) = message.parts();
-    let record: Json = serde_json::from_slice(payload).unwrap();
-    (topic.to_owned(), record["value"]["sequence"].as_u64().unwrap())
+    said(&*next(subscriber).await)
+}
+
+fn said(message: &Message) -> (String, u64) {
+    let record: Json = serde_json::from_slice(&message.payload).unwrap();
+    let topic = String::from_utf8(message.topic.to_vec()).unwrap();
+    (topic, record["value"]["sequence"].as_u64().unwrap())
 }
 
 /// What was committed right behind a subscription used to be published before its link was made, and nobody heard it.
@@ -140,78 +153,94 @@ async fn nothing_runs_while_nobody_subscribes() {
     assert_eq!(heard(&mut subscriber).await.1, 20);
 }
 
-/// rumqttd panics on an event of a link that is gone. Its thread is then gone with all subscriptions; they are made
-/// again, and ingest does not notice.
+/// rumqttd panics on an event of a link that is gone. Its thread is then gone with all that was on its way; that goes
+/// through the next one, and ingest does not notice.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_router_that_panics_is_replaced_and_nothing_stored_depends_on_it() {
+async fn a_router_that_panics_is_replaced_and_nothing_is_missing() {
     let mut world = World::start().await;
     let (mut all, mut one) = (world.subscribe("#"), world.subscribe("pump-1/#"));
-    world.store("pump-1", 0..1).await;
-    assert_eq!((heard(&mut all).await.1, heard(&mut one).await.1), (0, 0));
+    for subscriber in [&mut all, &mut one] {
+        assert_eq!(timeout(PATIENCE, subscriber.next()).await, Ok(Delivered::Gap));
+    }
+    let mut stored = 0;
     for round in 1..=3 {
         world.live.plant_panic();
-        // Stored while the router dies: live it may be lost.
-        world.store("pump-1", round * 100..round * 100 + 50).await;
+        world.store("pump-1", stored..stored + 50).await;
         while world.live.stats().restarts < round {
             tokio::task::yield_now().await;
         }
-        world.store("pump-1", round * 100 + 50..round * 100 + 51).await;
+        world.store("pump-1", stored + 50..stored + 51).await;
         for subscriber in [&mut all, &mut one] {
-            while heard(subscriber).await.1 != round * 100 + 50 {}
+            for sequence in stored..stored + 51 {
+                let Delivered::Message(message) = timeout(PATIENCE, subscriber.next()).await.unwrap() else {
+                    panic!("a gap where nothing is missing")
+                };
+                assert_eq!(said(&message).1, sequence);
+            }
         }
+        stored += 51;
     }
-    assert_eq!(world.ingest.stats().readings, 1 + 3 * 51);
-    assert_eq!(world.live.stats().subscribers, 2);
+    assert_eq!(world.ingest.stats().readings, stored);
+    assert_eq!((world.live.stats().subscribers, world.live.stats().dropped), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_subscriber_loses_the_oldest_counted_and_slows_nobody() {
     const ALL: u64 = 20_000;
-    let mut world = World::start().await;
+    // Room for some thousand messages.
+    let mut world = World::with(LiveOptions { buffer: 2 << 20, ..LiveOptions::default() }).await;
     let mut slow = world.subscribe("#");
     let mut quick = world.subscribe("pump-1/+");
     let reader = tokio::spawn(async move {
         let mut last = 0;
-        let mut count = 0;
         while last + 1 < ALL {
             last = heard(&mut quick).await.1;
-            count += 1;
         }
-        (quick, count)
+        quick
     });
     for first in (0..ALL).step_by(500) {
         world.store("pump-1", first..first + 500).await;
     }
     // The slow one took nothing so far, and the quick one has reached the end.
-    let (_quick, _) = timeout(PATIENCE, reader).await.unwrap().unwrap();
+    let _quick = timeout(PATIENCE, reader).await.unwrap().unwrap();
     assert_eq!(world.ingest.stats().readings, ALL);
     let quick_lost = world.live.stats().dropped;
-    let mut heard_slowly = 0;
+    let (mut heard_slowly, mut gaps) = (0, 0);
     loop {
-        heard_slowly += 1;
-        if heard(&mut slow).await.1 + 1 == ALL {
-            break;
+        match timeout(PATIENCE, slow.next()).await.unwrap() {
+            Delivered::Gap => gaps += 1,
+            Delivered::Message(message) => {
+                heard_slowly += 1;
+                if said(&message).1 + 1 == ALL {
+                    break;
+                }
+            }
         }
     }
-    assert!(heard_slowly < ALL, "a bounded queue cannot hold all of them");
+    assert!(heard_slowly < ALL, "a bounded buffer cannot hold all of them");
+    assert_eq!(gaps, 2, "the one that every subscriber begins with, and one for all that went");
     let lost = world.live.stats().dropped - quick_lost;
     assert_eq!(heard_slowly + lost + world.live.stats().skipped, ALL, "every message is heard or counted lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_only_so_many_filters_and_subscribers_and_their_places_are_used_again() {
-    let mut world = World::start().await;
-    let mut first = world.live.subscriber().unwrap();
-    let slots: Vec<_> = (0..MAX_FILTERS).map(|n| first.subscribe(&format!("filter/{n}")).unwrap()).collect();
-    assert!(first.subscribe("one/more").is_err());
-    assert_eq!(first.subscribe("filter/0"), Ok(slots[0]), "a filter that is there needs no place");
-    for slot in slots {
-        first.unsubscribe(slot);
-    }
+    const FILTERS: usize = 100;
+    const SUBSCRIBERS: usize = 50;
+    let mut world =
+        World::with(LiveOptions { subscribers: SUBSCRIBERS, filters: FILTERS, ..LiveOptions::default() }).await;
+    let mut first = world.live.subscriber(Tenant::DEFAULT).unwrap();
+    (0..FILTERS).for_each(|n| first.subscribe(&format!("filter/{n}")).unwrap());
+    assert_eq!(first.subscribe("one/more"), Err(Full));
+    assert_eq!(first.subscribe("filter/0"), Ok(()), "a filter that is there needs no place");
+    assert_eq!(world.live.stats().filters, FILTERS as u64);
+    (0..FILTERS).for_each(|n| assert!(first.unsubscribe(&format!("filter/{n}"))));
+    assert!(!first.unsubscribe("filter/0"));
     assert_eq!(world.live.stats().filters, 0);
     first.subscribe("weir/1/default/live/#").unwrap();
-    let others: Vec<_> = (1..MAX_SUBSCRIBERS).map(|_| world.subscribe("#")).collect();
-    assert!(world.live.subscriber().is_err());
+    let others: Vec<_> = (1..SUBSCRIBERS).map(|_| world.subscribe("#")).collect();
+    assert!(world.live.subscriber(Tenant::DEFAULT).is_err());
+    assert_eq!(world.live.stats().filters, 1);
     world.store("pump-1", 0..1).await;
     assert_eq!(heard(&mut first).await.1, 0);
     for mut other in others {
@@ -221,4 +250,52 @@ async fn there_are_only_so_many_filters_and_subscribers_and_their_places_are_use
     let mut again = world.subscribe("#");
     world.store("pump-1", 1..2).await;
     assert_eq!((heard(&mut first).await.1, heard(&mut again).await.1), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_take_only_so_much_memory_and_another_tenants_messages_are_for_none_of_them() {
+    let mut world = World::with(LiveOptions { filter_bytes: 16 << 10, ..LiveOptions::default() }).await;
+    let mut stranger = world.live.subscriber(Tenant::new("other").unwrap()).unwrap();
+    stranger.subscribe("#").unwrap();
+    let deep = vec!["a"; 100].join("/");
+    assert_eq!(stranger.subscribe(&deep), Err(Full), "each level takes memory");
+    let mut own = world.subscribe("#");
+    world.store("pump-1", 0..3).await;
+    for sequence in 0..3 {
+        assert_eq!(heard(&mut own).await.1, sequence);
+    }
+    assert_eq!(stranger.try_next(), Some(Delivered::Gap));
+    assert_eq!(stranger.try_next(), None);
+}
+
+/// A message used to come once for each filter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_comes_once_however_many_filters_match_and_says_how_far_the_log_was_read() {
+    let mut world = World::start().await;
+    let mut subscriber = world.subscribe("#");
+    subscriber.subscribe("weir/1/default/live/pump-1/#").unwrap();
+    subscriber.subscribe("weir/1/default/live/+/level%2Fnow").unwrap();
+    let mut idle = world.subscribe("pump-2/#");
+    assert_eq!(idle.try_next(), Some(Delivered::Gap));
+    world.store("pump-1", 0..5).await;
+    for sequence in 0..5 {
+        assert_eq!(heard(&mut subscriber).await.1, sequence);
+    }
+    assert_eq!(subscriber.try_next(), None);
+    // Nothing is for the idle one; the log was read all the same.
+    for subscriber in [&subscriber, &idle] {
+        let reached = loop {
+            match subscriber.reached() {
+                Some(reached) if reached.iter().any(|reached| reached.next > 0) => break reached,
+                _ => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(reached.iter().map(|reached| reached.next).sum::<u64>(), 5);
+    }
+    world.store("pump-1", 5..6).await;
+    // Something waits.
+    while subscriber.reached().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(heard(&mut subscriber).await.1, 5);
 }

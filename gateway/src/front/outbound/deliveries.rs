@@ -11,20 +11,19 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes::matches;
 use weir_protocol::Tenant;
 
+use super::MAX_MESSAGE;
 use crate::front::answer::Answer;
 use crate::front::refusal::Refusal;
 use crate::router::filter::{self, FilterError, MAX_FILTER};
-use crate::router::registry::{MAX_MESSAGE, QUEUE, Slot};
-use crate::router::{Live, Message, Subscriber};
+use crate::router::{Delivered, Live, Subscriber};
 
 /// The most QoS 1 messages to one client that it has not acknowledged, whatever it announced.
 const MAX_UNACKNOWLEDGED: u16 = 64;
 /// The most live filters of one client.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 16;
 /// The most that all of this takes for one client, in bytes.
-pub(super) const MOST: usize = 2 * MAX_UNACKNOWLEDGED as usize
-    + MAX_SUBSCRIPTIONS * (MAX_FILTER + size_of::<Subscription>())
-    + QUEUE * MAX_MESSAGE;
+pub(super) const MOST: usize =
+    2 * MAX_UNACKNOWLEDGED as usize + MAX_SUBSCRIPTIONS * (MAX_FILTER + size_of::<Subscription>());
 
 /// The packet ids of what the client has not acknowledged.
 #[derive(Debug)]
@@ -74,14 +73,13 @@ pub(super) struct Subscriptions {
 #[derive(Debug)]
 struct Subscription {
     filter: Box<str>,
-    slot: Slot,
     qos: u8,
 }
 
 impl Subscriptions {
     /// Of a client that subscribes for the first time.
     pub(super) fn new(live: &Live) -> Result<Self, Refusal> {
-        let subscriber = live.subscriber().map_err(|_| Refusal::TooManySubscriptions)?;
+        let subscriber = live.subscriber(Tenant::DEFAULT).map_err(|_| Refusal::TooManySubscriptions)?;
         Ok(Self { subscriber, all: Vec::new() })
     }
 
@@ -102,25 +100,19 @@ impl Subscriptions {
         if self.all.len() == MAX_SUBSCRIPTIONS {
             return Err(Refusal::TooManySubscriptions);
         }
-        let slot = self.subscriber.subscribe(filter).map_err(|_| Refusal::TooManySubscriptions)?;
-        self.all.push(Subscription { filter: filter.into(), slot, qos });
+        self.subscriber.subscribe(filter).map_err(|_| Refusal::TooManySubscriptions)?;
+        self.all.push(Subscription { filter: filter.into(), qos });
         Ok(())
     }
 
     /// Ends a subscription; false if there was none.
     pub(super) fn remove(&mut self, filter: &str) -> bool {
         let Some(at) = self.all.iter().position(|known| *known.filter == *filter) else { return false };
-        self.subscriber.unsubscribe(self.all.swap_remove(at).slot);
-        true
+        self.subscriber.unsubscribe(&self.all.swap_remove(at).filter)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
-    }
-
-    /// Bytes that wait for the client.
-    pub(super) fn held(&self) -> usize {
-        self.subscriber.held()
     }
 
     /// Whether a message may need a packet id.
@@ -129,29 +121,31 @@ impl Subscriptions {
     }
 
     /// The next message; may be dropped at any time without losing one.
-    pub(super) async fn next(&mut self) -> Message {
+    pub(super) async fn next(&mut self) -> Delivered {
         self.subscriber.next().await
     }
 
     /// The next message if it is there already.
-    pub(super) fn try_next(&mut self) -> Option<Message> {
+    pub(super) fn try_next(&mut self) -> Option<Delivered> {
         self.subscriber.try_next()
     }
 
     /// Writes a message for the client, which takes packets of up to `max_packet` bytes.
     pub(super) fn write(
         &self,
-        message: &Message,
+        delivered: &Delivered,
         answer: Answer,
         ids: &mut Unacknowledged,
         max_packet: u32,
         out: &mut BytesMut,
     ) {
-        let (topic, payload) = message.parts();
-        // A message of a filter that was given up may still come, in a slot that has another filter by now.
-        let wanted = |known: &&Subscription| known.slot == message.slot && matches(topic, &known.filter);
-        let Some(known) = self.all.iter().find(wanted) else { return };
-        if topic.len() + payload.len() + PUBLISH_OVERHEAD > max_packet as usize {
+        // What is missing stays missing: it is in the log.
+        let Delivered::Message(message) = delivered else { return };
+        let (Ok(topic), payload) = (std::str::from_utf8(&message.topic), &message.payload) else { return };
+        // A message of a filter that was given up may still come.
+        let Some(known) = self.all.iter().find(|known| matches(topic, &known.filter)) else { return };
+        let bytes = topic.len() + payload.len();
+        if bytes > MAX_MESSAGE || bytes + PUBLISH_OVERHEAD > max_packet as usize {
             return self.subscriber.too_large();
         }
         let pkid = if known.qos == 0 { 0 } else { ids.take() };

@@ -18,12 +18,14 @@ use super::answer::Answer;
 use super::counters::Counters;
 use super::refusal::Refusal;
 use super::wire::{Connect, Version};
-use crate::router::{Live, Message};
+use crate::router::{Delivered, Live};
 use commands::Commands;
 use deliveries::{Subscriptions, Unacknowledged};
 
 /// Live messages that wait to be written, in bytes, before the next one waits for its turn.
 const MAX_LIVE: usize = 32 << 10;
+/// The largest message that is delivered, topic and payload, in bytes.
+pub(super) const MAX_MESSAGE: usize = 4096;
 /// The most that all of this takes for one client, in bytes.
 pub(super) const MOST: usize = commands::MOST + deliveries::MOST;
 
@@ -63,7 +65,7 @@ impl Outbound {
 
     /// Bytes that it holds.
     pub(super) fn held(&self) -> usize {
-        self.commands.held() + self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.held())
+        self.commands.held()
     }
 
     /// SUBSCRIBE: filters and the QoS asked for.
@@ -145,7 +147,7 @@ impl Outbound {
     }
 
     /// The next message, never without a subscription. May be dropped at any time without losing one.
-    pub(super) async fn next(&mut self) -> Message {
+    pub(super) async fn next(&mut self) -> Delivered {
         match &mut self.subscriptions {
             Some(subscriptions) => subscriptions.next().await,
             None => std::future::pending().await,
@@ -153,7 +155,7 @@ impl Outbound {
     }
 
     /// Writes a message, and those behind it that are there already.
-    pub(super) fn deliver(&mut self, message: Message, out: &mut BytesMut) {
+    pub(super) fn deliver(&mut self, message: Delivered, out: &mut BytesMut) {
         let mut next = Some(message);
         while let Some(message) = next.take() {
             if let Some(subscriptions) = &self.subscriptions {

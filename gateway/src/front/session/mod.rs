@@ -12,11 +12,10 @@ use weir_protocol::AgentId;
 
 use super::answer::Answer;
 use super::counters::Counters;
-use super::outbound::Outbound;
+use super::outbound::{self, Outbound};
 use super::refusal::Refusal;
 use super::wire::{Connect, MAX_CONTROL, Packet, Version};
 use crate::ingest::{Event, Message};
-use crate::router::registry::MAX_MESSAGE;
 use crate::router::{self, Live};
 use inbound::Inbound;
 pub(super) use inbound::most_in_line;
@@ -25,7 +24,7 @@ pub(super) use inbound::most_in_line;
 const MAX_ANSWERS: usize = 64 << 10;
 /// The most that answers take, in bytes: those that wait, what one packet or event adds, and as much again because a
 /// growing buffer doubles.
-pub(super) const MOST_ANSWERS: usize = 2 * (MAX_ANSWERS + MAX_CONTROL + MAX_MESSAGE);
+pub(super) const MOST_ANSWERS: usize = 2 * (MAX_ANSWERS + MAX_CONTROL + outbound::MAX_MESSAGE);
 
 /// What one connection may have in flight.
 #[derive(Clone, Copy, Debug)]
@@ -153,12 +152,12 @@ impl Session {
     }
 
     /// The next message for the client, never without a subscription. May be dropped at any time without losing one.
-    pub async fn next_message(&mut self) -> router::Message {
+    pub async fn next_message(&mut self) -> router::Delivered {
         self.outbound.next().await
     }
 
     /// Writes a message for the client, and those behind it that are there already.
-    pub fn deliver(&mut self, message: router::Message, out: &mut BytesMut) {
+    pub fn deliver(&mut self, message: router::Delivered, out: &mut BytesMut) {
         self.outbound.deliver(message, out);
     }
 }
