@@ -9,6 +9,8 @@
 //! a key holds ([`KeyedLog::compact`]); a topic without keys is bounded by bytes and age instead ([`KeyedLog::retain`]).
 
 pub mod clock;
+pub mod fields;
+pub mod written;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -41,5 +41,6 @@ pub mod redrive;
 pub mod router;
 pub mod run;
 pub mod schemas;
+pub mod sessions;
 pub mod tls;
 pub mod topics;

@@ -11,9 +11,8 @@
 //! that of the batch. Nothing follows the last field; a reader leaves alone what is of another version or kind, so that a
 //! newer build may write one, and compaction keeps it by its key like any other.
 
-use thiserror::Error;
-
 use super::Committed;
+use crate::keyed_log::fields::{Input, Malformed, put_text};
 
 const VERSION: u8 = 1;
 const OFFSET: u8 = 1;
@@ -51,29 +50,6 @@ pub enum Said {
     Offset(Option<Committed>),
     /// Whether a group has members; `None` if it was forgotten.
     Group(Option<Usage>),
-}
-
-/// A record that is none of version 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Malformed {
-    /// Written by another build.
-    #[error("got version {got}, expected {VERSION}")]
-    Version {
-        /// What it says.
-        got: u8,
-    },
-    /// A kind that this build does not know.
-    #[error("got kind {got}, expected {OFFSET} or {GROUP}")]
-    Kind {
-        /// What it says.
-        got: u8,
-    },
-    /// Too short, too long, or no text.
-    #[error("{field} does not fit")]
-    Field {
-        /// The first field that does not.
-        field: &'static str,
-    },
 }
 
 impl Key<'_> {
@@ -122,7 +98,7 @@ impl Usage {
 /// [`Malformed`].
 pub fn decode<'a>(key: &'a [u8], value: Option<&[u8]>, timestamp_ms: i64) -> Result<(Key<'a>, Said), Malformed> {
     let mut input = Input(key);
-    input.version()?;
+    input.version(VERSION)?;
     let kind = input.byte("kind")?;
     let group = input.text("group")?;
     let decoded = match kind {
@@ -140,7 +116,7 @@ pub fn decode<'a>(key: &'a [u8], value: Option<&[u8]>, timestamp_ms: i64) -> Res
 
 fn decode_offset(value: &[u8], at_ms: i64) -> Result<Committed, Malformed> {
     let mut input = Input(value);
-    input.version()?;
+    input.version(VERSION)?;
     let committed = Committed {
         offset: u64::from_be_bytes(input.take("offset")?),
         leader_epoch: i32::from_be_bytes(input.take("leader epoch")?),
@@ -154,54 +130,11 @@ fn decode_offset(value: &[u8], at_ms: i64) -> Result<Committed, Malformed> {
 
 fn decode_usage(value: &[u8]) -> Result<Usage, Malformed> {
     let mut input = Input(value);
-    input.version()?;
-    let in_use = match input.byte("in use")? {
-        0 => false,
-        1 => true,
-        _ => return Err(Malformed::Field { field: "in use" }),
-    };
+    input.version(VERSION)?;
+    let in_use = input.flag("in use")?;
     let usage = Usage { in_use, clock_ms: i64::from_be_bytes(input.take("clock")?) };
     input.end()?;
     Ok(usage)
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    // Names and metadata are bounded far below where they come in.
-    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-    out.extend(length.to_be_bytes());
-    out.extend(&text.as_bytes()[..usize::from(length)]);
-}
-
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed::Field { field })?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn byte(&mut self, field: &'static str) -> Result<u8, Malformed> {
-        self.take(field).map(|[byte]| byte)
-    }
-
-    fn version(&mut self) -> Result<(), Malformed> {
-        match self.byte("version")? {
-            VERSION => Ok(()),
-            got => Err(Malformed::Version { got }),
-        }
-    }
-
-    fn text(&mut self, field: &'static str) -> Result<&'a str, Malformed> {
-        let length = usize::from(u16::from_be_bytes(self.take(field)?));
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Malformed::Field { field })?;
-        self.0 = rest;
-        std::str::from_utf8(text).map_err(|_| Malformed::Field { field })
-    }
-
-    fn end(&self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed::Field { field: "end" }) }
-    }
 }
 
 #[cfg(test)]
@@ -245,7 +178,7 @@ mod tests {
         for end in 0..value.len() {
             assert!(decode(key, Some(&value[..end]), 0).is_err());
         }
-        assert_eq!(decode(b"\x02\x01\x00\x00", None, 0), Err(Malformed::Version { got: 2 }));
+        assert_eq!(decode(b"\x02\x01\x00\x00", None, 0), Err(Malformed::Version { got: 2, expected: 1 }));
         assert_eq!(decode(b"\x01\x09\x00\x00", None, 0), Err(Malformed::Kind { got: 9 }));
         assert_eq!(decode(b"\x01\x02\x00\x01gx", None, 0), Err(Malformed::Field { field: "end" }));
         assert_eq!(decode(b"\x01\x02\x00\x01\xff", None, 0), Err(Malformed::Field { field: "group" }));
