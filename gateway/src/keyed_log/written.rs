@@ -56,7 +56,7 @@ pub struct Written(Pin<Box<dyn Future<Output = Result<(), NotWritten>> + Send>>)
 
 impl Written {
     /// What there is to wait for of one write, whose end the sender tells.
-    pub(crate) fn one(told: oneshot::Receiver<bool>) -> Self {
+    pub fn one(told: oneshot::Receiver<bool>) -> Self {
         Self(Box::pin(async move { if told.await.unwrap_or(false) { Ok(()) } else { Err(NotWritten) } }))
     }
 
