@@ -54,7 +54,7 @@ pub enum Refused {
 
 /// What comes of a look at the table.
 enum Entered {
-    In(Attached),
+    In(Box<Attached>),
     /// Another connection has it, and was told.
     Taken(OwnedNotified),
 }
@@ -69,7 +69,7 @@ impl Sessions {
         let deadline = Instant::now() + self.shared.options.takeover;
         let mut attached = loop {
             let let_go = match self.shared.enter(&key, version, connect)? {
-                Entered::In(attached) => break attached,
+                Entered::In(attached) => break *attached,
                 Entered::Taken(let_go) => let_go,
             };
             timeout_at(deadline, let_go).await.map_err(|_| Refused::Busy)?;
@@ -177,7 +177,7 @@ impl Shared {
         table.counters.resumed += u64::from(resumes);
         drop(table);
         let session = Session::new(Arc::clone(self), key.clone(), generation, whole, !resumes);
-        Ok(Entered::In(Attached { session, present: resumes, taken: hear }))
+        Ok(Entered::In(Box::new(Attached { session, present: resumes, taken: hear })))
     }
 
     /// Whether a durable session may begin, or go on with the will that comes with it.
