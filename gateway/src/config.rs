@@ -5,6 +5,7 @@
 //! `WEIR_GATEWAY_MQTT__LISTEN`. The table of keys is in `gateway/README.md`; `deploy/gateway.toml` is a
 //! complete sample.
 
+mod access;
 mod groups;
 mod kafka;
 mod tls;
@@ -18,6 +19,7 @@ use crate::schemas::evolution::Compatibility;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
+pub use access::Access;
 pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
 pub use tls::Tls;
@@ -34,12 +36,14 @@ pub const ENV_PREFIX: &str = "WEIR_GATEWAY_";
 pub struct Config {
     /// The directory of the topic logs; made at the first start.
     pub data: PathBuf,
-    /// Allows listening on other than loopback addresses without TLS and authentication, which MQTT and HTTP do not have yet.
+    /// Allows listening on other than loopback addresses without TLS and authentication.
     pub insecure: bool,
     /// How long a stop may take before what is in flight is dropped, unacknowledged.
     pub drain: Spanned<Period>,
     /// The certificate of the gateway, and whose clients it believes.
     pub tls: Tls,
+    /// Who may come, and which topics clients may use.
+    pub access: Access,
     /// The MQTT port.
     pub mqtt: Mqtt,
     /// The HTTP port.
@@ -78,6 +82,14 @@ pub struct Mqtt {
     pub connection_budget: Spanned<ByteSize>,
     /// What the read buffers of all connections may take together; beyond it they wait.
     pub buffers: Spanned<ByteSize>,
+    /// CONNECTs of one address, a second; more are refused. 0: any number.
+    pub connects_per_address: Spanned<u32>,
+    /// CONNECTs of one client, a second; more are refused. 0: any number.
+    pub connects_per_client: Spanned<u32>,
+    /// Messages of one client, a second; beyond it the client is not read. 0: any number.
+    pub publishes_per_client: Spanned<u32>,
+    /// Bytes of them, a second; beyond it the client is not read. 0: any number.
+    pub publish_bytes_per_client: Spanned<ByteSize>,
 }
 
 /// The table `http`.
@@ -98,6 +110,8 @@ pub struct Http {
     pub lobby_per_address: Spanned<u32>,
     /// How long a request may take to send its headers.
     pub header_timeout: Spanned<Period>,
+    /// Whether `/metrics` is shown without a token.
+    pub open_metrics: Spanned<bool>,
 }
 
 /// The table `schemas`.
@@ -131,6 +145,7 @@ impl Default for Config {
             insecure: false,
             drain: unset(Period::secs(10)),
             tls: Tls::default(),
+            access: Access::default(),
             mqtt: Mqtt::default(),
             http: Http::default(),
             kafka: Kafka::default(),
@@ -166,6 +181,10 @@ impl Default for Mqtt {
             receive_maximum: unset(100),
             connection_budget: unset(ByteSize::mib(4)),
             buffers: unset(ByteSize::mib(128)),
+            connects_per_address: unset(2000),
+            connects_per_client: unset(10),
+            publishes_per_client: unset(200_000),
+            publish_bytes_per_client: unset(ByteSize::mib(256)),
         }
     }
 }
@@ -180,6 +199,7 @@ impl Default for Http {
             lobby: unset(1000),
             lobby_per_address: unset(250),
             header_timeout: unset(Period::secs(10)),
+            open_metrics: unset(false),
         }
     }
 }
@@ -219,19 +239,8 @@ impl Config {
     }
 
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
-        for (key, listen) in [("mqtt.listen", &self.mqtt.listen), ("http.listen", &self.http.listen)] {
-            let address = listen.get_ref();
-            if !address.ip().is_loopback() && !self.insecure {
-                let message = format!(
-                    "{key}: {address} can be reached from other machines, and there is no TLS and no authentication yet"
-                );
-                return Err(source.error(listen.span(), message).with_help(format!(
-                    "listen on 127.0.0.1:{}, or accept the risk with `insecure = true` at the top of the file",
-                    address.port()
-                )));
-            }
-        }
         self.tls.check(source)?;
+        self.access.check(source, self)?;
         let (mqtt, http) = (&self.mqtt, &self.http);
         within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
         within(source, "mqtt.lobby", &mqtt.lobby, 1..=100_000)?;
@@ -239,6 +248,13 @@ impl Config {
         // A packet of the largest size fits, whatever else is there.
         within(source, "mqtt.buffers", &mqtt.buffers, ByteSize::mib(4)..=ByteSize::mib(64 * 1024))?;
         // One batch and one description: the batch may be waiting for it.
+        for (key, rate) in [
+            ("mqtt.connects_per_address", &mqtt.connects_per_address),
+            ("mqtt.connects_per_client", &mqtt.connects_per_client),
+            ("mqtt.publishes_per_client", &mqtt.publishes_per_client),
+        ] {
+            within(source, key, rate, 0..=1_000_000_000)?;
+        }
         within(source, "mqtt.receive_maximum", &mqtt.receive_maximum, 2..=u16::MAX)?;
         within(source, "mqtt.connect_timeout", &mqtt.connect_timeout, Period::millis(100)..=Period::secs(600))?;
         // An agent has up to 1.5 MiB of batches in flight, and the description that they wait for comes behind them.
@@ -248,7 +264,7 @@ impl Config {
         within(source, "http.lobby", &http.lobby, 1..=100_000)?;
         within(source, "http.lobby_per_address", &http.lobby_per_address, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
-        self.kafka.check(source, self.insecure)?;
+        self.kafka.check(source)?;
         self.groups.check(source)?;
         self.topics.check(source)?;
         let limits = &self.limits;

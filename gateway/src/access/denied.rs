@@ -1,27 +1,21 @@
 //! Why a client is not let in.
 
-use thiserror::Error;
+use std::fmt;
 
 /// Why a client is not let in; what it is told is a code, the log and the audit get the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denied {
     /// Its client id is none, or not the name of its certificate, or none that its user may take.
-    #[error("the client id is not the one that its certificate or user may take")]
     ClientId,
     /// An unknown user or a wrong password.
-    #[error("an unknown user or a wrong password")]
     Credentials,
     /// It proved nothing, and has to.
-    #[error("neither a certificate nor a user name and a password")]
     NothingProven,
     /// What it proved itself with was revoked.
-    #[error("what it proves itself with was revoked")]
     Revoked,
     /// As many passwords as allowed are being checked.
-    #[error("too many passwords are being checked")]
     Busy,
-    /// Too many logins of its address failed, or it comes too often.
-    #[error("too many attempts")]
+    /// Too many logins of its address failed.
     TooOften,
 }
 
@@ -47,15 +41,23 @@ impl Denied {
         }
     }
 
-    /// A name for metrics and audit records.
-    pub const fn as_str(self) -> &'static str {
+    /// The text of the audit.
+    pub const fn why(self) -> &'static str {
         match self {
-            Self::ClientId => "client-id",
-            Self::Credentials => "credentials",
-            Self::NothingProven => "nothing-proven",
-            Self::Revoked => "revoked",
-            Self::Busy => "busy",
-            Self::TooOften => "too-often",
+            Self::ClientId => "the client id is not the one that its certificate or user may take",
+            Self::Credentials => "an unknown user or a wrong password",
+            Self::NothingProven => "neither a certificate nor a user name and a password",
+            Self::Revoked => "what it proves itself with was revoked",
+            Self::Busy => "too many passwords are being checked",
+            Self::TooOften => "too many failed logins",
         }
     }
 }
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why())
+    }
+}
+
+impl std::error::Error for Denied {}

@@ -67,7 +67,7 @@ impl Kafka {
         Users::new(users.collect())
     }
 
-    pub(super) fn check(&self, source: &Source, insecure: bool) -> Result<(), SettingsError> {
+    pub(super) fn check(&self, source: &Source) -> Result<(), SettingsError> {
         let listen = &self.listen;
         if listen.get_ref().ip().is_unspecified() && self.advertised.is_none() {
             let message = format!(
@@ -78,7 +78,6 @@ impl Kafka {
             return Err(source.error(listen.span(), message).with_help(help.to_owned()));
         }
         self.check_users(source)?;
-        self.check_exposure(source, insecure)?;
         within(source, "kafka.connections", &self.connections, 1..=100_000)?;
         within(source, "kafka.connections_per_address", &self.connections_per_address, 1..=100_000)?;
         within(source, "kafka.lobby", &self.lobby, 1..=100_000)?;
@@ -103,23 +102,6 @@ impl Kafka {
             }
         }
         Ok(())
-    }
-
-    fn check_exposure(&self, source: &Source, insecure: bool) -> Result<(), SettingsError> {
-        let address = self.listen.get_ref();
-        let lacks = match (*self.tls.get_ref(), self.users.is_empty()) {
-            _ if insecure || address.ip().is_loopback() => return Ok(()),
-            (true, false) => return Ok(()),
-            (false, true) => "no TLS and no user",
-            (false, false) => "no TLS",
-            (true, true) => "no user",
-        };
-        let message = format!("kafka.listen: {address} can be reached from other machines, and there is {lacks}");
-        Err(source.error(self.listen.span(), message).with_help(format!(
-            "set kafka.tls = true, and users with `weir-gateway user add NAME`; or listen on \
-             127.0.0.1:{}, or accept the risk with `insecure = true` at the top of the file",
-            address.port()
-        )))
     }
 }
 

@@ -106,13 +106,21 @@ impl Limits {
     /// # Errors
     /// [`Limited`] if the address comes too often, or too many logins of it failed.
     pub fn address(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
-        let address = subscriber(address);
-        if !self.inner.logins.has_some(&address, now) {
-            return Err(self.count(Limited::FailedLogins));
-        }
-        match self.inner.addresses.spend(&address, 1.0, now) {
+        self.logins(address, now)?;
+        match self.inner.addresses.spend(&subscriber(address), 1.0, now) {
             None => Ok(()),
             Some(_) => Err(self.count(Limited::ConnectsOfAddress)),
+        }
+    }
+
+    /// Somebody at `address` is about to prove who it is.
+    ///
+    /// # Errors
+    /// [`Limited`] if too many logins of it failed.
+    pub fn logins(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
+        match self.inner.logins.has_some(&subscriber(address), now) {
+            true => Ok(()),
+            false => Err(self.count(Limited::FailedLogins)),
         }
     }
 

@@ -1,0 +1,211 @@
+//! Who asks over HTTP and Kafka: tokens, and what ends with them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use weir_protocol::Tenant;
+
+use super::credentials::ChangeError;
+use super::credentials::record::Change;
+use super::role::{Caller, Role, Who};
+use super::token::{self, Grant, Token};
+use super::{Access, Door};
+use crate::topics::rules::Pattern;
+
+/// Why somebody is not who it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unproven {
+    /// It shows no token, and has to.
+    #[error(
+        "a token is needed: send `Authorization: Bearer weir_...`; `weir-gateway token create --role viewer` makes one"
+    )]
+    Missing,
+    /// What it shows is no token, or was revoked.
+    #[error("no such token, or it was revoked; `weir-gateway token list` names those there are")]
+    Unknown,
+    /// It has ended.
+    #[error("the token has ended; `weir-gateway token create --role ROLE` makes a new one")]
+    Expired,
+    /// It is good for a certificate and nothing else.
+    #[error("this token is for enrolment alone; `weir-gateway token create --role ROLE` makes one for this")]
+    EnrolmentOnly,
+    /// Too many logins of its address failed.
+    #[error("too many failed logins from this address; wait a minute")]
+    TooOften,
+}
+
+/// Why a token does not get somebody a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnrolError {
+    /// It is none, or was revoked.
+    #[error("no such enrolment token, or it was revoked; `weir-gateway token create --enroll NAME` makes one")]
+    Unknown,
+    /// It has ended.
+    #[error("the enrolment token has ended; `weir-gateway token create --enroll NAME` makes a new one")]
+    Expired,
+    /// It was good for once.
+    #[error("the enrolment token was used already; `weir-gateway token create --enroll NAME` makes a new one")]
+    Used,
+    /// It is for acting in a role.
+    #[error("this token is for a role, not for enrolment; `weir-gateway token create --enroll NAME` makes one")]
+    NotForEnrolment,
+    /// It is for other names.
+    #[error("the enrolment token is for {allowed:?}, not for {got:?}")]
+    WrongName {
+        /// The name asked for.
+        got: String,
+        /// The names it is good for.
+        allowed: String,
+    },
+    /// Too many tries from this address failed.
+    #[error("too many failed logins from this address; wait a minute")]
+    TooOften,
+    /// That it was used could not be written.
+    #[error(transparent)]
+    NotWritten(#[from] ChangeError),
+}
+
+/// What an enrolment token gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// The tenant of the certificate.
+    pub tenant: Tenant,
+    /// The id of the token, for the audit.
+    pub token: Arc<str>,
+}
+
+impl Access {
+    /// Who asks over HTTP from `address` and shows this token, or none.
+    ///
+    /// # Errors
+    /// [`Unproven`], which is in the audit then.
+    pub fn bearer(&self, shown: Option<&str>, address: IpAddr) -> Result<Caller, Unproven> {
+        let found = match shown {
+            Some(shown) => self.holder(shown, address),
+            None if self.settings().http == Door::Open => Ok(anybody(address)),
+            None => Err(Unproven::Missing),
+        };
+        found.inspect_err(|why| self.inner.audit.refused("http", "", Some(address), unproven(*why)))
+    }
+
+    /// Who shows this token over Kafka from `address`.
+    ///
+    /// # Errors
+    /// [`Unproven`], which is in the audit then.
+    pub fn token_over_kafka(&self, shown: &str, address: IpAddr) -> Result<Caller, Unproven> {
+        let found = self.holder(shown, address);
+        found.inspect_err(|why| self.inner.audit.refused("kafka", "token", Some(address), unproven(*why)))
+    }
+
+    fn holder(&self, shown: &str, address: IpAddr) -> Result<Caller, Unproven> {
+        let now = Instant::now();
+        self.inner.limits.logins(address, now).map_err(|_| Unproven::TooOften)?;
+        let (id, token) = self.find(shown).ok_or(Unproven::Unknown).inspect_err(|_| {
+            self.inner.limits.failed_login(address, now);
+        })?;
+        match token.grant {
+            _ if token.is_expired(self.now_ms()) => Err(Unproven::Expired),
+            Grant::Enroll(_) => Err(Unproven::EnrolmentOnly),
+            Grant::Role(role) => Ok(Caller { who: Who::Token(id), role, tenant: token.tenant, address: Some(address) }),
+        }
+    }
+
+    fn find(&self, shown: &str) -> Option<(Arc<str>, Arc<Token>)> {
+        self.inner.credentials.table().token(&token::hash(shown)?)
+    }
+
+    /// Takes an enrolment token: it is used up, durably, when this returns.
+    ///
+    /// # Errors
+    /// [`EnrolError`]; the token is as it was.
+    pub async fn enrol(&self, shown: &str, name: &str, address: IpAddr) -> Result<Enrolment, EnrolError> {
+        let failed = |error: EnrolError| {
+            self.inner.limits.failed_login(address, Instant::now());
+            self.inner.audit.refused("enrol", name, Some(address), "the enrolment token is not good for that");
+            error
+        };
+        self.inner.limits.logins(address, Instant::now()).map_err(|_| EnrolError::TooOften)?;
+        let (id, _) = self.find(shown).ok_or(EnrolError::Unknown).map_err(failed)?;
+        let now_ms = self.now_ms();
+        let (of, name) = (Arc::clone(&id), name.to_owned());
+        let decide = move |table: &super::credentials::Table| {
+            let found = table.tokens().get(&of).cloned().ok_or(EnrolError::Unknown);
+            let usable = found.and_then(|token| usable(&token, &name, now_ms).map(|()| token));
+            Ok(match usable {
+                Ok(token) => {
+                    let used = Token { used_ms: Some(now_ms), ..(*token).clone() };
+                    (Some(Change::Token(of, Some(Arc::new(used)))), Ok(token.tenant.unwrap_or(Tenant::DEFAULT)))
+                }
+                Err(error) => (None, Err(error)),
+            })
+        };
+        let tenant = self.inner.credentials.decide(now_ms, decide).await?.map_err(failed)?;
+        Ok(Enrolment { tenant, token: id })
+    }
+
+    /// Resolves when what this caller showed is good no more.
+    pub fn ended(&self, caller: &Caller) -> impl Future<Output = ()> + Send + 'static {
+        let (inner, who) = (Arc::clone(&self.inner), caller.who.clone());
+        async move {
+            let Who::Token(id) = who else { return std::future::pending().await };
+            let mut changed = inner.credentials.changed();
+            loop {
+                let token = inner.credentials.table().tokens().get(&id).cloned();
+                let Some(token) = token else { return };
+                let left_ms = token.expires_ms.map(|expires| expires - inner.clock.now().as_millis());
+                if left_ms.is_some_and(|left| left <= 0) {
+                    return;
+                }
+                let expires = async {
+                    match left_ms.map(u64::try_from) {
+                        Some(Ok(left)) => tokio::time::sleep(Duration::from_millis(left.min(DAY_MS))).await,
+                        _ => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = expires => (),
+                    changed = changed.changed() => if changed.is_err() { return },
+                }
+            }
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.inner.clock.now().as_millis()
+    }
+}
+
+/// How long to sleep at the most before the wall clock is looked at again.
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// Whoever comes through an open door.
+fn anybody(address: IpAddr) -> Caller {
+    Caller { who: Who::Anybody, role: Role::Admin, tenant: None, address: Some(address) }
+}
+
+fn usable(token: &Token, name: &str, now_ms: i64) -> Result<(), EnrolError> {
+    let Grant::Enroll(allowed) = &token.grant else { return Err(EnrolError::NotForEnrolment) };
+    if token.used_ms.is_some() {
+        return Err(EnrolError::Used);
+    }
+    if token.is_expired(now_ms) {
+        return Err(EnrolError::Expired);
+    }
+    if !Pattern::new(allowed).is_ok_and(|pattern| pattern.matches(name)) {
+        return Err(EnrolError::WrongName { got: name.to_owned(), allowed: allowed.clone() });
+    }
+    Ok(())
+}
+
+/// Why, as the audit says it.
+const fn unproven(why: Unproven) -> &'static str {
+    match why {
+        Unproven::Missing => "no token",
+        Unproven::Unknown => "an unknown or revoked token",
+        Unproven::Expired => "a token that has ended",
+        Unproven::EnrolmentOnly => "a token for enrolment alone",
+        Unproven::TooOften => "too many failed logins",
+    }
+}
