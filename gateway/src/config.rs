@@ -8,6 +8,7 @@
 mod access;
 mod groups;
 mod kafka;
+mod store;
 mod tls;
 mod topics;
 
@@ -22,6 +23,7 @@ use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 pub use access::Access;
 pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
+pub use store::Store;
 pub use tls::Tls;
 pub use topics::{Define, Route, Topics};
 
@@ -90,6 +92,8 @@ pub struct Mqtt {
     pub publishes_per_client: Spanned<u32>,
     /// Bytes of them, a second; beyond it the client is not read. 0: any number.
     pub publish_bytes_per_client: Spanned<ByteSize>,
+    /// Which messages are stored, and where; the first that matches wins.
+    pub store: Vec<Store>,
 }
 
 /// The table `http`.
@@ -185,6 +189,7 @@ impl Default for Mqtt {
             connects_per_client: unset(10),
             publishes_per_client: unset(200_000),
             publish_bytes_per_client: unset(ByteSize::mib(256)),
+            store: Vec::new(),
         }
     }
 }
@@ -266,7 +271,7 @@ impl Config {
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
         self.kafka.check(source)?;
         self.groups.check(source)?;
-        self.topics.check(source)?;
+        self.topics.check(source, &self.mqtt.store)?;
         let limits = &self.limits;
         within(source, "limits.devices", &limits.devices, 1..=100_000_000)?;
         within(source, "limits.restarts_per_device", &limits.restarts_per_device, 1..=1_000_000)?;

@@ -9,6 +9,7 @@ use weir_protocol::{AgentId, Tenant};
 
 use crate::ingest::decode::{Part, Work, decode};
 use crate::ingest::{Body, Sender, checkpoint};
+use crate::topics::Stores;
 
 /// Takes any bytes as the payload of a batch and of a description, down to the last reading.
 pub fn message(bytes: &[u8]) {
@@ -16,7 +17,7 @@ pub fn message(bytes: &[u8]) {
     let sender = Sender::from((Tenant::DEFAULT, agent));
     let payload = Bytes::copy_from_slice(bytes);
     for body in [Body::Batch, Body::Describe] {
-        let Work::Batch(parts) = decode(&sender, body, payload.clone()) else { continue };
+        let Work::Batch(parts) = decode(&sender, &Stores::default(), body, payload.clone()) else { continue };
         for part in &parts {
             if let Part::Run(run) = part {
                 assert!(run.first <= run.end, "a run goes forwards");

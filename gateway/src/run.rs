@@ -360,7 +360,7 @@ fn ingest_options(
         },
         compatibility: config.schemas.compatibility,
         retention: config.topics.retention(),
-        routing: config.topics.routing(),
+        routing: config.topics.routing(&config.mqtt.store),
         #[cfg(feature = "plant")]
         plant: world.plant,
         ..IngestOptions::default()

@@ -148,7 +148,7 @@ pub(super) fn files(config: &Config) -> Result<Topics, Failed> {
 /// The topics on the disk.
 pub(super) fn existing(fs: &Arc<dyn Fs>, config: &Config) -> Result<Vec<Definition>, Failed> {
     let topics = &config.topics;
-    let routing = topics.routing();
+    let routing = topics.routing(&config.mqtt.store);
     let asked = Asked { partitions: *topics.partitions.get_ref(), retention: topics.retention(), routing: &routing };
     layout::existing(fs, &config.data, asked).map_err(Failed::runtime)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
+use super::store::Store;
 use super::{unset, within};
 use crate::topics::definition::{MAX_LOGS, MAX_PARTITIONS, MAX_ROUTED, check_name};
 use crate::topics::layout::{Defined, Routing};
@@ -90,15 +91,16 @@ impl Topics {
         Retention { bytes, age: self.retention_age.as_ref().map(|age| age.get_ref().0) }
     }
 
-    /// Which readings go to topics of their own, and what those have of their own.
-    pub fn routing(&self) -> Routing {
+    /// Which readings go to topics of their own, what those have of their own, and where messages go.
+    pub fn routing(&self, stores: &[Store]) -> Routing {
         let defined = self.define.iter().map(|define| (define.topic.get_ref().clone(), define.build()));
         // Patterns were checked; one that were none would lead nothing anywhere.
         let routes = self.route.iter().filter_map(|route| route.build().ok());
-        Routing { routes: routes.collect(), defined: defined.collect() }
+        let stores = stores.iter().map(Store::build).collect();
+        Routing { routes: routes.collect(), stores, defined: defined.collect() }
     }
 
-    pub(super) fn check(&self, source: &Source) -> Result<(), SettingsError> {
+    pub(super) fn check(&self, source: &Source, stores: &[Store]) -> Result<(), SettingsError> {
         within(source, "topics.partitions", &self.partitions, 1..=MAX_PARTITIONS)?;
         within(source, "topics.segment", &self.segment, ByteSize::mib(1)..=ByteSize::mib(1024))?;
         if self.journal.get_ref().0 != 0 {
@@ -113,27 +115,32 @@ impl Topics {
         let mut known = BTreeSet::new();
         for define in &self.define {
             define.check(source, self)?;
+            define.check_messages(source, stores)?;
             if !known.insert(define.topic.get_ref()) {
                 let message = format!("topics.define: `{}` is defined twice", define.topic.get_ref());
                 return Err(source.error(define.topic.span(), message).with_help("put all of it into one table"));
             }
         }
-        self.check_counts(source)
+        Store::check_all(stores, source, self)?;
+        self.check_counts(source, stores)
     }
 
     /// All of it has to fit into what there may be. Topics that only the disk still knows are counted at the start.
-    fn check_counts(&self, source: &Source) -> Result<(), SettingsError> {
-        let Some(last) = self.route.last().map(|route| &route.topic) else { return Ok(()) };
+    fn check_counts(&self, source: &Source, stores: &[Store]) -> Result<(), SettingsError> {
+        let routes = self.route.iter().map(|route| &route.topic);
+        let Some(last) = routes.clone().chain(stores.iter().map(|store| &store.filter)).next_back() else {
+            return Ok(());
+        };
         if self.route.len() > MAX_RULES {
             let message = format!("topics.route: got {} routes, expected at most {MAX_RULES}", self.route.len());
             return Err(source.error(last.span(), message));
         }
-        let named = self.route.iter().map(|route| &route.topic).chain(self.define.iter().map(|define| &define.topic));
+        let named = routes.chain(self.define.iter().map(|define| &define.topic)).map(|topic| topic.get_ref().as_str());
         let routed: BTreeSet<&str> =
-            named.map(|topic| topic.get_ref().as_str()).filter(|name| check_name(name).is_ok()).collect();
+            named.chain(stores.iter().map(Store::name)).filter(|name| check_name(name).is_ok()).collect();
         let routed: Vec<&str> = routed.into_iter().filter(|name| *name != TopicId::READINGS_NAME).collect();
         if routed.len() > MAX_ROUTED {
-            let message = format!("topics.route: got {} topics, expected at most {MAX_ROUTED}", routed.len());
+            let message = format!("topics: got {} of them, expected at most {MAX_ROUTED}", routed.len());
             return Err(source.error(last.span(), message));
         }
         let partitions = |name: &str| {
@@ -144,7 +151,7 @@ impl Topics {
         let own = *self.partitions.get_ref() as usize * TopicId::BUILT_IN.len();
         let logs = own + routed.iter().map(|name| partitions(name)).sum::<usize>();
         if logs > MAX_LOGS {
-            let message = format!("topics.route: got {logs} partitions of all topics, expected at most {MAX_LOGS}");
+            let message = format!("topics: got {logs} partitions of all topics, expected at most {MAX_LOGS}");
             let help = "lower topics.partitions, or the partitions of single topics";
             return Err(source.error(last.span(), message).with_help(help));
         }
@@ -261,6 +268,24 @@ impl Define {
         topics.check_retention(source, "topics.define", own, partitions)
     }
 
+    /// Messages are never compacted: the last one of a client is not all that it said.
+    fn check_messages(&self, source: &Source, stores: &[Store]) -> Result<(), SettingsError> {
+        let name = self.topic.get_ref();
+        let is_raw = self.format.as_ref().is_some_and(|format| *format.get_ref() == Format::Raw);
+        let holds_messages = is_raw || stores.iter().any(|store| store.name() == name);
+        if let Some(format) = self.format.as_ref().filter(|_| is_raw && name == TopicId::READINGS_NAME) {
+            let message = format!("topics.define: `{name}` holds readings, which are never raw");
+            return Err(source.error(format.span(), message).with_help("leave this key out, or write \"json\""));
+        }
+        match &self.compact {
+            Some(compact) if holds_messages && *compact.get_ref() => {
+                let message = format!("topics.define: `{name}` holds messages and is never compacted");
+                Err(source.error(compact.span(), message).with_help("leave this key out"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn build(&self) -> Defined {
         Defined {
             partitions: self.partitions.as_ref().map(|partitions| *partitions.get_ref()),
@@ -285,7 +310,7 @@ mod tests {
     fn routes_and_definitions_are_read() {
         let text = "[[topics.route]]\ntopic = \"vibration\"\ndevice = \"pump-*\"\nunit = \"m/s2\"\n\
                     [[topics.define]]\ntopic = \"vibration\"\npartitions = 8\nretention_age = \"30d\"\nformat = \"json\"\n";
-        let routing = Config::of(&Source::new("gateway.toml", text)).unwrap().topics.routing();
+        let routing = Config::of(&Source::new("gateway.toml", text)).unwrap().topics.routing(&[]);
         assert_eq!(routing.routes[0].to_string(), "device = pump-*, unit = m/s2");
         let defined = &routing.defined["vibration"];
         assert_eq!((defined.partitions, defined.format, defined.compact), (Some(8), Some(Format::Json), None));
@@ -317,7 +342,7 @@ mod tests {
             assert!(refused(&text).contains(why), "{text}: {}", refused(&text));
         }
         let many: String = (0..MAX_ROUTED + 1).map(|at| format!("[[topics.route]]\ntopic = \"t{at}\"\n")).collect();
-        assert!(refused(&many).contains("got 65 topics, expected at most 64"));
+        assert!(refused(&many).contains("got 65 of them, expected at most 64"));
         let wide: String = (0..60).map(|at| format!("[[topics.route]]\ntopic = \"t{at}\"\n")).collect();
         assert!(refused(&format!("topics.partitions = 9\n{wide}")).contains("got 576 partitions"));
     }

@@ -9,7 +9,7 @@ use weir_storage::Record;
 use crate::access::ClientId;
 use crate::http::page;
 use crate::mqtt::packet::{Properties, QoS};
-use crate::record::Value;
+use crate::record::{self, Value};
 use crate::topics::{Role, Topic, TopicId};
 
 /// Where a record is, in one run of the gateway.
@@ -57,13 +57,14 @@ impl Message {
     ) -> Option<Self> {
         match topic.role() {
             Role::Readings => Self::of_reading(topic, partition, record, wanted),
+            Role::Messages => Self::of_message(topic, partition, record, wanted),
             Role::Loss | Role::DeadLetter | Role::Describe | Role::Internal => None,
         }
     }
 
     /// Whether the records of a topic are messages for anybody.
     pub fn are_in(topic: &Topic) -> bool {
-        topic.role() == Role::Readings
+        matches!(topic.role(), Role::Readings | Role::Messages)
     }
 
     /// Bytes that it takes beside its own size.
@@ -96,6 +97,30 @@ impl Message {
             retain: false,
             properties: Properties::default(),
             publisher: None,
+            appended_ms: record.timestamp_ms,
+        })
+    }
+
+    fn of_message(
+        topic: &Topic,
+        partition: u32,
+        record: &Record<'_>,
+        wanted: impl FnOnce(Tenant, &str) -> bool,
+    ) -> Option<Self> {
+        let message = record::Message::of_record(record).ok()?;
+        if !wanted(message.tenant, message.topic) {
+            return None;
+        }
+        let forwarded = Bytes::copy_from_slice(message.forwarded);
+        Some(Self {
+            place: Place { topic: topic.id(), partition, offset: record.offset },
+            tenant: message.tenant,
+            topic: Bytes::copy_from_slice(message.topic.as_bytes()),
+            payload: Bytes::copy_from_slice(message.payload),
+            qos: message.qos,
+            retain: message.retain,
+            properties: Properties { expiry: message.expiry, forwarded },
+            publisher: ClientId::new(message.client).ok(),
             appended_ms: record.timestamp_ms,
         })
     }

@@ -142,7 +142,7 @@ pub(crate) fn render(partition: usize, record: &Record<'_>) -> Json {
     out.insert("offset".into(), record.offset.into());
     out.insert("timestamp_ms".into(), record.timestamp_ms.into());
     out.insert("key".into(), record.key.map(|key| String::from_utf8_lossy(key)).into());
-    let value = Value::decode(record.value.unwrap_or_default());
+    let value = Value::of_record(record);
     let value = value.map_err(|error| error.to_string());
     match value.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string())) {
         Ok(value) => out.insert("value".into(), value),

@@ -110,7 +110,9 @@ fn split(ledger: &Ledger, of: Origin, ranges: &RangeSet) -> (Vec<Range<u64>>, Ve
     let share = ledger.shares.of(of.topic, &ledger.stored).filter(|share| !share.is_coarse);
     let (own, earlier) = match of.role {
         // What is known roughly cannot be told: it may lie in another topic, in good order.
-        Role::Readings => (share.as_ref().map_or(&nothing, |share| &*share.ranges), [&ledger.dead, &ledger.lost]),
+        Role::Readings | Role::Messages => {
+            (share.as_ref().map_or(&nothing, |share| &*share.ranges), [&ledger.dead, &ledger.lost])
+        }
         Role::DeadLetter => (&ledger.dead, [&ledger.lost, &nothing]),
         Role::Loss | Role::Describe | Role::Internal => (&ledger.lost, [&nothing, &nothing]),
     };

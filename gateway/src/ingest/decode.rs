@@ -15,9 +15,10 @@ use weir_protocol::items::Items;
 use weir_protocol::{AgentId, Channel, DeviceId, Restart, SchemaHash, Sequence, Tenant, Timestamp};
 
 use super::channels::Channels;
-use super::{Body, Sender};
+use super::{Body, Published, Sender};
 use crate::record::Description;
 use crate::record::dead_letter::Format;
+use crate::topics::{Stores, TopicId};
 
 /// The most spans of one manifest.
 pub const MAX_SPANS: usize = 1 << 16;
@@ -39,6 +40,8 @@ pub(crate) enum Work {
     Describe(Arc<Described>),
     /// A description that cannot be read.
     BadDescription(Bytes),
+    /// A message of a client, for that topic.
+    Message(TopicId, Box<Published>, Bytes),
     /// Nothing is known about it.
     Unreadable(&'static str),
 }
@@ -91,7 +94,7 @@ pub(crate) struct Described {
 }
 
 /// Decodes one message of `sender`.
-pub(crate) fn decode(sender: &Sender, body: Body, payload: Bytes) -> Work {
+pub(crate) fn decode(sender: &Sender, stores: &Stores, body: Body, payload: Bytes) -> Work {
     match (body, sender.agent()) {
         (Body::Batch, Some(_)) => batch(payload),
         (Body::Describe, Some(agent)) => match description((sender.tenant, agent), &payload) {
@@ -99,15 +102,18 @@ pub(crate) fn decode(sender: &Sender, body: Body, payload: Bytes) -> Work {
             Err(_) => Work::BadDescription(payload),
         },
         (Body::Batch | Body::Describe, None) => Work::Unreadable("the client id is no name of an agent"),
-        (Body::Published(_), _) => Work::Unreadable("no topic for messages"),
+        (Body::Published(published), _) => match stores.find(sender.tenant, &published.topic) {
+            Some(topic) => Work::Message(topic, published, payload),
+            None => Work::Unreadable("no filter of mqtt.store matches its topic"),
+        },
     }
 }
 
 /// Decodes the original bytes of a dead letter of `sender` as they were decoded when they came.
 pub(crate) fn letter(sender: &Sender, format: Format, original: Bytes) -> Work {
     match format {
-        Format::Batch => decode(sender, Body::Batch, original),
-        Format::Description => decode(sender, Body::Describe, original),
+        Format::Batch => decode(sender, &Stores::default(), Body::Batch, original),
+        Format::Description => decode(sender, &Stores::default(), Body::Describe, original),
         Format::Section => match parts_of(&original, &original, 1) {
             Ok(parts) if parts.iter().all(Part::is_in_range) => Work::Batch(parts),
             _ => Work::Unreadable("a section that does not decode"),

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use weir_protocol::{DeviceId, Restart, SchemaHash, Tenant};
 
 use super::channels::Channels;
+use super::clients;
 use super::ledger::{End, Ledger};
 use super::log_state::LogState;
 use super::moves::Origin;
@@ -90,11 +91,19 @@ pub(crate) struct Device {
     pub(crate) id: DeviceId,
     /// What the partition of its records follows from.
     pub(crate) key_hash: u32,
+    /// Of a client: what the partition of its messages follows from.
+    message_hash: u32,
     pub(crate) restarts: BTreeMap<Restart, Ledger>,
     pub(crate) schemas: Schemas<SchemaState>,
 }
 
 impl Device {
+    /// The partition of a topic that its records are in.
+    pub(crate) fn partition(&self, routes: &Routes, topic: TopicId) -> usize {
+        let is_messages = routes.definition(topic).role == Role::Messages;
+        routes.partition(topic, if is_messages { self.message_hash } else { self.key_hash })
+    }
+
     /// The schemas whose description is committed.
     pub(crate) fn known_schemas(&self) -> impl Iterator<Item = (SchemaHash, &Channels)> {
         self.schemas.iter().filter_map(|(hash, state)| match state {
@@ -173,7 +182,7 @@ impl Devices {
             for (restart, sequences) in &records.restarts {
                 let ledger = device.restarts.entry(*restart).or_default();
                 let set = match role {
-                    Role::Readings => {
+                    Role::Readings | Role::Messages => {
                         let said = (&sequences.ranges, sequences.is_coarse);
                         ledger.shares.restore(topic, said, &ledger.stored, most);
                         &mut ledger.stored
@@ -201,7 +210,15 @@ impl Devices {
     fn add(&mut self, tenant: Tenant, id: DeviceId) -> DeviceIndex {
         let place = DeviceIndex(self.devices.len() as u32);
         let key_hash = murmur2::hash(id.as_str().as_bytes());
-        self.devices.push(Device { tenant, id, key_hash, restarts: BTreeMap::new(), schemas: Schemas::default() });
+        let message_hash = if clients::is_one(id) { clients::key_hash(id) } else { key_hash };
+        self.devices.push(Device {
+            tenant,
+            id,
+            key_hash,
+            message_hash,
+            restarts: BTreeMap::new(),
+            schemas: Schemas::default(),
+        });
         self.places.insert((tenant, id), place);
         place
     }
@@ -282,7 +299,7 @@ impl Devices {
         }
         let Some(ledger) = self.ledger_mut(place, restart) else { return };
         match of.role {
-            Role::Readings => {
+            Role::Readings | Role::Messages => {
                 ledger.stored.remove(range.clone());
                 ledger.shares.remove(of.topic, range);
             }

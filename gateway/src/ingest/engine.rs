@@ -249,6 +249,11 @@ impl Engine {
             .sum()
     }
 
+    #[cfg(test)]
+    pub(crate) fn stores(&self) -> &crate::topics::Stores {
+        self.routes.stores()
+    }
+
     /// Whether nothing is staged and nothing is in the committer's hands.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_none() && self.staging.bytes() == 0

@@ -41,6 +41,8 @@ pub(crate) struct Group {
     pub(crate) moves: Vec<Move>,
     /// Descriptions that become dead letters, each with its log and its partition.
     pub(crate) buried: Vec<(usize, usize, Remains)>,
+    /// Messages of clients among the records of each log.
+    messages: Vec<u32>,
     /// Connections that wait for it.
     pub(crate) connections: Vec<u64>,
 }
@@ -48,7 +50,8 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(number: u64, logs: usize) -> Self {
         let batches = (0..logs).map(|_| Batch::new()).collect();
-        Self { number, batches, bytes: 0, moves: Vec::new(), buried: Vec::new(), connections: Vec::new() }
+        let messages = vec![0; logs];
+        Self { number, batches, bytes: 0, moves: Vec::new(), buried: Vec::new(), messages, connections: Vec::new() }
     }
 
     /// Bytes that its commit writes.
@@ -64,11 +67,42 @@ impl Group {
         key: Option<&[u8]>,
         value: &[u8],
     ) -> Result<(), RecordTooLarge> {
+        self.push(log, timestamp_ms, key, value, &[])
+    }
+
+    /// Appends the record of a message to a log.
+    pub(crate) fn append_message(
+        &mut self,
+        log: usize,
+        timestamp_ms: i64,
+        (key, value): (&[u8], &[u8]),
+        headers: &[(&str, &[u8])],
+    ) -> Result<(), RecordTooLarge> {
+        self.push(log, timestamp_ms, Some(key), value, headers)?;
+        if let Some(count) = self.messages.get_mut(log) {
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        log: usize,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: &[u8],
+        headers: &[(&str, &[u8])],
+    ) -> Result<(), RecordTooLarge> {
         let Some(batch) = self.batches.get_mut(log) else { return Ok(()) };
         let before = batch.byte_len();
-        batch.push(timestamp_ms, key, Some(value), &[])?;
+        batch.push(timestamp_ms, key, Some(value), headers)?;
         self.bytes += batch.byte_len() - before;
         Ok(())
+    }
+
+    /// How many messages of clients are among the records of a log.
+    pub(crate) fn messages(&self, log: usize) -> u64 {
+        self.messages.get(log).copied().unwrap_or_default().into()
     }
 
     /// Takes the records out, for the committer.
@@ -83,6 +117,7 @@ impl Group {
         self.bytes = 0;
         self.moves.clear();
         self.buried.clear();
+        self.messages.fill(0);
         self.connections.clear();
         for batch in &mut self.batches {
             batch.clear();

@@ -1,6 +1,6 @@
 //! What the records of one log say, whichever of them are still there: what a checkpoint holds.
 //!
-//! A readings log says S, a loss log L and which restarts ended, a dead-letter log D and which descriptions it holds,
+//! A log of readings or of messages says S, a loss log L and which restarts ended, a dead-letter log D and which descriptions it holds,
 //! a describe log the schemas. The state of the gateway is the union over all logs.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use weir_storage::Chunk;
 
 use super::buried::{Buried, Remains};
 use super::channels::Channels;
+use super::clients;
 use super::schemas::Schemas;
 use super::shares;
 use crate::record::Value;
@@ -76,7 +77,7 @@ impl LogState {
     /// Adds the records of a chunk below `upto` that are ours.
     pub(crate) fn note_below(&mut self, chunk: &Chunk, upto: u64) {
         for record in chunk.records().filter_map(Result::ok).filter(|record| record.offset < upto) {
-            if let Ok(value) = Value::decode(record.value.unwrap_or_default()) {
+            if let Ok(value) = Value::of_record(&record) {
                 self.add(&value);
             }
         }
@@ -88,6 +89,12 @@ impl LogState {
             Value::Reading(reading) => {
                 let range = reading.sequence.0..reading.sequence.0.saturating_add(1);
                 self.insert((reading.tenant, reading.device), reading.restart, range);
+            }
+            Value::Message(message) => {
+                if let Some((restart, sequence)) = message.identity {
+                    let device = (message.tenant, clients::device(message.client));
+                    self.insert(device, restart, sequence.0..sequence.0.saturating_add(1));
+                }
             }
             Value::Loss(loss) => {
                 let sequences = self.sequences((loss.tenant, loss.device), loss.restart);

@@ -22,6 +22,7 @@ mod budget;
 mod buried;
 mod channels;
 pub(crate) mod checkpoint;
+pub mod clients;
 mod connection;
 mod damage;
 pub mod decode;

@@ -37,6 +37,13 @@ pub(crate) enum Effect {
         range: Range<u64>,
         heals: u64,
     },
+    /// A message of a client is stored.
+    Kept {
+        restart: Restart,
+        topic: TopicId,
+        sequence: u64,
+        heals: bool,
+    },
     Dead {
         restart: Restart,
         range: Range<u64>,
@@ -70,6 +77,7 @@ impl Move {
     pub(crate) fn restart(&self) -> Option<Restart> {
         match self.effect {
             Effect::Stored { restart, .. }
+            | Effect::Kept { restart, .. }
             | Effect::Dead { restart, .. }
             | Effect::Lost { restart, .. }
             | Effect::Damaged { restart, .. }
@@ -99,6 +107,10 @@ impl Move {
                 counters.readings.add(range.end - range.start);
                 counters.healed.add(heals);
                 devices.store(self.device, restart, topic, range);
+            }
+            Effect::Kept { restart, topic, sequence, heals } => {
+                counters.healed.add(u64::from(heals));
+                devices.store(self.device, restart, topic, sequence..sequence + 1);
             }
             Effect::Dead { restart, range, heals, reason, partition } => {
                 let count = range.end - range.start;
@@ -149,6 +161,11 @@ impl Move {
             | Effect::Lost { restart, range } => {
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range);
+                }
+            }
+            Effect::Kept { restart, sequence, .. } => {
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ledger.pending.remove(sequence..sequence + 1);
                 }
             }
             Effect::Ended { restart } => {

@@ -31,8 +31,8 @@ use super::stats::{Counters, Stats};
 use super::{Events, IngestOptions, Sender};
 use crate::log_gate::LogGate;
 use crate::record::dead_letter::DeadSpan;
-use crate::topics::Topics;
 use crate::topics::layout::{self, LayoutError};
+use crate::topics::{Stores, Topics};
 
 mod entrance;
 mod retry;
@@ -62,6 +62,7 @@ pub enum StartError {
 pub struct Ingest {
     inbox: Arc<StopOnDrop>,
     clock: Arc<dyn WallClock>,
+    stores: Stores,
     counters: Arc<Counters>,
     room: Arc<Semaphore>,
     total_budget: usize,
@@ -125,6 +126,7 @@ impl Ingest {
         let ingest = Self {
             inbox: Arc::new(StopOnDrop(inbox.clone())),
             clock: Arc::clone(&clock),
+            stores: opened.routes.stores().clone(),
             counters: Arc::clone(&counters),
             room: Arc::new(Semaphore::new(options.total_budget)),
             total_budget: options.total_budget,
@@ -184,7 +186,14 @@ impl Ingest {
         let known = make(sender.clone(), events.clone(), budget.clone());
         // A service that has stopped shows at the first submit.
         let _ = self.inbox.0.send(Input::Connect(id, Box::new(known)));
-        Connection { id, sender, events, budget, inbox: self.inbox.0.clone(), clock: Arc::clone(&self.clock) }
+        let (inbox, stores, clock) = (self.inbox.0.clone(), self.stores.clone(), Arc::clone(&self.clock));
+        Connection { id, sender, events, budget, inbox, stores, clock }
+    }
+
+    /// Which messages of clients have a place: a [`Body::Published`](super::Body) that they do not find is refused, and with it
+    /// its connection.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// What ingest did so far.

@@ -7,6 +7,7 @@ use hashbrown::HashSet;
 use weir_protocol::RangeSet;
 
 use super::checkpoint::Body;
+use super::clients;
 use super::devices::{Device, DeviceIndex, Devices};
 use super::ledger::End;
 use crate::topics::Role;
@@ -96,7 +97,7 @@ impl Snapshots {
             let (topic, partition) = routes.place(log);
             let end = (running.next + DEVICES_PER_STEP).min(running.end);
             for (at, device) in devices.all().iter().enumerate().take(end).skip(running.next) {
-                if routes.partition(topic, device.key_hash) == partition && !running.early.contains(&(at as u32)) {
+                if device.partition(routes, topic) == partition && !running.early.contains(&(at as u32)) {
                     encode(&mut running.body, (log, routes), device);
                 }
             }
@@ -119,7 +120,9 @@ impl Snapshots {
 fn encode(body: &mut Body, (log, routes): (usize, &Routes), device: &Device) {
     let identity = (device.tenant, device.id);
     match routes.role(log) {
-        Role::Readings => {
+        // A client's messages are in no topic of readings, nor the other way round.
+        role @ (Role::Readings | Role::Messages) if clients::is_one(device.id) != (role == Role::Messages) => {}
+        Role::Readings | Role::Messages => {
             let topic = routes.place(log).0;
             for (restart, ledger) in &device.restarts {
                 let floor = ledger.floor;

@@ -9,13 +9,15 @@ use super::{Failure, Reason};
 /// commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Batches decided, whatever their verdict.
+    /// Batches and messages decided, whatever their verdict.
     pub batches: u64,
     /// Readings stored.
     pub readings: u64,
-    /// Those of them that healed a dead letter or a loss.
+    /// Messages of MQTT clients stored.
+    pub messages: u64,
+    /// Those of the readings and messages that healed a dead letter or a loss.
     pub healed: u64,
-    /// Readings that were in the log already, or dead-lettered already and invalid again.
+    /// Readings and messages that were in the log already, or dead-lettered already and invalid again.
     pub repeats: u64,
     /// Sequences dead-lettered, by the place of the reason in [`Reason::ALL`].
     pub dead_lettered: [u64; Reason::ALL.len()],
@@ -67,6 +69,7 @@ pub struct Stats {
 pub(crate) struct Counters {
     pub(crate) batches: Counter,
     pub(crate) readings: Counter,
+    pub(crate) messages: Counter,
     pub(crate) healed: Counter,
     pub(crate) repeats: Counter,
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
@@ -117,6 +120,7 @@ impl Counters {
         Stats {
             batches: self.batches.get(),
             readings: self.readings.get(),
+            messages: self.messages.get(),
             healed: self.healed.get(),
             repeats: self.repeats.get(),
             dead_lettered: self.dead_lettered.each_ref().map(Counter::get),

@@ -3,7 +3,6 @@
 //! One record for each reason in a section, however many readings it hit, so that poison costs the log no
 //! more than a few times its own bytes.
 
-use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use weir_protocol::{AgentId, DeviceId, Restart, Sequence, Tenant};
 
@@ -115,5 +114,5 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<DeadLetter<'a>, Malfor
 }
 
 fn as_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
+    serializer.serialize_str(&super::base64_of(bytes))
 }

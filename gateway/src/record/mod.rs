@@ -6,7 +6,8 @@
 //! Format: key = the device's name; value = Avro in the Confluent wire format, that is a zero byte, the
 //! schema id as u32 big endian, then the Avro binary encoding (avro.apache.org, "Binary encoding") of the
 //! schema with that id. The schemas lie in `gateway/schemas`. No headers. In a topic of the format `json` the value is
-//! the JSON of [`ReadingRecord`] instead, and in a compacted topic the key is device, `/`, channel.
+//! the JSON of [`ReadingRecord`] instead, and in a compacted topic the key is device, `/`, channel. What MQTT clients
+//! publish is kept as it came, in topics of the format `raw`: see [`message`].
 //!
 //! | id | schema | topic |
 //! |---|---|---|
@@ -20,16 +21,20 @@ pub mod avro;
 pub mod dead_letter;
 pub mod description;
 pub mod loss;
+pub mod message;
 pub mod reading;
 
+use base64::Engine as _;
 use serde::Serialize;
 use thiserror::Error;
+use weir_storage::Record;
 
 use crate::topics::definition::FIRST_ROUTED_SCHEMA;
 
 pub use dead_letter::DeadLetter;
 pub use description::Description;
 pub use loss::Loss;
+pub use message::Message;
 pub use reading::ReadingRecord;
 
 /// A schema that the gateway writes.
@@ -89,6 +94,8 @@ pub enum Value<'a> {
     DeadLetter(DeadLetter<'a>),
     /// From `weir.describe`.
     Description(Description<'a>),
+    /// From a topic of messages.
+    Message(Message<'a>),
 }
 
 /// Bytes that are no value of ours.
@@ -115,7 +122,18 @@ pub enum Malformed {
 }
 
 impl<'a> Value<'a> {
-    /// Reads a record's value.
+    /// Reads a record of any topic. Its headers tell what a client chose from what we wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it was not written by this module.
+    pub fn of_record(record: &Record<'a>) -> Result<Self, Malformed> {
+        match Message::is_one(record) {
+            true => Message::of_record(record).map(Self::Message),
+            false => Self::decode(record.value.unwrap_or_default()),
+        }
+    }
+
+    /// Reads the value of a record in a topic without messages.
     ///
     /// # Errors
     /// [`Malformed`] when it was not written by this module.
@@ -137,6 +155,10 @@ impl<'a> Value<'a> {
         }
         .and_then(|value| if input.is_empty() { Ok(value) } else { Err(Malformed::Field { field: "end" }) })
     }
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

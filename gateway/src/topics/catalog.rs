@@ -7,7 +7,7 @@
 //! ```text
 //! <data>/topics/weir.catalog      version u8 = 1 | next schema id u32 | count u16 | entries
 //! <data>/topics/<topic>/topic     version u8 = 1 | one entry
-//! entry                           length u8, name | schema id u32 | format u8: 0 Avro, 1 JSON | flags u8: 1 compacted
+//! entry                           length u8, name | schema id u32 | format u8: 0 Avro, 1 JSON, 2 raw | flags u8: 1 compacted
 //! ```
 //! Either of the two can be damaged: an entry is taken from the other. Topics that every gateway has are in neither
 //! file as long as they are as every gateway has them.
@@ -144,6 +144,7 @@ fn decode_entry(bytes: &[u8]) -> Option<(&str, Fixed, &[u8])> {
     let format = match format {
         0 => Format::Avro,
         1 => Format::Json,
+        2 => Format::Raw,
         _ => return None,
     };
     let fixed = Fixed { schema_id: u32::from_be_bytes([a, b, c, d]), format, compact: flags == COMPACTED };
@@ -175,6 +176,15 @@ mod tests {
                          6174696f6e000000640000";
         assert_eq!(hex, version_1);
         assert_eq!(Catalog::decode(&filled().encode()), Some(filled()));
+    }
+
+    #[test]
+    fn a_topic_of_messages_is_known_by_its_format() {
+        let mut catalog = Catalog { next_schema_id: FIRST_ROUTED_SCHEMA, topics: BTreeMap::new() };
+        catalog.fix("messages", None, Format::Raw, false);
+        let hex: String = catalog.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "01000000650001086d65737361676573000000640200");
+        assert_eq!(Catalog::decode(&catalog.encode()), Some(catalog));
     }
 
     #[test]

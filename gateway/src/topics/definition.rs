@@ -38,10 +38,19 @@ pub enum Role {
     Loss,
     /// What could not be stored as readings.
     DeadLetter,
+    /// Messages of MQTT clients, as they came: each topic that a store names.
+    Messages,
     /// Descriptions of devices.
     Describe,
     /// Nothing that ingest writes; another part of the gateway keeps it.
     Internal,
+}
+
+impl Role {
+    /// Whether its records say of sequences that they are stored.
+    pub(crate) const fn is_stored(self) -> bool {
+        matches!(self, Self::Readings | Self::Messages)
+    }
 }
 
 /// How the values of a topic are written; fixed once the topic exists.
@@ -53,6 +62,8 @@ pub enum Format {
     Avro,
     /// The object that HTTP serves as `value`.
     Json,
+    /// As they came, in a topic of messages.
+    Raw,
 }
 
 impl Format {
@@ -61,6 +72,7 @@ impl Format {
         match self {
             Self::Avro => "avro",
             Self::Json => "json",
+            Self::Raw => "raw",
         }
     }
 }

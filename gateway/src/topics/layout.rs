@@ -28,6 +28,7 @@ use super::definition::{
 };
 use super::routes::Routes;
 use super::rules::{Route, Rules};
+use super::stores::{Store, Stores};
 
 /// The directory of all topics.
 pub(crate) const TOPICS: &str = "topics";
@@ -52,6 +53,8 @@ pub struct Defined {
 pub struct Routing {
     /// The first that matches wins; what matches none goes to `readings`.
     pub routes: Vec<Route>,
+    /// Where messages of MQTT clients go; the first that matches wins.
+    pub stores: Vec<Store>,
     /// What topics have of their own.
     pub defined: BTreeMap<String, Defined>,
 }
@@ -214,12 +217,12 @@ pub(crate) fn open(
     asked: Asked<'_>,
     options: LogOptions,
 ) -> Result<Opened, LayoutError> {
-    let (definitions, rules, catalog) = define(fs, data, asked)?;
+    let (definitions, (rules, stores), catalog) = define(fs, data, asked)?;
     durable::create_dir_all(&**fs, &data.join(TOPICS))?;
     if let Some(catalog) = &catalog.changed {
         catalog.store(fs, data)?;
     }
-    let routes = Routes::new(definitions, rules);
+    let routes = Routes::new(definitions, rules, stores);
     let redone = journal::recover(fs, &data.join(TOPICS))?;
     let mut opened = Opened { logs: Vec::new(), routes, recoveries: Vec::new(), redone };
     for definition in opened.routes.definitions() {
@@ -260,7 +263,11 @@ struct Fixing {
 }
 
 /// Every topic: the built-in ones, those that the settings name, those that the disk has.
-fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Definition>, Rules, Fixing), LayoutError> {
+fn define(
+    fs: &Arc<dyn Fs>,
+    data: &Path,
+    asked: Asked<'_>,
+) -> Result<(Vec<Definition>, (Rules, Stores), Fixing), LayoutError> {
     if !(1..=MAX_PARTITIONS).contains(&asked.partitions) {
         return Err(LayoutError::Count(asked.partitions));
     }
@@ -298,11 +305,12 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
             _ => fixed_count(fs, data, &name, count, key)?,
         };
         let made = catalog.get(&name);
-        let fixed = fix(&mut catalog, &name, (made, None), defined)?;
+        let asked_for = of_use(asked.routing, &name, defined, made)?;
+        let fixed = fix(&mut catalog, &name, (made, None), Some(&asked_for))?;
         definitions.push(Definition {
             retention: retention(asked, defined, (partitions, fixed.compact)),
             name: name.into(),
-            role: Role::Readings,
+            role: if fixed.format == Format::Raw { Role::Messages } else { Role::Readings },
             partitions,
             format: fixed.format,
             schema_id: fixed.schema_id,
@@ -314,7 +322,7 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
     if logs > MAX_LOGS {
         return Err(LayoutError::Logs(logs));
     }
-    let rules = rules(&mut definitions, &asked.routing.routes);
+    let rules = (rules(&mut definitions, &asked.routing.routes), stores(&mut definitions, &asked.routing.stores));
     let changed = (catalog != before).then(|| catalog.clone());
     Ok((definitions, rules, Fixing { now: catalog, changed }))
 }
@@ -323,7 +331,8 @@ fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<(Vec<Defini
 fn names(fs: &Arc<dyn Fs>, data: &Path, routing: &Routing) -> Result<Vec<String>, LayoutError> {
     let mut names = routed_on_disk(fs, data)?;
     let defined = routing.defined.keys().filter(|name| !TopicId::BUILT_IN_NAMES.contains(&name.as_str()));
-    for name in routing.routes.iter().map(|route| &route.topic).chain(defined) {
+    let stores = routing.stores.iter().map(|store| &store.topic);
+    for name in routing.routes.iter().map(|route| &route.topic).chain(stores).chain(defined) {
         if name == TopicId::READINGS_NAME || names.contains(name) {
             continue;
         }
@@ -343,6 +352,25 @@ fn fixed_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str, asked: u32, key: &'st
         got if got == asked => Ok(got),
         got => Err(LayoutError::Partitions { topic: topic.to_owned(), got, asked, key }),
     }
+}
+
+/// What the settings say of a topic by what they use it for: readings or messages.
+fn of_use(
+    routing: &Routing,
+    name: &str,
+    defined: Option<&Defined>,
+    made: Option<Fixed>,
+) -> Result<Defined, LayoutError> {
+    let mut defined = defined.cloned().unwrap_or_default();
+    if routing.stores.iter().any(|store| store.topic == name) {
+        defined.format.get_or_insert(Format::Raw);
+    }
+    let is_raw = defined.format.or(made.map(|made| made.format)) == Some(Format::Raw);
+    if is_raw && routing.routes.iter().any(|route| route.topic == name) {
+        let (got, asked) = (Format::Raw.to_string(), "a topic of readings".to_owned());
+        return Err(LayoutError::Fixed { topic: name.to_owned(), key: "format", got, asked });
+    }
+    Ok(defined)
 }
 
 /// What is fixed about a topic, which is fixed now if it was not.
@@ -395,6 +423,19 @@ fn rules(definitions: &mut [Definition], routes: &[Route]) -> Rules {
         }
     }
     Rules::new(rules)
+}
+
+/// The stores with their topics; each topic is told its own.
+fn stores(definitions: &mut [Definition], stores: &[Store]) -> Stores {
+    let mut found = Vec::new();
+    for store in stores {
+        // Every topic that a store names was defined above.
+        if let Some(at) = definitions.iter().position(|definition| *definition.name == *store.topic) {
+            definitions[at].routes.push(format!("mqtt {}", store.filter));
+            found.push((store.clone(), TopicId::at(at)));
+        }
+    }
+    Stores::new(found)
 }
 
 const COUNT: &str = "partitions";

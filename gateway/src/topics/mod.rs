@@ -13,6 +13,7 @@ pub mod layout;
 pub mod murmur2;
 pub(crate) mod routes;
 pub mod rules;
+pub mod stores;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use weir_storage::Reader;
 
 pub use definition::{Definition, Format, Retention, Role};
+pub use stores::Stores;
 
 /// A topic, as its place in [`Topics::all`]; good for one run of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::definition::{Definition, Role};
 use super::rules::Rules;
+use super::stores::Stores;
 use super::{TopicId, Topics, murmur2};
 
 /// The topics that ingest writes, their logs and the rules that choose among them; cheap to clone.
@@ -13,6 +14,7 @@ pub(crate) struct Routes {
     /// Topic and partition of each log.
     places: Arc<[(TopicId, u32)]>,
     rules: Arc<Rules>,
+    stores: Stores,
 }
 
 #[derive(Debug)]
@@ -25,18 +27,18 @@ impl Routes {
     /// Those of topics that are open already, for reading only.
     pub(crate) fn of(topics: &Topics) -> Self {
         let ingested = topics.all().iter().filter(|topic| !topic.is_internal());
-        Self::new(ingested.map(|topic| topic.definition.clone()), Rules::default())
+        Self::new(ingested.map(|topic| topic.definition.clone()), Rules::default(), Stores::default())
     }
 
     /// The built-in topics first, in the order of [`TopicId::BUILT_IN`].
-    pub(crate) fn new(definitions: impl IntoIterator<Item = Definition>, rules: Rules) -> Self {
+    pub(crate) fn new(definitions: impl IntoIterator<Item = Definition>, rules: Rules, stores: Stores) -> Self {
         let (mut topics, mut places) = (Vec::new(), Vec::new());
         for (at, definition) in definitions.into_iter().enumerate() {
             let first_log = places.len();
             places.extend((0..definition.partitions).map(|partition| (TopicId::at(at), partition)));
             topics.push(Row { definition, first_log });
         }
-        Self { topics: topics.into(), places: places.into(), rules: rules.into() }
+        Self { topics: topics.into(), places: places.into(), rules: rules.into(), stores }
     }
 
     /// What a topic is. Every [`TopicId`] of these routes is one of these topics.
@@ -49,10 +51,15 @@ impl Routes {
         self.topics.iter().map(|row| &row.definition)
     }
 
-    /// The topics of readings.
-    pub(crate) fn readings(&self) -> impl Iterator<Item = TopicId> + '_ {
+    /// The topics whose records say what is stored: readings, and messages.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = TopicId> + '_ {
         let topics = self.topics.iter().enumerate();
-        topics.filter(|(_, row)| row.definition.role == Role::Readings).map(|(at, _)| TopicId::at(at))
+        topics.filter(|(_, row)| row.definition.role.is_stored()).map(|(at, _)| TopicId::at(at))
+    }
+
+    /// Which topic a message goes to.
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// The rules that choose the topic of a reading.
@@ -92,10 +99,10 @@ impl Routes {
         self.definition(self.places[log].0).role
     }
 
-    /// The ends of the loss logs that may hold losses of devices whose readings are in this log, of all `ends`.
+    /// The ends of the loss logs that may hold losses of devices of which something is stored in this log, of all `ends`.
     pub(crate) fn losses_of(&self, log: usize, ends: &[u64]) -> Vec<(u32, u64)> {
         let (topic, own) = self.places[log];
-        if self.role(log) != Role::Readings {
+        if !self.role(log).is_stored() {
             return Vec::new();
         }
         let losses = ends[self.logs_of(TopicId::LOSS)].iter().enumerate().map(|(loss, end)| (loss as u32, *end));
@@ -103,9 +110,9 @@ impl Routes {
         losses.filter(|(loss, _)| topic != TopicId::READINGS || *loss == own).collect()
     }
 
-    /// Schema id, partition and end of every log of readings, of all `ends`.
-    pub(crate) fn reading_ends(&self, ends: &[u64]) -> Vec<(u32, u32, u64)> {
-        let logs = self.readings().flat_map(|topic| self.logs_of(topic));
+    /// Schema id, partition and end of every log that says what is stored, of all `ends`.
+    pub(crate) fn stored_ends(&self, ends: &[u64]) -> Vec<(u32, u32, u64)> {
+        let logs = self.stored().flat_map(|topic| self.logs_of(topic));
         let end = |log: usize| (self.definition(self.places[log].0).schema_id, self.places[log].1, ends[log]);
         logs.map(end).collect()
     }

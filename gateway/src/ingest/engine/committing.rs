@@ -60,6 +60,7 @@ impl Engine {
             if let Ok(offsets) = &part.result {
                 self.ends[part.log] = offsets.end;
                 self.exposure.expose(part.log, offsets.end);
+                self.counters.messages.add(group.messages(part.log));
                 self.counters.committed_bytes.add(part.batch.byte_len() as u64);
             }
         }

@@ -44,6 +44,9 @@ impl Engine {
             Work::Spans { payload, spans } => planner.unreadable(spans, payload),
             Work::Describe(described) => planner.describe(described),
             Work::BadDescription(payload) => planner.bury_description(Reason::UnreadableDescription, payload),
+            Work::Message(topic, published, payload) => {
+                planner.message(&connection.sender.client, *topic, published, payload)
+            }
             Work::Unreadable(why) => {
                 self.counters.unreadable.add(1);
                 Plan::Refuse(Verdict::Unreadable(why))

@@ -124,7 +124,7 @@ impl Keeper {
     /// Losses from this offset on may have to be taken out of a checkpoint of readings, and of which log.
     fn needed_by_readings(&self, partition: u32) -> Result<Option<(u64, usize)>, IoError> {
         let mut needed = None;
-        for log in self.routes.readings().flat_map(|topic| self.routes.logs_of(topic)) {
+        for log in self.routes.stored().flat_map(|topic| self.routes.logs_of(topic)) {
             let kept = &self.logs[log];
             let start = kept.reader.start_offset();
             let mut offsets = checkpoint::list(&*self.fs, &kept.dir)?;
@@ -155,7 +155,7 @@ impl Keeper {
         let Some(mut state) = self.removed(kept) else { return Ok(None) };
         read_into(&mut state, kept, kept.reader.start_offset(), upto, |_| true).map_err(|error| error.to_string())?;
         let Checkpoint { head, state: said, .. } = older;
-        let is_coarse = kept.role == Role::Readings && state.coarsen(&said, self.ranges_per_share);
+        let is_coarse = kept.role.is_stored() && state.coarsen(&said, self.ranges_per_share);
         let (losses, ends) = match is_coarse {
             // It may say what is still there, and that may be damaged some day.
             true => (head.losses, Some(head.ends.unwrap_or_default())),

@@ -9,6 +9,7 @@
 //!
 //! Order within a batch: readings, then claims and positions, then ends, because a claim must see the batch's own readings.
 
+mod message;
 mod poison;
 mod readings;
 

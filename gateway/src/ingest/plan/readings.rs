@@ -76,7 +76,8 @@ impl Planner<'_> {
             let Scratch { value, key, .. } = &mut *self.scratch;
             let (fields, at) = (&channel.fields, Sequence(sequence));
             match target.format {
-                Format::Avro => {
+                // No route leads to a topic of messages.
+                Format::Avro | Format::Raw => {
                     reading::encode(value, &ledger.head, target.schema_id, at, fields, stamp, item.value, heals);
                 }
                 Format::Json => {

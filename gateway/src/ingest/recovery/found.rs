@@ -163,19 +163,14 @@ impl Found {
             let chunk = self.reader.read(self.at, CHUNK_BYTES)?;
             for record in chunk.records() {
                 report.records_read += 1;
-                let value = record.map(|record| record.value.map(|value| (record.offset, value)));
-                let Ok(Some((offset, value))) = value else {
+                let read = record.ok().and_then(|record| Some((record.offset, Value::of_record(&record).ok()?)));
+                let Some((offset, value)) = read else {
                     report.malformed += 1;
                     continue;
                 };
-                match Value::decode(value) {
-                    Ok(value) => {
-                        self.state.add(&value);
-                        if let Value::Loss(loss) = &value {
-                            on_loss(offset, loss);
-                        }
-                    }
-                    Err(_) => report.malformed += 1,
+                self.state.add(&value);
+                if let Value::Loss(loss) = &value {
+                    on_loss(offset, loss);
                 }
             }
             // A reader that finds nothing more has come to damage that reaches to the end.
@@ -200,7 +195,7 @@ impl Found {
             partition: partition as u32,
             offset,
             losses: routes.losses_of(log, ends),
-            ends: body.is_coarse().then(|| routes.reading_ends(ends)),
+            ends: body.is_coarse().then(|| routes.stored_ends(ends)),
             written_ms: self.base.written_ms,
         };
         let file = checkpoint::encode(&head, self.base.closed.iter().copied(), &body.finish());
@@ -256,7 +251,7 @@ pub(super) fn notice_cuts(logs: &mut [Found], routes: &Routes) {
     let ends: Vec<_> =
         logs.iter().filter_map(|found| found.head.as_ref()).filter_map(|head| head.ends.clone()).flatten().collect();
     for (schema_id, partition, end) in ends {
-        let Some(topic) = routes.readings().find(|topic| routes.definition(*topic).schema_id == schema_id) else {
+        let Some(topic) = routes.stored().find(|topic| routes.definition(*topic).schema_id == schema_id) else {
             continue;
         };
         let Some(found) = logs.get_mut(routes.at(topic, partition as usize)) else { continue };
@@ -270,7 +265,7 @@ pub(super) fn notice_cuts(logs: &mut [Found], routes: &Routes) {
 }
 
 /// Nobody knows what was stored before the records that survived where no checkpoint can be believed: below them nothing is
-/// appended any more.
+/// appended any more. Of messages they are: what a client sends once more is better there twice than nowhere.
 pub(super) fn raise_floors(logs: &mut [Found], routes: &Routes) {
     let unknown: Vec<usize> =
         (0..logs.len()).filter(|log| logs[*log].role == Role::Readings && logs[*log].report.history_unknown).collect();

@@ -11,6 +11,7 @@ use super::super::connection::{Entry, State};
 use super::super::decode::{self, Work};
 use super::super::{Event, Events, Failure, Message, Outcome, Sender, Verdict};
 use super::Input;
+use crate::topics::Stores;
 
 /// One connection's way in.
 pub struct Connection {
@@ -19,6 +20,7 @@ pub struct Connection {
     pub(super) events: Events,
     pub(super) budget: Budget,
     pub(super) inbox: Inbox<Input>,
+    pub(super) stores: Stores,
     pub(super) clock: Arc<dyn WallClock>,
 }
 
@@ -56,7 +58,7 @@ impl Connection {
             ticket: parcel.ticket(),
             cost: self.budget.cost(parcel.bytes()),
             arrival,
-            state: State::Waiting(parcel.open(&self.sender)),
+            state: State::Waiting(parcel.open(&self.sender, &self.stores)),
         };
         let entries = parcels.into_iter().map(entry).collect();
         if let Err(SendError(Input::Messages(_, entries))) = self.inbox.send(Input::Messages(self.id, entries)) {
@@ -76,7 +78,7 @@ pub(super) trait Parcel {
     fn ticket(&self) -> u64;
     /// The size of its payload.
     fn bytes(&self) -> usize;
-    fn open(self, sender: &Sender) -> Work;
+    fn open(self, sender: &Sender, stores: &Stores) -> Work;
 }
 
 impl Parcel for Message {
@@ -88,8 +90,8 @@ impl Parcel for Message {
         self.payload.len()
     }
 
-    fn open(self, sender: &Sender) -> Work {
-        decode::decode(sender, self.body, self.payload)
+    fn open(self, sender: &Sender, stores: &Stores) -> Work {
+        decode::decode(sender, stores, self.body, self.payload)
     }
 }
 

@@ -8,6 +8,7 @@ use super::super::Sender;
 use super::super::decode::{self, Work};
 use super::{Connection, Ingest, Input, Parcel};
 use crate::record::dead_letter::{DeadSpan, Format};
+use crate::topics::Stores;
 
 /// A dead letter that is tried again.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ impl Parcel for Letter {
         self.original.len()
     }
 
-    fn open(self, sender: &Sender) -> Work {
+    fn open(self, sender: &Sender, _: &Stores) -> Work {
         decode::letter(sender, self.format, self.original)
     }
 }

@@ -26,7 +26,7 @@ fn keeping(defined: Defined) -> IngestOptions {
     let defined = Defined { compact: Some(true), ..defined };
     IngestOptions {
         partitions: 1,
-        routing: Routing { routes: vec![all], defined: [("state".to_owned(), defined)].into() },
+        routing: Routing { routes: vec![all], stores: Vec::new(), defined: [("state".to_owned(), defined)].into() },
         log: LogOptions { segment_bytes: 4096, ..IngestOptions::default().log },
         ..IngestOptions::default()
     }

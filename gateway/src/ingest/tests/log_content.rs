@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_protocol::{AgentId, DeviceId, Restart};
 
+use crate::ingest::clients;
 use crate::record::Value;
 use crate::record::dead_letter::Format;
 use crate::topics::Topics;
@@ -26,6 +27,8 @@ pub(super) struct LogContent {
     pub(super) letters: Vec<(String, Option<u64>, Vec<u8>)>,
     /// The same: who sent them, and what their original bytes are.
     pub(super) origins: Vec<(AgentId, Format, Vec<u8>)>,
+    /// Messages as records: client, topic, payload, and whether it has an identity. Those that have are readings, too.
+    pub(super) messages: Vec<(String, String, Vec<u8>, bool)>,
     /// Descriptions as records.
     pub(super) descriptions: usize,
     /// What must never be: identities that are twice in one topic, and the like.
@@ -42,7 +45,7 @@ impl LogContent {
                 let chunk = reader.read(at, 1 << 20).unwrap();
                 for record in chunk.records() {
                     let record = record.unwrap();
-                    let value = Value::decode(record.value.unwrap()).unwrap();
+                    let value = Value::of_record(&record).unwrap();
                     content.note(value, record.key);
                 }
                 at = chunk.next_offset;
@@ -86,6 +89,17 @@ impl LogContent {
                     let identity = (loss.device, loss.restart, sequence);
                     if self.lost.insert(identity, loss.kind.to_owned()).is_some() {
                         self.violations.push(format!("two losses of {identity:?}"));
+                    }
+                }
+            }
+            Value::Message(message) => {
+                let (client, topic) = (message.client.to_owned(), message.topic.to_owned());
+                self.messages.push((client, topic, message.payload.to_vec(), message.identity.is_some()));
+                if let Some((restart, sequence)) = message.identity {
+                    let identity = (clients::device(message.client), restart, sequence.0);
+                    let payload = String::from_utf8_lossy(message.payload).into_owned();
+                    if self.readings.insert(identity, (payload, message.heals)).is_some() {
+                        self.violations.push(format!("two messages {identity:?}"));
                     }
                 }
             }

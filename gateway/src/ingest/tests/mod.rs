@@ -7,6 +7,7 @@ mod evolution;
 mod faults;
 mod keeping;
 mod log_content;
+mod messages;
 mod model;
 mod payloads;
 #[cfg(feature = "plant")]
@@ -178,7 +179,7 @@ impl Gateway {
     fn publish(&mut self, peer: &mut Peer, body: Body, payload: Vec<u8>) -> u64 {
         let ticket = peer.next_ticket;
         peer.next_ticket += 1;
-        let work = decode(&peer.sender, body, Bytes::from(payload));
+        let work = decode(&peer.sender, self.engine.stores(), body, Bytes::from(payload));
         let cost = peer.budget.cost(0);
         let entry = Entry { ticket, cost, arrival: ARRIVAL, state: State::Waiting(work) };
         self.engine.submit(peer.id, vec![entry]);

@@ -107,7 +107,7 @@ impl Dealing {
         };
         let one = Defined { partitions: Some(3), ..Defined::default() };
         let two = Defined { format: Some(Format::Json), ..Defined::default() };
-        Routing { routes, defined: [("one".to_owned(), one), ("two".to_owned(), two)].into() }
+        Routing { routes, stores: Vec::new(), defined: [("one".to_owned(), one), ("two".to_owned(), two)].into() }
     }
 }
 

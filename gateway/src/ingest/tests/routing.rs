@@ -43,6 +43,7 @@ fn dealt_out() -> Routing {
             route("mix", None, Some("*o*")),
             route("mix", None, Some("pres*")),
         ],
+        stores: Vec::new(),
         defined: [("mix".to_owned(), defined)].into(),
     }
 }
@@ -147,6 +148,7 @@ fn a_topic_that_the_settings_no_longer_name_keeps_what_it_holds_and_gets_nothing
 fn what_a_topic_was_made_with_is_fixed() {
     let with = |defined| Routing {
         routes: vec![route("probes", Some("probe"), None)],
+        stores: Vec::new(),
         defined: [("probes".to_owned(), defined)].into(),
     };
     let made = Defined { partitions: Some(2), format: Some(Format::Json), ..Defined::default() };
@@ -172,7 +174,11 @@ fn what_a_topic_was_made_with_is_fixed() {
 #[test]
 fn a_topic_of_states_has_a_key_for_each_channel_and_lies_where_its_device_does() {
     let defined = Defined { compact: Some(true), partitions: Some(3), ..Defined::default() };
-    let routing = Routing { routes: vec![route("now", None, None)], defined: [("now".to_owned(), defined)].into() };
+    let routing = Routing {
+        routes: vec![route("now", None, None)],
+        stores: Vec::new(),
+        defined: [("now".to_owned(), defined)].into(),
+    };
     let mut gateway = Gateway::with(options(routing, 1024));
     let mut peer = agent(&mut gateway);
     send(&mut gateway, &mut peer, 0..10);
@@ -192,7 +198,8 @@ fn a_topic_of_states_has_a_key_for_each_channel_and_lies_where_its_device_does()
 #[test]
 fn values_of_a_json_topic_are_what_http_serves_and_recovery_reads_them() {
     let defined = Defined { format: Some(Format::Json), ..Defined::default() };
-    let routing = Routing { routes: Vec::new(), defined: [("readings".to_owned(), defined)].into() };
+    let routing =
+        Routing { routes: Vec::new(), stores: Vec::new(), defined: [("readings".to_owned(), defined)].into() };
     let mut gateway = Gateway::with(options(routing.clone(), 1024));
     let mut peer = agent(&mut gateway);
     send(&mut gateway, &mut peer, 0..10);
