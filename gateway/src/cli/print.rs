@@ -44,6 +44,14 @@ impl Printer {
                 let reading = format!("{} = {} {unit}", bare(channel), bare(&value["value"]));
                 format!("{place:<8} {time}  {device} {restart}/{sequence}  {}{heals}", reading.trim_end())
             }
+            _ if value.get("payload").is_some() => {
+                let identity = match (&value["restart"], &value["sequence"]) {
+                    (Value::String(restart), sequence) => format!(" {restart}/{sequence}"),
+                    _ => String::new(),
+                };
+                let (client, topic) = (bare(&value["client"]), bare(&value["topic"]));
+                format!("{place:<8} {time}  {client}{identity}  {topic}  {}", bare(&value["payload"]))
+            }
             _ => format!("{place:<8} {time}  {}  {value}", bare(at("key"))),
         };
         self.line(text, record)

@@ -109,7 +109,8 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     out.counter("batches", "Batches decided, whatever their verdict.", now.batches);
     out.counter("readings_stored", "Readings stored.", now.readings);
     out.counter("readings_healed", "Readings stored after they were dead-lettered or counted lost.", now.healed);
-    out.counter("readings_repeated", "Readings dropped because the log had them.", now.repeats);
+    out.counter("messages_stored", "Messages of MQTT clients stored.", now.messages);
+    out.counter("readings_repeated", "Readings and messages dropped because the log had them.", now.repeats);
     out.counter("readings_lost", "Sequences counted lost.", now.lost);
     let dead = Reason::ALL.iter().zip(now.dead_lettered).map(|(why, count)| (reason(why.as_str()), count));
     out.counters("readings_dead_lettered", "Sequences dead-lettered.", dead);

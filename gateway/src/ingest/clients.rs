@@ -73,6 +73,6 @@ mod tests {
     #[test]
     fn the_names_of_version_1_never_change() {
         assert_eq!(device("pump-7").as_str(), "mqtt:pump-7");
-        assert_eq!(device("tracker 7").as_str(), "mqtt:?");
+        assert_eq!(device("tracker 7").as_str(), "mqtt:e9176fa89cd5c690c11e21e2c0261c6f78fb6265");
     }
 }

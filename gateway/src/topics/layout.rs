@@ -198,7 +198,7 @@ pub fn existing(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<Vec<D
     let (asked, plain) = (Asked { partitions, ..asked }, Routing::default());
     let defined = define(fs, data, asked).or_else(|_| define(fs, data, Asked { routing: &plain, ..asked }));
     let mut found = Vec::new();
-    for definition in defined?.0 {
+    for definition in defined?.definitions {
         let is_there = partition_count(fs, data, &definition.name)? > 0;
         match TopicId::BUILT_IN_NAMES.contains(&&*definition.name) {
             // The very first start was cut off.
@@ -217,7 +217,7 @@ pub(crate) fn open(
     asked: Asked<'_>,
     options: LogOptions,
 ) -> Result<Opened, LayoutError> {
-    let (definitions, (rules, stores), catalog) = define(fs, data, asked)?;
+    let Plan { definitions, rules, stores, catalog } = define(fs, data, asked)?;
     durable::create_dir_all(&**fs, &data.join(TOPICS))?;
     if let Some(catalog) = &catalog.changed {
         catalog.store(fs, data)?;
@@ -256,6 +256,14 @@ pub(crate) fn journal(
     }
 }
 
+/// What topics there are to be, and what leads to them.
+struct Plan {
+    definitions: Vec<Definition>,
+    rules: Rules,
+    stores: Stores,
+    catalog: Fixing,
+}
+
 /// What is fixed about topics, and the same once more if it is to be stored.
 struct Fixing {
     now: Catalog,
@@ -263,11 +271,7 @@ struct Fixing {
 }
 
 /// Every topic: the built-in ones, those that the settings name, those that the disk has.
-fn define(
-    fs: &Arc<dyn Fs>,
-    data: &Path,
-    asked: Asked<'_>,
-) -> Result<(Vec<Definition>, (Rules, Stores), Fixing), LayoutError> {
+fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<Plan, LayoutError> {
     if !(1..=MAX_PARTITIONS).contains(&asked.partitions) {
         return Err(LayoutError::Count(asked.partitions));
     }
@@ -322,9 +326,10 @@ fn define(
     if logs > MAX_LOGS {
         return Err(LayoutError::Logs(logs));
     }
-    let rules = (rules(&mut definitions, &asked.routing.routes), stores(&mut definitions, &asked.routing.stores));
+    let rules = rules(&mut definitions, &asked.routing.routes);
+    let stores = stores(&mut definitions, &asked.routing.stores);
     let changed = (catalog != before).then(|| catalog.clone());
-    Ok((definitions, rules, Fixing { now: catalog, changed }))
+    Ok(Plan { definitions, rules, stores, catalog: Fixing { now: catalog, changed } })
 }
 
 /// The names of the topics beside the built-in ones: those on the disk first, so that they keep their order.
