@@ -24,6 +24,8 @@ use weir_storage::keyed::Opened;
 use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 
 use crate::config::Config;
+use crate::delivery::{Delivery, DeliveryOptions};
+use crate::front::outbound::subscriptions::SubscriptionLimits;
 use crate::front::session::Limits;
 use crate::front::{Front, FrontOptions, Intake, Link};
 use crate::groups::{self, Groups};
@@ -158,7 +160,8 @@ pub async fn run(
     let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
     let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone(), live_options(config));
-    let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_live(live.clone());
+    let delivery = Delivery::new(topics.clone(), live.clone(), DeliveryOptions::default());
+    let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_delivery(delivery);
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
     let (model, feeding) = start_model(config, &topics, &ingest).await;
@@ -381,6 +384,7 @@ fn front_options(config: &Config) -> FrontOptions {
         buffers: config.mqtt.buffers.get_ref().0 as usize,
         connect_timeout: config.mqtt.connect_timeout.get_ref().0,
         limits: Limits { receive_maximum: *config.mqtt.receive_maximum.get_ref(), budget: budget(config) },
+        subscriptions: SubscriptionLimits::default(),
     }
 }
 

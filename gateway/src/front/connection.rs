@@ -5,8 +5,10 @@
 //! the last answers and the DISCONNECT reach a client before its connection closes; a client that vanishes leaves its
 //! will as its status. A socket counts as waiting or as a session for as long as it is open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mqtt::{self, write::Writer};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{SemaphorePermit, mpsc, oneshot, watch};
@@ -18,10 +20,12 @@ use super::answer::Answer;
 use super::buffer::ReadBuffer;
 use super::exchange::{End, Signals, Wire, exchange};
 use super::memory::Held;
+use super::outbound::{Outbound, Setup};
 use super::refusal::Refusal;
 use super::session::Session;
 use super::wire::{self, Connect, Packet, Version};
 use super::{Front, Intake};
+use crate::access::{ClientId, Identity, Proof};
 use crate::ingest::Sender;
 use crate::lobby::Ticket;
 
@@ -139,7 +143,21 @@ where
     let taken = std::mem::replace(&mut lease.taken, oneshot::channel().1);
     let mut signals = Signals::new(events, taken, stop);
     let mut link = front.intake.connect(Sender::from((Tenant::DEFAULT, agent)), told);
-    let mut session = Session::new(answer, agent, &connect, limits, front.live.clone(), front.counters.clone());
+    let outbound = Setup {
+        writer: Writer {
+            version: match version {
+                Version::V4 => mqtt::packet::Version::V4,
+                Version::V5 => mqtt::packet::Version::V5,
+            },
+            reasons: connect.problem_information,
+            max_packet: connect.max_packet,
+        },
+        identity: Identity { tenant: Tenant::DEFAULT, client: ClientId::from(agent), proof: Proof::Nothing },
+        receive_maximum: connect.receive_maximum,
+        resumed: None,
+    };
+    let outbound = Outbound::new(Arc::clone(&front.supply), outbound);
+    let mut session = Session::new(answer, agent, limits, outbound, front.counters.clone());
     front.counters.opened();
     let silence = match connect.keep_alive {
         0 => MAX_SILENCE,

@@ -17,6 +17,10 @@ pub struct Counters {
     asks_dropped: AtomicU64,
     pauses: AtomicU64,
     held: AtomicU64,
+    delivered: AtomicU64,
+    expired: AtomicU64,
+    too_large: AtomicU64,
+    subscriptions: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -40,6 +44,14 @@ pub struct Snapshot {
     pub pauses: u64,
     /// Bytes in the buffers of all connections now.
     pub held: u64,
+    /// Messages written to subscribers.
+    pub delivered: u64,
+    /// Messages that a subscriber did not get because their time was over.
+    pub expired: u64,
+    /// Messages that a subscriber did not get because it takes only smaller packets.
+    pub too_large: u64,
+    /// Subscriptions of connected clients now.
+    pub subscriptions: u64,
 }
 
 impl Counters {
@@ -65,6 +77,10 @@ impl Counters {
             asks_dropped: self.asks_dropped.load(Relaxed),
             pauses: self.pauses.load(Relaxed),
             held: self.held.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            expired: self.expired.load(Relaxed),
+            too_large: self.too_large.load(Relaxed),
+            subscriptions: self.subscriptions.load(Relaxed),
         }
     }
 
@@ -101,6 +117,23 @@ impl Counters {
     pub(super) fn held(&self, before: usize, now: usize) {
         // Wraps on the way down, and comes out right.
         self.held.fetch_add((now as u64).wrapping_sub(before as u64), Relaxed);
+    }
+
+    pub(super) fn delivered(&self) {
+        self.delivered.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn expired(&self) {
+        self.expired.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn subscribed(&self, before: usize, now: usize) {
+        // Wraps on the way down, and comes out right.
+        self.subscriptions.fetch_add((now as u64).wrapping_sub(before as u64), Relaxed);
+    }
+
+    pub(super) fn too_large(&self) {
+        self.too_large.fetch_add(1, Relaxed);
     }
 
     pub(super) fn paused(&self) {

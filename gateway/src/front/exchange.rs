@@ -22,12 +22,12 @@ use tokio::time::{Instant, sleep_until};
 use super::Link;
 use super::buffer::ReadBuffer;
 use super::memory::Held;
+use super::outbound::Next;
 use super::refusal::Refusal;
 use super::session::{Session, Step};
 use super::watchdog::{Overdue, Watchdog};
 use super::wire::{self, MAX_PACKET};
 use crate::ingest::Event;
-use crate::router;
 
 /// Why a session is over.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ enum Happened {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
     Told(Event),
-    Live(router::Delivered),
+    Message(Next),
     TakenOver,
     Stopping,
     Tick,
@@ -196,7 +196,7 @@ async fn next<S: AsyncRead + AsyncWrite>(
         Some(event) = signals.events.recv() => Happened::Told(event),
         wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
         read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
-        message = session.next_message(), if takes_messages => Happened::Live(message),
+        message = session.next_message(), if takes_messages => Happened::Message(message),
         _ = &mut signals.taken => Happened::TakenOver,
         _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
         () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
@@ -218,7 +218,7 @@ fn apply<S>(
             wire.input.learn(length);
             watchdog.heard(now);
         }
-        Happened::Live(message) => session.deliver(message, &mut wire.output),
+        Happened::Message(message) => session.deliver(message, &mut wire.output),
         Happened::Wrote(Ok(_)) => watchdog.wrote(now),
         Happened::Told(event) => {
             session.settle(event, &mut wire.output).map_err(End::Refused)?;

@@ -10,10 +10,14 @@ use bytes::BytesMut;
 use super::admission;
 use super::answer::Answer;
 use super::counters::Counters;
+use super::outbound::{Outbound, Setup, Supply};
 use super::session::{self, Limits, Session, Step};
 use super::wire::{self, Connect, MAX_PACKET, Packet, Version};
+use crate::access::{ClientId, Identity, Proof};
 use crate::ingest::{Event, Failure, Outcome, Reason, Verdict};
+use crate::mqtt::{self, write::Writer};
 use weir_protocol::batch::command::AgentCommand;
+use weir_protocol::time::SystemClock;
 use weir_protocol::{AgentId, DeviceId, SchemaHash};
 
 const LIMITS: Limits = Limits { receive_maximum: 5, budget: 64 << 10 };
@@ -47,7 +51,27 @@ pub fn mqtt(bytes: &[u8]) {
 fn drive(mut stream: BytesMut, version: Version, connect: &Connect, agent: AgentId) {
     let answer = Answer { version, reasons: connect.problem_information };
     let mut out = BytesMut::new();
-    let mut session = Session::new(answer, agent, connect, LIMITS, None, Arc::new(Counters::new()));
+    let counters = Arc::new(Counters::new());
+    let setup = Setup {
+        writer: Writer {
+            version: match version {
+                Version::V4 => mqtt::packet::Version::V4,
+                Version::V5 => mqtt::packet::Version::V5,
+            },
+            reasons: connect.problem_information,
+            max_packet: connect.max_packet,
+        },
+        identity: Identity {
+            tenant: weir_protocol::Tenant::DEFAULT,
+            client: ClientId::from(agent),
+            proof: Proof::Nothing,
+        },
+        receive_maximum: connect.receive_maximum,
+        resumed: None,
+    };
+    let supply = Supply::none(Arc::new(SystemClock), Arc::clone(&counters));
+    let subscriptions = supply.limits.most;
+    let mut session = Session::new(answer, agent, LIMITS, Outbound::new(Arc::new(supply), setup), counters);
     while session.ended().is_none() && session.has_room(out.len()) {
         let before = stream.len();
         let Ok(Some(packet)) = wire::read(&mut stream, version, MAX_PACKET) else { break };
@@ -67,7 +91,7 @@ fn drive(mut stream: BytesMut, version: Version, connect: &Connect, agent: Agent
             Step::Nothing | Step::Status(_) => (),
         }
         assert!(out.len() <= session::MOST_ANSWERS, "answers stay within their bound");
-        assert!(session.held() <= super::memory::most(LIMITS), "a session stays within its bound");
+        assert!(session.held() <= super::memory::most(LIMITS, subscriptions), "a session stays within its bound");
     }
 }
 

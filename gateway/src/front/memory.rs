@@ -7,9 +7,9 @@
 //! | their places in line | twice `mqtt.receive_maximum` | [`super::session`] |
 //! | answers that wait | 64 KiB and the answers to one packet or event, twice | [`super::session`] |
 //! | requests to the agent | 64 | [`super::outbound`] |
-//! | live subscriptions | 16 filters, 64 messages of 4 KiB | [`super::outbound`] |
+//! | subscriptions | `mqtt.subscriptions` filters, 256 packet ids, 64 KiB of messages and one more | [`super::outbound`] |
 //!
-//! With the defaults [`most`] is 6.7 MiB for one connection. All of them together cannot: read buffers share
+//! With the defaults [`most`] is 8.5 MiB for one connection. All of them together cannot: read buffers share
 //! `mqtt.buffers`, payloads in flight share the budget of [`crate::ingest`], and subscribers are few.
 
 use std::sync::Arc;
@@ -20,8 +20,13 @@ use super::wire::MAX_PACKET;
 use super::{buffer, outbound};
 
 /// The most bytes that one connection may hold.
-pub const fn most(limits: Limits) -> usize {
-    buffer::MOST + limits.budget + MAX_PACKET + session::most_in_line(limits) + session::MOST_ANSWERS + outbound::MOST
+pub const fn most(limits: Limits, subscriptions: usize) -> usize {
+    buffer::MOST
+        + limits.budget
+        + MAX_PACKET
+        + session::most_in_line(limits)
+        + session::MOST_ANSWERS
+        + outbound::most(subscriptions)
 }
 
 /// What one connection holds now, in the sum of all; dropping it takes it out.
@@ -59,7 +64,7 @@ mod tests {
     /// The figure that the README and the module headers state.
     #[test]
     fn one_connection_takes_at_most_what_the_documents_say() {
-        let most = most(Limits { receive_maximum: 100, budget: 4 << 20 });
-        assert_eq!(format!("{:.1} MiB", most as f64 / f64::from(1 << 20)), "6.7 MiB");
+        let most = most(Limits { receive_maximum: 100, budget: 4 << 20 }, 64);
+        assert_eq!(format!("{:.1} MiB", most as f64 / f64::from(1 << 20)), "8.5 MiB");
     }
 }

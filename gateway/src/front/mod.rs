@@ -3,7 +3,7 @@
 //! What it guarantees:
 //! - PUBACK only after the verdict of [`crate::ingest`], in the order of the PUBLISHes ([`session`]);
 //! - whatever a client sends is answered with its reason code, counted by reason ([`refusal`]), and costs
-//!   bounded memory, summed up in one place ([`memory`]): with the defaults 6.7 MiB for one connection at the most; a
+//!   bounded memory, summed up in one place ([`memory`]): with the defaults 8.5 MiB for one connection at the most; a
 //!   client beyond a bound is refused, or not read until there is room;
 //! - sockets that say nothing, or never finish what they say, are few ([`crate::lobby`]) and are closed in time
 //!   ([`watchdog`]), and nobody waits for them;
@@ -42,7 +42,7 @@ pub mod counters;
 mod exchange;
 pub mod fuzz;
 pub mod memory;
-mod outbound;
+pub mod outbound;
 pub mod refusal;
 pub mod session;
 pub(crate) mod socket;
@@ -60,13 +60,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weir_protocol::time::WallClock;
 
+use crate::delivery::Delivery;
 use crate::ingest::{Events, Message, Sender};
 use crate::lobby::{Lobby, LobbyOptions};
 use crate::log_gate::LogGate;
-use crate::router::Live;
 use agents::Agents;
 use buffer::Room;
 use counters::Counters;
+use outbound::Supply;
+use outbound::subscriptions::SubscriptionLimits;
 use refusal::Refusal;
 use session::Limits;
 
@@ -97,6 +99,8 @@ pub struct FrontOptions {
     pub buffers: usize,
     /// What one session may have in flight.
     pub limits: Limits,
+    /// What one client may subscribe to.
+    pub subscriptions: SubscriptionLimits,
 }
 
 /// The MQTT front.
@@ -110,29 +114,32 @@ pub struct Front<I> {
     lobby: Lobby,
     seats: Semaphore,
     room: Arc<Room>,
-    live: Option<Live>,
+    supply: Arc<Supply>,
 }
 
 impl<I: Intake> Front<I> {
     /// A front that hands messages to `intake`.
     pub fn new(intake: I, options: FrontOptions, clock: Arc<dyn WallClock>) -> Self {
+        let counters = Arc::new(Counters::new());
         Self {
             intake,
             options,
+            supply: Arc::new(Supply::none(Arc::clone(&clock), Arc::clone(&counters))),
             clock,
             agents: Agents::new(),
-            counters: Arc::new(Counters::new()),
+            counters,
             log: LogGate::new(Instant::now()),
             lobby: Lobby::new(options.lobby),
             seats: Semaphore::new(options.connections),
             room: Room::new(options.buffers),
-            live: None,
         }
     }
 
-    /// Serves live subscriptions too.
-    pub fn with_live(self, live: Live) -> Self {
-        Self { live: Some(live), ..self }
+    /// Serves subscriptions too.
+    pub fn with_delivery(self, delivery: Delivery) -> Self {
+        let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
+        let limits = self.options.subscriptions;
+        Self { supply: Arc::new(Supply { delivery, clock, limits, counters }), ..self }
     }
 
     /// The agents and their statuses.

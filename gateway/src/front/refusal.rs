@@ -37,6 +37,8 @@ pub enum Refusal {
     TopicName,
     /// A topic filter that is none, or a longer one than is taken.
     TopicFilter,
+    /// A shared subscription.
+    SharedSubscription,
     /// A topic of somebody else, or one that only the gateway writes.
     NotAuthorized,
     /// More subscriptions than there may be, of this client or of all.
@@ -67,7 +69,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration: metrics exist before they count.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Malformed,
         Self::Protocol,
         Self::Version,
@@ -82,6 +84,7 @@ impl Refusal {
         Self::PacketIdInUse,
         Self::TopicName,
         Self::TopicFilter,
+        Self::SharedSubscription,
         Self::NotAuthorized,
         Self::TooManySubscriptions,
         Self::KeepAlive,
@@ -141,8 +144,9 @@ impl Refusal {
             Self::PacketIdInUse => (0x91, "packet-id-in-use", "a message with this packet id is still in flight"),
             Self::TopicName => (0x90, "topic-name", "publish on weir/1/{tenant}/{agent}/batch, describe or status"),
             Self::TopicFilter => {
-                (0x8f, "topic-filter", "not a topic filter, or longer than 256 bytes; shared ones are not served")
+                (0x8f, "topic-filter", "not a topic filter, longer than 1024 bytes, or of too many levels")
             }
+            Self::SharedSubscription => (0x9e, "shared-subscription", "shared subscriptions are not served"),
             Self::NotAuthorized => (0x87, "not-authorized", "this topic is not of this client"),
             Self::TooManySubscriptions => {
                 (0x97, "too-many-subscriptions", "more subscriptions than one client, or all of them, may have")
@@ -204,7 +208,7 @@ mod tests {
                 PacketIdInUse | AfterRefusal => &[PUBACK],
                 Unreadable | Quota | TopicName => &[PUBACK, DISCONNECT],
                 NotAuthorized => &[PUBACK, SUBACK, DISCONNECT],
-                TopicFilter | TooManySubscriptions => &[SUBACK],
+                TopicFilter | SharedSubscription | TooManySubscriptions => &[SUBACK],
             };
             assert!(packets.iter().all(|allowed| allowed.contains(&refusal.code())), "{refusal:?}");
         }

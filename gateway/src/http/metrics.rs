@@ -77,6 +77,10 @@ pub fn front(out: &mut Text, counters: &Counters) {
     out.counter("mqtt_pauses", "Times a connection was not read on for lack of room.", now.pauses);
     out.gauge("mqtt_buffered_bytes", "Bytes in the buffers of all MQTT connections now.", now.held);
     out.counter("mqtt_asks_dropped", "Requests to agents dropped because too many waited.", now.asks_dropped);
+    out.gauge("mqtt_subscriptions", "Subscriptions of connected MQTT clients.", now.subscriptions);
+    out.counter("mqtt_messages_delivered", "Messages sent to MQTT subscribers.", now.delivered);
+    out.counter("mqtt_messages_expired", "Messages that a subscriber did not get as their time was over.", now.expired);
+    out.counter("mqtt_messages_too_large", "Messages that a subscriber did not get for their size.", now.too_large);
     let refusals = Refusal::ALL.into_iter().map(|refusal| (reason(refusal.as_str()), counters.refusals(refusal)));
     out.counters("mqtt_refusals", "Packets, messages and connections refused.", refusals);
 }
@@ -87,7 +91,7 @@ pub fn front_bounds(out: &mut Text, options: &FrontOptions, (waiting, room): (us
     gauge(out, "mqtt_sessions_max", "The most MQTT sessions at a time.", options.connections);
     gauge(out, "mqtt_waiting", "MQTT sockets that have not said CONNECT.", waiting);
     gauge(out, "mqtt_waiting_max", "The most of them.", options.lobby.most);
-    let most = memory::most(options.limits);
+    let most = memory::most(options.limits, options.subscriptions.most);
     gauge(out, "mqtt_connection_bytes_max", "The most bytes that the buffers of one MQTT connection take.", most);
     gauge(out, "mqtt_read_buffer_bytes_free", "Bytes that read buffers of MQTT connections may still take.", room);
     gauge(out, "mqtt_read_buffer_bytes_max", "Bytes that all of them may take together.", options.buffers);

@@ -284,11 +284,6 @@ impl Subscriber {
         let is_idle = self.open.as_ref().is_none_or(|part| part.count == 0) && !self.lost && self.mailbox.is_empty();
         is_idle.then_some(reached)
     }
-
-    /// Counts a message that the client does not take because of its size.
-    pub(crate) fn too_large(&self) {
-        self.shared.counters.dropped.fetch_add(1, Relaxed);
-    }
 }
 
 impl Drop for Subscriber {

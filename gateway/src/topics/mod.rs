@@ -95,6 +95,11 @@ impl Topics {
         Self { topics: definitions.into_iter().enumerate().map(topic).collect() }
     }
 
+    /// No topics.
+    pub fn none() -> Self {
+        Self { topics: Arc::default() }
+    }
+
     /// These and one more that another part of the gateway writes; that part announces its records.
     pub fn with_internal(&self, name: &str, readers: impl IntoIterator<Item = Reader>) -> Self {
         let partitions: Vec<_> = readers.into_iter().map(Partition::new).collect();

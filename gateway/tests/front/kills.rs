@@ -116,7 +116,7 @@ async fn kill_3_a_persistent_session_with_a_shared_subscription_that_is_cut() {
             client.send(&hello).await;
             assert_eq!(client.answer().await, Answered::Connected(0));
             client.send(&subscribe(version, &[&format!("$share/group/{LIVE}"), LIVE])).await;
-            let refused = if version == V4 { 0x80 } else { 0x8f };
+            let refused = if version == V4 { 0x80 } else { 0x9e };
             assert_eq!(client.answer().await, Answered::Subscribed(vec![refused, 1]));
             beside.go_on().await;
             // Messages are on their way, at QoS 1, and nobody acknowledges them.

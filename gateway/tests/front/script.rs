@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use weir_gateway::front::outbound::subscriptions::SubscriptionLimits;
 use weir_gateway::front::session::Limits;
 use weir_gateway::front::wire::Version;
 use weir_gateway::front::{Front, FrontOptions, Intake, Link};
@@ -74,6 +75,7 @@ impl Stage {
             buffers: 8 << 20,
             connect_timeout: Duration::from_secs(10),
             limits: Limits { receive_maximum: WINDOW, budget: 1 << 20 },
+            subscriptions: SubscriptionLimits::default(),
         };
         let script = Script { submitted: send, room: room.clone() };
         let front = Arc::new(Front::new(script, options, Arc::new(SystemClock)));

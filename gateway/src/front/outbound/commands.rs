@@ -1,7 +1,7 @@
 //! Requests of the gateway to one agent, published on its command topic.
 //!
 //! They wait until the agent has subscribed and while it has as many messages unacknowledged as it takes
-//! ([`super::deliveries`]). A request is lost with its connection: whatever it asked for is asked for again when it is needed
+//! ([`super::window`]). A request is lost with its connection: whatever it asked for is asked for again when it is needed
 //! again.
 
 use std::collections::VecDeque;
@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 use weir_protocol::batch::command::{self, AgentCommand};
 
-use super::deliveries::Unacknowledged;
-use crate::front::answer::Answer;
+use super::window::Window;
+use crate::delivery::Origin;
+use crate::mqtt::packet::QoS;
+use crate::mqtt::write::{self, Writer};
 
 /// The most requests that wait for one agent. It has as many schemas at a time as ingest holds batches for,
 /// and ingest holds few.
@@ -23,7 +25,7 @@ pub(super) const MOST: usize = MAX_WAITING * size_of::<AgentCommand>();
 pub(super) struct Commands {
     topic: String,
     /// The QoS granted, once subscribed.
-    granted: Option<u8>,
+    granted: Option<QoS>,
     waiting: VecDeque<AgentCommand>,
 }
 
@@ -39,7 +41,7 @@ impl Commands {
     }
 
     /// The agent listens, at QoS `granted`.
-    pub(super) fn subscribe(&mut self, granted: u8) {
+    pub(super) fn subscribe(&mut self, granted: QoS) {
         self.granted = Some(granted);
     }
 
@@ -61,12 +63,23 @@ impl Commands {
     }
 
     /// Writes what may be sent now.
-    pub(super) fn flush(&mut self, answer: Answer, ids: &mut Unacknowledged, out: &mut BytesMut) {
+    pub(super) fn flush(&mut self, writer: Writer, window: &mut Window, out: &mut BytesMut) {
         let Some(qos) = self.granted else { return };
-        while qos == 0 || ids.has_room() {
+        while qos == QoS::AtMostOnce || window.room() > 0 {
             let Some(command) = self.waiting.pop_front() else { return };
-            let pkid = if qos == 0 { 0 } else { ids.take() };
-            answer.publish(out, &self.topic, pkid, &command::encode(&command));
+            let id = if qos == QoS::AtMostOnce { 0 } else { window.take(Origin::Passing) };
+            let payload = command::encode(&command);
+            let packet = write::Message {
+                qos,
+                topic: self.topic.as_bytes(),
+                id,
+                payload: &payload,
+                ..write::Message::default()
+            };
+            if writer.publish(out, &packet).is_err() {
+                // An agent that takes no command has none.
+                window.done(id);
+            }
         }
     }
 

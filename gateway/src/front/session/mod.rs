@@ -12,11 +12,11 @@ use weir_protocol::AgentId;
 
 use super::answer::Answer;
 use super::counters::Counters;
-use super::outbound::{self, Outbound};
+use super::outbound::{Next, Outbound};
 use super::refusal::Refusal;
-use super::wire::{Connect, MAX_CONTROL, Packet, Version};
+use super::wire::{MAX_CONTROL, MAX_PACKET, Packet, Version};
 use crate::ingest::{Event, Message};
-use crate::router::{self, Live};
+use crate::mqtt::packet::{Filter, QoS, RetainHandling, Subscribe, Unsubscribe};
 use inbound::Inbound;
 pub(super) use inbound::most_in_line;
 
@@ -24,7 +24,7 @@ pub(super) use inbound::most_in_line;
 const MAX_ANSWERS: usize = 64 << 10;
 /// The most that answers take, in bytes: those that wait, what one packet or event adds, and as much again because a
 /// growing buffer doubles.
-pub(super) const MOST_ANSWERS: usize = 2 * (MAX_ANSWERS + MAX_CONTROL + outbound::MAX_MESSAGE);
+pub(super) const MOST_ANSWERS: usize = 2 * (MAX_ANSWERS + MAX_CONTROL + MAX_PACKET);
 
 /// What one connection may have in flight.
 #[derive(Clone, Copy, Debug)]
@@ -62,18 +62,11 @@ pub enum Step {
 
 impl Session {
     /// A session of `agent`, which [`super::admission`] let in.
-    pub fn new(
-        answer: Answer,
-        agent: AgentId,
-        connect: &Connect,
-        limits: Limits,
-        live: Option<Live>,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub fn new(answer: Answer, agent: AgentId, limits: Limits, outbound: Outbound, counters: Arc<Counters>) -> Self {
         Self {
             answer,
             inbound: Inbound::new(answer, agent, limits, counters.clone()),
-            outbound: Outbound::new(answer, agent, connect, live, counters.clone()),
+            outbound,
             paused: false,
             counters,
         }
@@ -92,6 +85,7 @@ impl Session {
     /// Gives back what it holds for traffic that there is not.
     pub fn trim(&mut self) {
         self.inbound.trim();
+        self.outbound.trim();
     }
 
     /// The version of MQTT that it speaks.
@@ -125,8 +119,27 @@ impl Session {
         self.inbound.count_with_last(bytes);
         match packet {
             Packet::Publish(_) => (),
-            Packet::Subscribe { pkid, filters } => self.outbound.subscribe(pkid, &filters, out),
-            Packet::Unsubscribe { pkid, filters } => self.outbound.unsubscribe(pkid, &filters, out),
+            Packet::Subscribe { pkid, filters } => {
+                let filters = filters.into_iter().map(|(filter, qos)| Filter {
+                    filter,
+                    qos: if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+                    no_local: false,
+                    retain_as_published: false,
+                    retain_handling: RetainHandling::Always,
+                });
+                let subscribe = Subscribe { id: pkid, identifier: None, filters: filters.collect() };
+                let codes = self.outbound.subscribe(&subscribe).codes;
+                let codes: Vec<u8> = match self.answer.version {
+                    Version::V4 => codes.into_iter().map(|code| code.min(0x80)).collect(),
+                    Version::V5 => codes,
+                };
+                self.answer.subscribed(out, pkid, &codes);
+                self.outbound.flush(out);
+            }
+            Packet::Unsubscribe { pkid, filters } => {
+                let codes = self.outbound.unsubscribe(&Unsubscribe { id: pkid, filters }).codes;
+                self.answer.unsubscribed(out, pkid, &codes);
+            }
             Packet::PubAck { pkid } => self.outbound.acknowledged(pkid, out),
             Packet::PingReq => self.answer.pong(out),
             Packet::Disconnect { with_will } => return Ok(Step::Goodbye { with_will }),
@@ -152,12 +165,12 @@ impl Session {
     }
 
     /// The next message for the client, never without a subscription. May be dropped at any time without losing one.
-    pub async fn next_message(&mut self) -> router::Delivered {
+    pub async fn next_message(&mut self) -> Next {
         self.outbound.next().await
     }
 
     /// Writes a message for the client, and those behind it that are there already.
-    pub fn deliver(&mut self, message: router::Delivered, out: &mut BytesMut) {
+    pub fn deliver(&mut self, message: Next, out: &mut BytesMut) {
         self.outbound.deliver(message, out);
     }
 }
