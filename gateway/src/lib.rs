@@ -38,6 +38,7 @@ pub mod mqtt;
 mod places;
 pub mod record;
 pub mod redrive;
+pub mod retained;
 pub mod router;
 pub mod run;
 pub mod schemas;
