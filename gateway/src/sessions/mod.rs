@@ -25,6 +25,7 @@
 mod attach;
 mod opened;
 mod options;
+mod outlet;
 pub mod record;
 mod session;
 mod state;
@@ -56,6 +57,7 @@ pub use crate::keyed_log::written::{NotWritten, Written};
 pub use attach::{Attached, Refused, Taken};
 pub use opened::{Opened, TOPIC};
 pub use options::Options;
+pub use outlet::Outlet;
 pub use session::{Begun, End, Full, Session};
 pub use state::{State, Subscriptions};
 pub use stats::Stats;
