@@ -8,6 +8,7 @@
 mod access;
 mod groups;
 mod kafka;
+mod sessions;
 mod store;
 mod tls;
 mod topics;
@@ -84,6 +85,18 @@ pub struct Mqtt {
     pub connection_budget: Spanned<ByteSize>,
     /// What the read buffers of all connections may take together; beyond it they wait.
     pub buffers: Spanned<ByteSize>,
+    /// The most sessions that outlive their connection; one more is refused.
+    pub sessions: Spanned<u32>,
+    /// What one of them may take with its subscriptions and its will.
+    pub session_bytes: Spanned<ByteSize>,
+    /// What all of them may take.
+    pub sessions_bytes: Spanned<ByteSize>,
+    /// The longest that a session outlives its connection. Not set: as long as the client wants.
+    pub session_expiry: Option<Spanned<Period>>,
+    /// The most retained messages; one more is refused.
+    pub retained: Spanned<u32>,
+    /// What they may take.
+    pub retained_bytes: Spanned<ByteSize>,
     /// CONNECTs of one address, a second; more are refused. 0: any number.
     pub connects_per_address: Spanned<u32>,
     /// CONNECTs of one client, a second; more are refused. 0: any number.
@@ -185,6 +198,12 @@ impl Default for Mqtt {
             receive_maximum: unset(100),
             connection_budget: unset(ByteSize::mib(4)),
             buffers: unset(ByteSize::mib(128)),
+            sessions: unset(100_000),
+            session_bytes: unset(ByteSize(256 << 10)),
+            sessions_bytes: unset(ByteSize::mib(512)),
+            session_expiry: None,
+            retained: unset(100_000),
+            retained_bytes: unset(ByteSize::mib(64)),
             connects_per_address: unset(2000),
             connects_per_client: unset(10),
             publishes_per_client: unset(200_000),
@@ -264,6 +283,7 @@ impl Config {
         within(source, "mqtt.connect_timeout", &mqtt.connect_timeout, Period::millis(100)..=Period::secs(600))?;
         // An agent has up to 1.5 MiB of batches in flight, and the description that they wait for comes behind them.
         within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(2)..=ByteSize::mib(1024))?;
+        mqtt.check_sessions(source)?;
         within(source, "http.connections", &http.connections, 1..=100_000)?;
         within(source, "http.connections_per_address", &http.connections_per_address, 1..=100_000)?;
         within(source, "http.lobby", &http.lobby, 1..=100_000)?;

@@ -11,6 +11,7 @@
 //! with a reason that is counted, and costs bounded memory.
 //!
 //! Read in this order: [`run`] wires the parts; [`front`] speaks MQTT; [`ingest`] decides and commits;
+//! [`sessions`] and [`retained`] are what is kept of MQTT clients, in internal topics ([`keyed_log`]);
 //! [`topics`] is the log; [`record`] is what stands in it, [`schemas`] how that is described and may change;
 //! [`redrive`] tries dead letters again; [`kafka`] and [`http`] serve the log, [`groups`] says where consumers stand, and
 //! [`router`] shows it live; [`lobby`] is where sockets of all ports wait; [`config`] and [`cli`] are what a person sees.

@@ -6,6 +6,8 @@
 //!
 //! Order of a stop: the front takes no more and answers; ingest commits what it has; HTTP serves until then.
 
+mod clients;
+
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ use crate::model::feed::{self, Feeding};
 use crate::redrive::Redrive;
 use crate::router::{Live, LiveOptions};
 use crate::tls::{Acceptor, Revocations, Tls, TlsError};
+use clients::Clients;
 
 /// What the gateway touches beyond the network.
 #[derive(Clone)]
@@ -150,7 +153,7 @@ pub async fn run(
     };
     let (close, closing) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
-    let (ingest, topics, groups) = tokio::select! {
+    let (ingest, topics, groups, clients) = tokio::select! {
         started = start(config, &world) => started?,
         // Recovery may be cut off at any point, as a kill does.
         () = &mut shutdown => return Ok(()),
@@ -169,6 +172,7 @@ pub async fn run(
         front: front.clone(),
         ingest: ingest.clone(),
         live: live.clone(),
+        clients: clients.clone(),
         kafka: log.clone(),
         tls: tls.clone(),
         model,
@@ -187,6 +191,7 @@ pub async fn run(
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.keep(world.reload.clone(), closing.clone()));
     }
+    let keeping = clients.keep(&ingest);
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
@@ -202,6 +207,7 @@ pub async fn run(
     let drained = timeout(config.drain.get_ref().0, async {
         let _ = mqtt.await;
         let _ = kafka.await;
+        keeping.stop().await;
         if let Some(feeding) = feeding {
             // It may wait for ingest, which is still there.
             let _ = tokio::task::spawn_blocking(move || feeding.stop()).await;
@@ -242,20 +248,22 @@ fn local(listener: &TcpListener, asked: &Spanned<SocketAddr>) -> SocketAddr {
 }
 
 /// Recovers the logs; it reads files for a while, so not on a worker thread.
-async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics::Topics, Groups), RunError> {
+async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics::Topics, Groups, Clients), RunError> {
     let options = ingest_options(config, world);
     let (fs, clock, data) = (world.fs.clone(), world.clock.clone(), config.data.clone());
+    let settings = config.clone();
     let started = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
         let started = Ingest::start(fs.clone(), &data, options, clock)?;
-        Ok((started, groups::Opened::open(&fs, &data)?))
+        Ok((started, groups::Opened::open(&fs, &data)?, clients::Opened::open(&fs, &settings)?))
     });
-    let ((ingest, topics, report), offsets) = started.await.map_err(|_| RunError::CutOff)??;
+    let ((ingest, topics, report), offsets, clients) = started.await.map_err(|_| RunError::CutOff)??;
     log_recovery(&report);
     log_offsets(&offsets);
     let options = config.groups.options();
     let all = topics.with_internal(groups::offsets::TOPIC, [offsets.reader()]);
     let groups = Groups::new(offsets, all, options, &*world.clock, Box::new(groups::random_bits));
-    Ok((ingest, topics, groups))
+    let clients = Clients::new(clients, config, &*world.clock);
+    Ok((ingest, topics, groups, clients))
 }
 
 /// Opens the read model and begins to feed it. A gateway without it stores and serves all the same.
@@ -420,6 +428,7 @@ struct Parts {
     front: Arc<Front<Ingest>>,
     ingest: Ingest,
     live: Live,
+    clients: Clients,
     kafka: Arc<Kafka>,
     tls: Option<Tls>,
     model: Option<Arc<Model>>,
@@ -458,6 +467,8 @@ impl Gateway for Parts {
         metrics::front(out, self.front.counters());
         metrics::front_bounds(out, self.front.options(), self.front.waiting_and_room());
         metrics::live(out, &self.live.stats());
+        metrics::sessions(out, &self.clients.sessions.stats());
+        metrics::retained(out, &self.clients.retained.stats());
         self.kafka.metrics(out);
         if let Some(tls) = &self.tls {
             tls.metrics(out);

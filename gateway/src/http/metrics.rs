@@ -14,6 +14,7 @@ use crate::groups::coordinator::State;
 use crate::ingest::{Failure, Reason, Stats};
 use crate::router::LiveStats;
 use crate::topics::Topics;
+use crate::{retained, sessions};
 
 /// The content type of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -106,6 +107,35 @@ pub fn live(out: &mut Text, now: &LiveStats) {
     out.counter("live_dropped", "Live messages lost: their subscriber was slow or takes only less.", now.dropped);
     out.counter("live_skipped", "Readings not served live because the router was behind.", now.skipped);
     out.counter("live_restarts", "Times the live router was replaced after a failure.", now.restarts);
+}
+
+/// The metrics of what is kept of MQTT clients.
+pub fn sessions(out: &mut Text, now: &sessions::Stats) {
+    out.gauge("mqtt_durable_sessions", "MQTT sessions that outlive their connection.", now.durable);
+    out.gauge("mqtt_session_bytes", "Bytes that they take.", now.bytes);
+    out.gauge("mqtt_wills_waiting", "Wills that wait for their delay, or to be published.", now.wills_waiting);
+    out.counter("mqtt_sessions_resumed", "Connections that found their session.", now.resumed);
+    out.counter("mqtt_sessions_taken_over", "Connections that another one of their client ended.", now.taken_over);
+    out.counter("mqtt_sessions_expired", "Sessions that ended because nobody came for them.", now.expired);
+    out.counter(
+        "mqtt_sessions_refused",
+        "Sessions, subscriptions and packet ids refused at a bound of sessions.",
+        now.refused,
+    );
+    out.counter("mqtt_wills_published", "Wills published.", now.wills_published);
+    out.counter("mqtt_wills_refused", "Wills whose topic nothing stores.", now.wills_refused);
+    out.counter("mqtt_wills_dropped", "Wills dropped: too many waited, or the disk failed.", now.wills_dropped);
+    out.counter("mqtt_session_commits", "Writes of sessions.", now.commits);
+    out.counter("mqtt_session_commits_failed", "Writes of sessions that failed.", now.commits_failed);
+}
+
+/// The metrics of retained messages.
+pub fn retained(out: &mut Text, now: &retained::Stats) {
+    out.gauge("mqtt_retained_messages", "Retained messages.", now.messages);
+    out.gauge("mqtt_retained_bytes", "Bytes that they take.", now.bytes);
+    out.counter("mqtt_retained_refused", "Messages that could not be retained: a bound is reached.", now.refused);
+    out.counter("mqtt_retained_expired", "Retained messages that expired.", now.expired);
+    out.counter("mqtt_retained_failed", "Writes of retained messages that failed.", now.failed);
 }
 
 /// The metrics of ingest.

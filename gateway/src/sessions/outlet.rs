@@ -25,7 +25,7 @@ impl Outlet {
     async fn store(&self, client: &Key, will: &Will) -> Published {
         let (events, mut told) = mpsc::unbounded_channel();
         let sender = Sender { tenant: client.tenant, client: client.client.clone() };
-        let mut connection = self.ingest.connect(sender, events);
+        let connection = self.ingest.connect(sender, events);
         let published = ingest::Published {
             topic: will.topic.clone(),
             qos: will.qos,
@@ -69,9 +69,6 @@ impl Publisher for Outlet {
         if is_status(&client, &will.topic) {
             // The status of an agent is retained, and nothing else.
             return self.retain(&client, will).await;
-        }
-        if self.ingest.stores().find(client.tenant, &will.topic).is_none() {
-            return Published::Refused;
         }
         match self.store(&client, &will).await {
             Published::Stored if will.retain => self.retain(&client, will).await,
