@@ -163,7 +163,7 @@ pub async fn run(
     let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
     let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone(), live_options(config));
-    let delivery = Delivery::new(topics.clone(), live.clone(), DeliveryOptions::default());
+    let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), DeliveryOptions::default());
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_delivery(delivery);
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);

@@ -71,7 +71,11 @@ impl Cursor {
         for filter in self.wanted.filters.clone().iter() {
             self.listen(filter);
         }
-        self.follow(|topic, partition, _| begin.get(topic, partition).unwrap_or(0));
+        let topics = self.delivery.topics().clone();
+        // What other settings led there is still to be read.
+        let begun =
+            begin.iter().filter_map(|position| topics.named(&position.topic)).filter(|topic| Message::are_in(topic));
+        self.follow(begun.map(Topic::id), |topic, partition, _| begin.get(topic, partition).unwrap_or(0));
     }
 
     /// Follows what `filters` can touch, of which `filter` is new: it begins where the log ends now. Where that is, in
@@ -80,7 +84,8 @@ impl Cursor {
         self.wanted.filters = filters.into_iter().collect();
         // Before the ends are looked up: what is committed behind them is heard.
         self.listen(filter);
-        self.follow(|_, _, end| end);
+        let known: Vec<_> = self.followed.iter().map(|followed| followed.topic).collect();
+        self.follow(known, |_, _, end| end);
         let mut since = Positions::default();
         for topic in self.delivery.reached(self.wanted.tenant, filter) {
             let name = Arc::from(topic.name());
@@ -100,7 +105,7 @@ impl Cursor {
         if let Some(live) = &self.live {
             live.unsubscribe(filter);
         }
-        self.follow(|_, _, end| end);
+        self.follow([], |_, _, end| end);
     }
 
     fn listen(&mut self, filter: &str) {
@@ -109,12 +114,12 @@ impl Cursor {
         }
     }
 
-    fn follow(&mut self, begin: impl Fn(&str, u32, u64) -> u64) {
+    fn follow(&mut self, more: impl IntoIterator<Item = TopicId>, begin: impl Fn(&str, u32, u64) -> u64) {
         let mut followed = Vec::new();
         let tenant = self.wanted.tenant;
         let reached =
             self.wanted.filters.iter().flat_map(|filter| self.delivery.reached(tenant, filter).map(Topic::id));
-        let reached: BTreeSet<TopicId> = reached.collect();
+        let reached: BTreeSet<TopicId> = reached.chain(more).collect();
         for topic in reached.into_iter().map(|id| self.delivery.topics().get(id)) {
             for (partition, number) in topic.partitions().iter().zip(0..) {
                 let known =

@@ -14,6 +14,7 @@ use super::reads::{self, Found, Wanted};
 use super::{Budget, Message, Place};
 use crate::mqtt::topic::intersects;
 use crate::router::Live;
+use crate::topics::stores::Stores;
 use crate::topics::{Role, Topic, Topics};
 
 /// The limits of durable subscriptions.
@@ -37,6 +38,7 @@ pub struct Delivery(Arc<Shared>);
 
 struct Shared {
     topics: Topics,
+    stores: Stores,
     live: Live,
     turns: Semaphore,
     room: Arc<Semaphore>,
@@ -73,11 +75,12 @@ pub(super) const AHEAD: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Delivery {
-    /// Durable subscriptions to `topics`, of which `live` shows the ends.
-    pub fn new(topics: Topics, live: Live, options: DeliveryOptions) -> Self {
+    /// Durable subscriptions to `topics`, to which messages come by `stores` and of which `live` shows the ends.
+    pub fn new(topics: Topics, stores: Stores, live: Live, options: DeliveryOptions) -> Self {
         let units = (options.bytes / UNIT).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
             topics,
+            stores,
             live,
             turns: Semaphore::new(options.reads.max(1)),
             room: Arc::new(Semaphore::new(units)),
@@ -107,9 +110,13 @@ impl Delivery {
     }
 
     /// The topics whose records a filter of `tenant` may match.
-    pub(super) fn reached(&self, tenant: Tenant, filter: &str) -> impl Iterator<Item = &Topic> {
+    pub(super) fn reached<'a>(&'a self, tenant: Tenant, filter: &'a str) -> impl Iterator<Item = &'a Topic> {
         let live = intersects(&format!("{PREFIX}{tenant}/{LIVE}/#"), filter);
-        self.0.topics.all().iter().map(|topic| &**topic).filter(move |topic| topic.role() == Role::Readings && live)
+        self.0.topics.all().iter().map(|topic| &**topic).filter(move |topic| match topic.role() {
+            Role::Readings => live,
+            Role::Messages => self.0.stores.may_lead(tenant, filter, topic.id()),
+            Role::Loss | Role::DeadLetter | Role::Describe | Role::Internal => false,
+        })
     }
 
     /// Room for a read, if there is some.

@@ -25,7 +25,7 @@ use super::refusal::Refusal;
 use super::session::Session;
 use super::wire::{self, Connect, Packet, Version};
 use super::{Front, Intake};
-use crate::access::{ClientId, Identity, Proof};
+use crate::access::{Access, ClientId, Identity, Proof};
 use crate::ingest::Sender;
 use crate::lobby::Ticket;
 
@@ -152,6 +152,7 @@ where
             reasons: connect.problem_information,
             max_packet: connect.max_packet,
         },
+        access: Access::open(),
         identity: Identity { tenant: Tenant::DEFAULT, client: ClientId::from(agent), proof: Proof::Nothing },
         receive_maximum: connect.receive_maximum,
         resumed: None,

@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::outbound::{Outbound, Setup, Supply};
 use super::session::{self, Limits, Session, Step};
 use super::wire::{self, Connect, MAX_PACKET, Packet, Version};
-use crate::access::{ClientId, Identity, Proof};
+use crate::access::{Access, ClientId, Identity, Proof};
 use crate::ingest::{Event, Failure, Outcome, Reason, Verdict};
 use crate::mqtt::{self, write::Writer};
 use weir_protocol::batch::command::AgentCommand;
@@ -61,6 +61,7 @@ fn drive(mut stream: BytesMut, version: Version, connect: &Connect, agent: Agent
             reasons: connect.problem_information,
             max_packet: connect.max_packet,
         },
+        access: Access::open(),
         identity: Identity {
             tenant: weir_protocol::Tenant::DEFAULT,
             client: ClientId::from(agent),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weir_protocol::Tenant;
 
 use super::TopicId;
-use crate::mqtt::topic;
+use crate::mqtt::topic as names;
 
 /// The most filters.
 pub const MAX_STORES: usize = 64;
@@ -45,10 +45,17 @@ impl Stores {
         if name.starts_with(RESERVED) {
             return None;
         }
-        let name = std::str::from_utf8(name).ok().filter(|name| topic::is_name(name))?;
+        let name = std::str::from_utf8(name).ok().filter(|name| names::is_name(name))?;
         let leads =
-            |store: &Store| store.tenant.is_none_or(|only| only == tenant) && topic::matches(name, &store.filter);
+            |store: &Store| store.tenant.is_none_or(|only| only == tenant) && names::matches(name, &store.filter);
         self.0.iter().find(|(store, _)| leads(store)).map(|(_, topic)| *topic)
+    }
+
+    /// Whether messages of a tenant that `filter` matches may be led to `topic`.
+    pub fn may_lead(&self, tenant: Tenant, filter: &str, topic: TopicId) -> bool {
+        let leads =
+            |store: &Store| store.tenant.is_none_or(|only| only == tenant) && names::intersects(filter, &store.filter);
+        self.0.iter().any(|(store, to)| *to == topic && leads(store))
     }
 }
 

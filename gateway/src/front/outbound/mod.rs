@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use weir_protocol::batch::command::AgentCommand;
 
-use crate::access::Identity;
+use crate::access::{Access, Identity};
 use crate::delivery::{Budget, Message, Origin, Positions, Sent, Subscription, Unfinished};
 use crate::mqtt::packet::QoS;
 use crate::mqtt::write::{self, Writer};
@@ -54,6 +54,7 @@ pub struct Outbound {
     supply: Arc<Supply>,
     writer: Writer,
     identity: Identity,
+    access: Access,
     /// Requests, if the client is an agent.
     commands: Option<Box<Commands>>,
     subscriptions: Subscriptions,

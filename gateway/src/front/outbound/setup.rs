@@ -11,12 +11,13 @@ use super::source::Source;
 use super::subscriptions::{SubscriptionLimits, Subscriptions};
 use super::window::Window;
 use super::{Counted, Outbound};
-use crate::access::Identity;
+use crate::access::{Access, Identity};
 use crate::delivery::{Cursor, Delivery, DeliveryOptions, Positions, Subscription, Unfinished};
 use crate::front::counters::Counters;
 use crate::mqtt::write::Writer;
 use crate::router::{Live, LiveOptions};
 use crate::topics::Topics;
+use crate::topics::stores::Stores;
 
 /// What all sessions are supplied from.
 pub struct Supply {
@@ -35,6 +36,7 @@ impl Supply {
     pub(in crate::front) fn none(clock: Arc<dyn WallClock>, counters: Arc<Counters>) -> Self {
         let delivery = Delivery::new(
             Topics::none(),
+            Stores::default(),
             Live::new(Topics::none(), LiveOptions::default()),
             DeliveryOptions::default(),
         );
@@ -48,6 +50,8 @@ pub struct Setup {
     pub writer: Writer,
     /// Who it is.
     pub identity: Identity,
+    /// Who may subscribe to what.
+    pub access: Access,
     /// How many messages at QoS 1 it takes unacknowledged.
     pub receive_maximum: u16,
     /// What it goes on with, if its session outlives the connection: empty for a new one.
@@ -68,7 +72,7 @@ pub struct Resumed {
 impl Outbound {
     /// The outbound side of a session.
     pub fn new(supply: Arc<Supply>, setup: Setup) -> Self {
-        let Setup { writer, identity, receive_maximum, resumed } = setup;
+        let Setup { writer, identity, access, receive_maximum, resumed } = setup;
         let commands = AgentId::new(identity.client.as_str()).ok().map(|agent| {
             let topic = Topic { tenant: identity.tenant, agent, purpose: Purpose::Command };
             Box::new(Commands::new(topic.to_string()))
@@ -91,6 +95,6 @@ impl Outbound {
         let again = window.sent().clone();
         let mut counted = Counted { count: 0, supply: Arc::clone(&supply) };
         counted.set(subscriptions.len());
-        Self { supply, counted, writer, identity, commands, subscriptions, window, again, source, moved: false }
+        Self { supply, counted, writer, identity, access, commands, subscriptions, window, again, source, moved: false }
     }
 }

@@ -7,6 +7,7 @@ use weir_protocol::mqtt::{PREFIX, Purpose, Topic};
 
 use super::Outbound;
 use super::subscriptions::{Subscriptions, granted};
+use crate::access::Action;
 use crate::delivery::{Positions, Subscription};
 use crate::front::refusal::Refusal;
 use crate::mqtt::packet::{Filter, Subscribe, Unsubscribe};
@@ -60,7 +61,8 @@ impl Outbound {
             return Ok(code);
         }
         Subscriptions::check(&filter.filter, &self.supply.limits)?;
-        if is_of_another(&filter.filter, self.identity.tenant.as_str()) {
+        let may = self.access.may(&self.identity, Action::Subscribe, &filter.filter);
+        if !may || is_of_another(&filter.filter, self.identity.tenant.as_str()) {
             return Err(Refusal::NotAuthorized);
         }
         let name = filter.filter.clone();
