@@ -17,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use crate::front::destination::MAX_TOPIC;
 use crate::schemas::evolution::Compatibility;
 use serde::Deserialize;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
@@ -107,6 +108,12 @@ pub struct Mqtt {
     pub publish_bytes_per_client: Spanned<ByteSize>,
     /// Which messages are stored, and where; the first that matches wins.
     pub store: Vec<Store>,
+    /// The most levels of a topic.
+    pub topic_levels: Spanned<u32>,
+    /// The longest topic, in bytes.
+    pub topic_bytes: Spanned<u32>,
+    /// The most that a message may carry beside topic and payload, in bytes.
+    pub property_bytes: Spanned<u32>,
 }
 
 /// The table `http`.
@@ -209,6 +216,9 @@ impl Default for Mqtt {
             publishes_per_client: unset(200_000),
             publish_bytes_per_client: unset(ByteSize::mib(256)),
             store: Vec::new(),
+            topic_levels: unset(32),
+            topic_bytes: unset(1024),
+            property_bytes: unset(4096),
         }
     }
 }
@@ -284,6 +294,10 @@ impl Config {
         // An agent has up to 1.5 MiB of batches in flight, and the description that they wait for comes behind them.
         within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(2)..=ByteSize::mib(1024))?;
         mqtt.check_sessions(source)?;
+        within(source, "mqtt.topic_levels", &mqtt.topic_levels, 4..=128)?;
+        // The longest of Weir's own fit, whatever the names in them.
+        within(source, "mqtt.topic_bytes", &mqtt.topic_bytes, 256..=MAX_TOPIC as u32)?;
+        within(source, "mqtt.property_bytes", &mqtt.property_bytes, 64..=65_536)?;
         within(source, "http.connections", &http.connections, 1..=100_000)?;
         within(source, "http.connections_per_address", &http.connections_per_address, 1..=100_000)?;
         within(source, "http.lobby", &http.lobby, 1..=100_000)?;

@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::delivery::{Delivery, DeliveryOptions};
 use crate::front::outbound::subscriptions::SubscriptionLimits;
 use crate::front::session::Limits;
-use crate::front::{Front, FrontOptions, Intake, Link};
+use crate::front::{Front, FrontOptions, Intake, Link, TopicLimits};
 use crate::groups::{self, Groups};
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
@@ -165,6 +165,7 @@ pub async fn run(
     let live = Live::new(topics.clone(), live_options(config));
     let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), DeliveryOptions::default());
     let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_delivery(delivery);
+    let front = front.with_stores(ingest.stores().clone());
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
     let (model, feeding) = start_model(config, &topics, &ingest).await;
@@ -393,6 +394,11 @@ fn front_options(config: &Config) -> FrontOptions {
         connect_timeout: config.mqtt.connect_timeout.get_ref().0,
         limits: Limits { receive_maximum: *config.mqtt.receive_maximum.get_ref(), budget: budget(config) },
         subscriptions: SubscriptionLimits::default(),
+        topics: TopicLimits {
+            levels: *config.mqtt.topic_levels.get_ref() as usize,
+            bytes: *config.mqtt.topic_bytes.get_ref() as usize,
+            property_bytes: *config.mqtt.property_bytes.get_ref() as usize,
+        },
     }
 }
 

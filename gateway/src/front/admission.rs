@@ -1,27 +1,92 @@
-//! Who may have a session: what a CONNECT says, checked.
+//! Who may have a session: what a CONNECT says is checked in this order, and the first thing that is wrong is answered: the
+//! method of authentication, how often the address comes, who it is, how often that client comes, its will, and whether there
+//! is room.
 
-use bytes::Bytes;
-use weir_protocol::mqtt::{Purpose, Topic};
-use weir_protocol::{AgentId, Tenant};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
+
+use super::destination::{Destination, Destinations, MAX_STATUS};
 use super::refusal::Refusal;
-use super::wire::{Connect, Will};
+use super::{Front, Intake};
+use crate::access::{Attempt, Identity};
+use crate::mqtt::packet::{Connect, Will};
+use crate::tls::PeerCertificate;
 
-/// The longest status, in bytes; it is for people.
-pub const MAX_STATUS: usize = 4096;
+/// How long the place of a client's own old session is waited for.
+const OWN_PLACE: Duration = Duration::from_secs(2);
 
-/// Checks a CONNECT; the agent that it names, and its will as a status.
-pub fn admit(connect: &Connect) -> Result<(AgentId, Option<Bytes>), Refusal> {
-    if connect.enhanced_authentication {
+/// Where a client comes from.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The certificate that TLS verified.
+    pub certificate: Option<PeerCertificate>,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        Self { address, certificate: None }
+    }
+}
+
+/// A client that may have a session.
+pub(super) struct Admitted<'f> {
+    pub(super) identity: Identity,
+    pub(super) destinations: Destinations,
+    pub(super) seat: SemaphorePermit<'f>,
+}
+
+/// Finds out who a client is.
+pub(super) async fn identify<I: Intake>(front: &Front<I>, peer: &Peer, connect: &Connect) -> Result<Identity, Refusal> {
+    if connect.authentication_method.is_some() {
         return Err(Refusal::AuthMethod);
     }
-    let agent = AgentId::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
-    let status = Topic { tenant: Tenant::DEFAULT, agent, purpose: Purpose::Status }.to_string();
-    match &connect.will {
-        None => Ok((agent, None)),
-        Some(Will { topic, payload, qos: 0 | 1 }) if topic[..] == *status.as_bytes() && payload.len() <= MAX_STATUS => {
-            Ok((agent, Some(Bytes::copy_from_slice(payload))))
+    front.limits.address(peer.address, Instant::now()).map_err(|_| Refusal::TooOften)?;
+    let attempt = Attempt {
+        client_id: &connect.client_id,
+        username: connect.username.as_deref(),
+        password: connect.password.as_deref(),
+        certificate: peer.certificate.as_ref(),
+        address: peer.address,
+    };
+    let identity = front.access.authenticate(attempt).await?;
+    front.limits.connect(&identity, Instant::now()).map_err(|_| Refusal::TooOften)?;
+    Ok(identity)
+}
+
+/// Finds a client that is known a place among the sessions.
+pub(super) async fn admit<'f, I: Intake>(
+    front: &'f Front<I>,
+    identity: Identity,
+    connect: &Connect,
+) -> Result<Admitted<'f>, Refusal> {
+    let destinations = front.destinations(&identity);
+    if let Some(will) = &connect.will {
+        check_will(&destinations, will)?;
+    }
+    let seat = match front.seats.try_acquire() {
+        Ok(seat) => Some(seat),
+        // The place of its own old session, which may be dead and not know it, is its own.
+        Err(_) if front.agents.take_over(&identity) => {
+            timeout(OWN_PLACE, front.seats.acquire()).await.ok().and_then(Result::ok)
         }
-        Some(_) => Err(Refusal::Will),
+        Err(_) => None,
+    };
+    Ok(Admitted { identity, destinations, seat: seat.ok_or(Refusal::Busy)? })
+}
+
+/// A will is what a client might publish: there is somebody to keep it, and the client may.
+fn check_will(destinations: &Destinations, will: &Will) -> Result<(), Refusal> {
+    destinations.check_length(&will.topic).map_err(|_| Refusal::Will)?;
+    match destinations.find(&will.topic, &will.properties) {
+        Ok(Destination::Status) if will.payload.len() > MAX_STATUS => Err(Refusal::Will),
+        Ok(Destination::Status | Destination::Store) => Ok(()),
+        Err(Refusal::NotAuthorized) => Err(Refusal::NotAuthorized),
+        // Nobody waits for a batch of the dead.
+        Ok(Destination::Batch | Destination::Describe) | Err(_) => Err(Refusal::Will),
     }
 }

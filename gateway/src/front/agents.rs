@@ -10,9 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use weir_protocol::{AgentId, Timestamp};
+use weir_protocol::{Tenant, Timestamp};
 
-use super::wire::Version;
+use crate::access::{ClientId, Identity};
+use crate::mqtt::packet::Version;
 
 /// The most agents that are remembered; beyond it, one that is gone is forgotten for each that comes.
 pub const MAX_AGENTS: usize = 20_000;
@@ -20,8 +21,10 @@ pub const MAX_AGENTS: usize = 20_000;
 /// The agents.
 #[derive(Debug, Default)]
 pub struct Agents {
-    known: Mutex<BTreeMap<AgentId, Agent>>,
+    known: Mutex<BTreeMap<Name, Agent>>,
 }
+
+type Name = (Tenant, ClientId);
 
 #[derive(Debug)]
 struct Agent {
@@ -37,7 +40,7 @@ struct Agent {
 /// The right of one session to speak for an agent.
 #[derive(Debug)]
 pub struct Lease {
-    agent: AgentId,
+    agent: Name,
     generation: u64,
     /// Resolves when another session of the same agent takes over.
     pub taken: oneshot::Receiver<()>,
@@ -50,23 +53,27 @@ impl Agents {
     }
 
     /// Begins a session of `agent` at `now`; one that it has already is taken over.
-    pub fn connect(&self, agent: AgentId, version: Version, now: Timestamp) -> Lease {
+    pub fn connect(&self, identity: &Identity, version: Version, now: Timestamp) -> Lease {
+        let agent = (identity.tenant, identity.client.clone());
         let mut known = self.lock();
         if known.len() >= MAX_AGENTS && !known.contains_key(&agent) {
-            let gone = known.iter().find(|(_, agent)| agent.session.is_none()).map(|(id, _)| *id);
+            let gone = known.iter().find(|(_, agent)| agent.session.is_none()).map(|(id, _)| id.clone());
             gone.and_then(|id| known.remove(&id));
         }
         let (session, taken) = oneshot::channel();
         let before = known.remove(&agent);
         let generation = before.as_ref().map_or(0, |agent| agent.generation + 1);
         let status = before.and_then(|agent| agent.status);
-        known.insert(agent, Agent { generation, session: Some(session), version, since: now, status });
+        known.insert(agent.clone(), Agent { generation, session: Some(session), version, since: now, status });
         Lease { agent, generation, taken }
     }
 
     /// Ends the session of `agent`, if it has one, in favour of another that is about to begin.
-    pub fn take_over(&self, agent: AgentId) -> bool {
-        self.lock().get_mut(&agent).and_then(|agent| agent.session.take()).is_some()
+    pub fn take_over(&self, identity: &Identity) -> bool {
+        self.lock()
+            .get_mut(&(identity.tenant, identity.client.clone()))
+            .and_then(|agent| agent.session.take())
+            .is_some()
     }
 
     /// Keeps what the agent says about itself.
@@ -88,7 +95,7 @@ impl Agents {
     /// Every agent for `GET /status`. `status` is JSON if the agent sent JSON, else text.
     pub fn to_json(&self) -> Value {
         let known = self.lock();
-        let agents = known.iter().map(|(id, agent)| {
+        let agents = known.iter().map(|((_, id), agent)| {
             let status = agent.status.as_ref().map(|bytes| {
                 serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes)))
             });
@@ -103,7 +110,7 @@ impl Agents {
         Value::Array(agents.collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Agent>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Agent>> {
         // Every change is one assignment: a panic elsewhere leaves nothing half done.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 
-use super::wire::MAX_PACKET;
+use crate::mqtt::read::MAX_PACKET;
 
 /// What a connection starts with and goes back to, in bytes; this much each connection has for itself.
 pub(super) const SMALLEST: usize = 1 << 10;

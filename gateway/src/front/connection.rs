@@ -5,38 +5,40 @@
 //! the last answers and the DISCONNECT reach a client before its connection closes; a client that vanishes leaves its
 //! will as its status. A socket counts as waiting or as a session for as long as it is open.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mqtt::{self, write::Writer};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use weir_protocol::{AgentId, Tenant};
 
-use super::admission::admit;
-use super::answer::Answer;
+use super::admission::{self, Admitted, Peer};
 use super::buffer::ReadBuffer;
-use super::exchange::{End, Signals, Wire, exchange};
+use super::exchange::{End, Exchange, Signals, Wire};
+use super::greeting::{self, Agreed};
 use super::memory::Held;
-use super::outbound::{Outbound, Setup};
-use super::refusal::Refusal;
-use super::session::Session;
-use super::wire::{self, Connect, Packet, Version};
+use super::outbound::{self, Outbound};
+use super::refusal::{Refusal, Refused};
+use super::session::{self, Session};
 use super::{Front, Intake};
-use crate::access::{Access, ClientId, Identity, Proof};
+use crate::access::Identity;
 use crate::ingest::Sender;
 use crate::lobby::Ticket;
+use crate::mqtt::packet::{Connect, Version};
+use crate::mqtt::read::read_connect;
+use crate::mqtt::write::Writer;
 
-/// How long a client that allows itself any silence may be silent: its peer may be gone without a word.
-const MAX_SILENCE: Duration = Duration::from_secs(3600);
 /// How long a closing connection may take to hand over its last answers.
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// Serves one client, which waits with `ticket`, until it is gone or refused.
-pub(super) async fn serve<S, I>(stream: S, mut ticket: Ticket, front: &Front<I>, mut stop: watch::Receiver<bool>)
-where
+pub(super) async fn serve<S, I>(
+    stream: S,
+    peer: Peer,
+    mut ticket: Ticket,
+    front: &Front<I>,
+    mut stop: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Send,
     I: Intake,
 {
@@ -46,7 +48,9 @@ where
     let mut wire = Wire { reader, writer, input, output: BytesMut::new(), held };
     let by = Instant::now() + front.options.connect_timeout;
     let opened = tokio::select! {
-        opened = timeout_at(by, open(&mut wire)) => opened.unwrap_or(Opened::Refused(Version::V4, Refusal::ConnectTimeout)),
+        opened = timeout_at(by, open(&mut wire, front, &peer)) => {
+            opened.unwrap_or(Opened::Refused(Version::V4, Refusal::ConnectTimeout.into()))
+        }
         () = ticket.sent_away() => {
             // Whoever floods us is not waited for.
             front.refused(Refusal::Crowded);
@@ -54,43 +58,47 @@ where
         }
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let refused = match opened {
+    let (version, refused) = match opened {
         Opened::Gone => return,
-        Opened::Refused(version, refusal) => (version, refusal),
-        Opened::Connect(version, connect) => match enter(front, &connect).await {
-            Ok(entered) => {
+        Opened::Refused(version, refused) => (version, refused),
+        Opened::Known(version, connect, identity) => match admission::admit(front, identity, &connect).await {
+            Ok(admitted) => {
                 drop(ticket);
-                let seat = session(&mut wire, front, stop, (version, connect), entered).await;
+                let seat = session(&mut wire, front, stop, (version, connect), admitted).await;
                 close(wire).await;
                 drop(seat);
                 return;
             }
-            Err(refusal) => (version, refusal),
+            Err(refusal) => (version, refusal.into()),
         },
     };
-    let (version, refusal) = refused;
-    front.refused(refusal);
-    // Silence and garbage get no answer: whoever sent them does not wait for a CONNACK.
-    if !matches!(refusal, Refusal::ConnectTimeout | Refusal::Malformed | Refusal::Protocol) {
-        Answer { version, reasons: true }.refused(&mut wire.output, refusal);
-    }
+    front.refused(refused.refusal);
+    refuse(&mut wire.output, version, refused);
     close(wire).await;
     drop(ticket);
 }
 
 /// How a connection began.
 enum Opened {
-    Connect(Version, Box<Connect>),
-    Refused(Version, Refusal),
+    Known(Version, Box<Connect>, Identity),
+    Refused(Version, Refused),
     Gone,
 }
 
-async fn open<S: AsyncRead + AsyncWrite>(wire: &mut Wire<S>) -> Opened {
+async fn open<S, I>(wire: &mut Wire<S>, front: &Front<I>, peer: &Peer) -> Opened
+where
+    S: AsyncRead + AsyncWrite,
+    I: Intake,
+{
     loop {
-        match wire::read_connect(&mut wire.input.bytes) {
-            Ok(Some((version, Packet::Connect(connect)))) => return Opened::Connect(version, connect),
-            Ok(Some((version, _))) => return Opened::Refused(version, Refusal::Protocol),
-            Err((version, refusal)) => return Opened::Refused(version, refusal),
+        match read_connect(&mut wire.input.bytes) {
+            Ok(Some((version, connect))) => {
+                return match admission::identify(front, peer, &connect).await {
+                    Ok(identity) => Opened::Known(version, connect, identity),
+                    Err(refusal) => Opened::Refused(version, refusal.into()),
+                };
+            }
+            Err((version, malformed)) => return Opened::Refused(version, malformed.into()),
             Ok(None) => (),
         }
         wire.input.prepare();
@@ -101,25 +109,12 @@ async fn open<S: AsyncRead + AsyncWrite>(wire: &mut Wire<S>) -> Opened {
     }
 }
 
-/// A client that may have a session.
-struct Entered<'f> {
-    agent: AgentId,
-    will: Option<Bytes>,
-    seat: SemaphorePermit<'f>,
-}
-
-/// Checks a CONNECT and finds it a place among the sessions.
-async fn enter<'f, I>(front: &'f Front<I>, connect: &Connect) -> Result<Entered<'f>, Refusal> {
-    let (agent, will) = admit(connect)?;
-    let seat = match front.seats.try_acquire() {
-        Ok(seat) => Some(seat),
-        // The place of its own old session, which may be dead and not know it, is its own.
-        Err(_) if front.agents.take_over(agent) => {
-            timeout(2 * CLOSE, front.seats.acquire()).await.ok().and_then(Result::ok)
-        }
-        Err(_) => None,
-    };
-    seat.map(|seat| Entered { agent, will, seat }).ok_or(Refusal::Busy)
+/// CONNACK for who is not let in. Silence and garbage get no answer: whoever sent them does not wait for one.
+fn refuse(out: &mut BytesMut, version: Version, Refused { refusal, text }: Refused) {
+    if !matches!(refusal, Refusal::ConnectTimeout | Refusal::Malformed | Refusal::Protocol) {
+        let writer = Writer { version, reasons: true, max_packet: u32::MAX };
+        writer.refused(out, refusal.connack_code(version), text);
+    }
 }
 
 /// The life of a session from CONNACK to its end; its place is free when the connection is closed.
@@ -128,58 +123,64 @@ async fn session<'f, S, I>(
     front: &Front<I>,
     stop: watch::Receiver<bool>,
     (version, connect): (Version, Box<Connect>),
-    Entered { agent, will, seat }: Entered<'f>,
+    Admitted { identity, destinations, seat }: Admitted<'f>,
 ) -> SemaphorePermit<'f>
 where
     S: AsyncRead + AsyncWrite + Send,
     I: Intake,
 {
-    let answer = Answer { version, reasons: connect.problem_information };
+    let writer = Writer { version, reasons: connect.request_problem_information, max_packet: connect.max_packet };
     let limits = front.options.limits;
-    answer.accepted(&mut wire.output, limits.receive_maximum);
-    let mut lease = front.agents.connect(agent, version, front.clock.now());
+    let agreed = Agreed { identity: &identity, session_present: false, session_expiry: 0 };
+    if let Err(refusal) = greeting::greet(writer, &connect, limits, &agreed, &mut wire.output) {
+        front.refused(refusal);
+        writer.refused(&mut wire.output, refusal.connack_code(version), refusal.text());
+        return seat;
+    }
+    let mut lease = front.agents.connect(&identity, version, front.clock.now());
     let (told, events) = mpsc::unbounded_channel();
     // The sender in `lease` moves into the signals; the lease itself still says whose session this is.
     let taken = std::mem::replace(&mut lease.taken, oneshot::channel().1);
-    let mut signals = Signals::new(events, taken, stop);
-    let mut link = front.intake.connect(Sender::from((Tenant::DEFAULT, agent)), told);
-    let outbound = Setup {
-        writer: Writer {
-            version: match version {
-                Version::V4 => mqtt::packet::Version::V4,
-                Version::V5 => mqtt::packet::Version::V5,
-            },
-            reasons: connect.problem_information,
-            max_packet: connect.max_packet,
-        },
-        access: Access::open(),
-        identity: Identity { tenant: Tenant::DEFAULT, client: ClientId::from(agent), proof: Proof::Nothing },
+    let signals = Signals::new(events, taken, stop, Box::pin(front.access.revoked(&identity)));
+    let mut link = front.intake.connect(Sender { tenant: identity.tenant, client: identity.client.clone() }, told);
+    let outbound = outbound::Setup {
+        writer,
+        identity: identity.clone(),
+        access: front.access.clone(),
         receive_maximum: connect.receive_maximum,
         resumed: None,
     };
-    let outbound = Outbound::new(Arc::clone(&front.supply), outbound);
-    let mut session = Session::new(answer, agent, limits, outbound, front.counters.clone());
+    let outbound = Outbound::new(front.supply.clone(), outbound);
+    let session = Session::new(session::Setup {
+        writer,
+        limits,
+        destinations,
+        kept: session::kept::Session,
+        expiry: agreed.session_expiry,
+        outbound,
+        counters: front.counters.clone(),
+    });
     front.counters.opened();
-    let silence = match connect.keep_alive {
-        0 => MAX_SILENCE,
-        // MQTT section 3.1.2.10.
-        seconds => Duration::from_millis(1500 * u64::from(seconds)),
-    };
-    drop(connect);
+    // Section 3.1.2.10.
+    let silence = Duration::from_millis(1500 * u64::from(greeting::keep_alive(connect.keep_alive)));
+    let will = connect.will.map(|will| will.payload);
+    let rates = front.limits.publisher(&identity, std::time::Instant::now());
     let set_status = |status| front.agents.set_status(&lease, status);
-    let end = exchange(wire, &mut session, &mut link, &mut signals, silence, set_status).await;
-    drop(link);
+    let mut exchange = Exchange::new(wire, session, signals, (rates, silence), set_status);
+    let end = exchange.run(&mut link).await;
+    drop((exchange, link));
     front.counters.closed();
-    let will = will.filter(|_| !matches!(end, End::Goodbye { with_will: false }));
+    let will = will.filter(|_| !matches!(end, End::Goodbye(goodbye) if !goodbye.with_will));
     front.agents.disconnect(&lease, will, front.clock.now());
-    if let End::Refused(refusal) | End::Answered(refusal) = end {
+    if let End::Refused(refused) | End::Answered(refused) = end {
+        let Refused { refusal, text } = refused;
         if matches!(end, End::Refused(_)) {
             front.counters.refused(refusal);
         }
         if let Some(left_out) = front.log.pass(Instant::now().into_std()) {
-            tracing::info!(%agent, reason = refusal.as_str(), left_out, "connection closed: {}", refusal.text());
+            tracing::info!(client = %identity.client, reason = refusal.as_str(), left_out, "connection closed: {text}");
         }
-        answer.disconnect(&mut wire.output, refusal);
+        writer.disconnect(&mut wire.output, refusal.code(), text);
     }
     seat
 }

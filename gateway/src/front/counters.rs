@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::refusal::Refusal;
 
 /// The counters of the MQTT front, all since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     refusals: [AtomicU64; Refusal::ALL.len()],
     connected: AtomicU64,
@@ -52,6 +52,27 @@ pub struct Snapshot {
     pub too_large: u64,
     /// Subscriptions of connected clients now.
     pub subscriptions: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            refusals: [const { AtomicU64::new(0) }; Refusal::ALL.len()],
+            connected: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
+            asks_dropped: AtomicU64::new(0),
+            pauses: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            too_large: AtomicU64::new(0),
+            subscriptions: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Counters {

@@ -10,8 +10,9 @@
 //!                        ^------ live messages <------- router
 //! ```
 
+use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,11 +24,13 @@ use super::Link;
 use super::buffer::ReadBuffer;
 use super::memory::Held;
 use super::outbound::Next;
-use super::refusal::Refusal;
-use super::session::{Session, Step};
+use super::refusal::{Refusal, Refused};
+use super::session::{Goodbye, Session, Step, ToRetain};
 use super::watchdog::{Overdue, Watchdog};
-use super::wire::{self, MAX_PACKET};
 use crate::ingest::Event;
+use crate::limits::Publisher;
+use crate::mqtt::packet::{Packet, Publish};
+use crate::mqtt::read::{MAX_PACKET, read};
 
 /// Why a session is over.
 #[derive(Debug)]
@@ -35,11 +38,17 @@ pub(super) enum End {
     /// The transport is gone.
     Gone,
     /// DISCONNECT of the client.
-    Goodbye { with_will: bool },
+    Goodbye(Goodbye),
     /// The gateway ends it.
-    Refused(Refusal),
+    Refused(Refused),
     /// The gateway ends it after an answer that was counted already.
-    Answered(Refusal),
+    Answered(Refused),
+}
+
+impl<R: Into<Refused>> From<R> for End {
+    fn from(refused: R) -> Self {
+        Self::Refused(refused.into())
+    }
 }
 
 /// The bytes of a connection in both directions.
@@ -70,6 +79,8 @@ impl<S> Wire<S> {
 pub(super) struct Signals {
     events: mpsc::UnboundedReceiver<Event>,
     taken: oneshot::Receiver<()>,
+    /// What lets the client in was revoked.
+    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     stop: watch::Receiver<bool>,
     /// `stop` was heard.
     stopping: bool,
@@ -80,92 +91,197 @@ impl Signals {
         events: mpsc::UnboundedReceiver<Event>,
         taken: oneshot::Receiver<()>,
         stop: watch::Receiver<bool>,
+        revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Self {
-        Self { events, taken, stop, stopping: false }
+        Self { events, taken, revoked, stop, stopping: false }
     }
 }
 
-/// Moves packets, messages, events and answers until something ends the session.
-pub(super) async fn exchange<S, L>(
-    wire: &mut Wire<S>,
-    session: &mut Session,
-    link: &mut L,
-    signals: &mut Signals,
-    silence: Duration,
-    set_status: impl Fn(Bytes),
-) -> End
+/// A client and its session.
+pub(super) struct Exchange<'c, S, F> {
+    wire: &'c mut Wire<S>,
+    session: Session,
+    signals: Signals,
+    watchdog: Watchdog,
+    rates: Publisher,
+    /// When the client is read again that was over a rate.
+    paused_until: Option<Instant>,
+    set_status: F,
+}
+
+impl<'c, S, F> Exchange<'c, S, F>
 where
     S: AsyncRead + AsyncWrite,
-    L: Link,
+    F: Fn(Bytes),
 {
-    let mut watchdog = Watchdog::new(silence);
-    loop {
-        let taken = match take_packets(wire, session, &set_status) {
-            Ok(taken) => taken,
-            Err(refusal) => return End::Refused(refusal),
-        };
-        wire.count(session.held());
-        watchdog.took(taken.any, wire.input.bytes.len());
-        if !taken.messages.is_empty() {
-            watchdog.set_reading(false);
-            let mut submitted = pin!(link.submit(taken.messages));
+    /// Of a client that may be silent for `silence`.
+    pub(super) fn new(
+        wire: &'c mut Wire<S>,
+        session: Session,
+        signals: Signals,
+        (rates, silence): (Publisher, Duration),
+        set_status: F,
+    ) -> Self {
+        Self { wire, session, signals, watchdog: Watchdog::new(silence), rates, paused_until: None, set_status }
+    }
+
+    /// Moves packets, messages, events and answers until something ends the session.
+    pub(super) async fn run<L: Link>(&mut self, link: &mut L) -> End {
+        loop {
+            if let Err(end) = self.turn(link).await {
+                return end;
+            }
+        }
+    }
+
+    /// Takes what was read, and waits for the next thing to happen.
+    async fn turn<L: Link>(&mut self, link: &mut L) -> Result<(), End> {
+        let taken = self.take_packets()?;
+        self.wire.count(self.session.held());
+        self.watchdog.took(taken.any, self.wire.input.bytes.len());
+        self.session.committed(&mut self.wire.output);
+        let messages = self.session.take_messages();
+        if !messages.is_empty() {
             // While ingest has no room the client is not read, but it is answered.
-            loop {
-                let happened = tokio::select! {
-                    biased;
-                    () = &mut submitted => break,
-                    happened = next(wire, session, signals, &mut watchdog) => happened,
-                };
-                if let Err(end) = apply(happened, wire, session, signals, &mut watchdog) {
-                    return end;
+            self.watchdog.set_reading(false);
+            self.attend(link.submit(messages)).await?;
+        }
+        if let Some(goodbye) = taken.goodbye {
+            return Err(End::Goodbye(goodbye));
+        }
+        self.watchdog.set_reading(taken.all);
+        let happened = self.next().await;
+        self.apply(happened)
+    }
+
+    /// Waits for something while the client is answered and not read.
+    async fn attend<T>(&mut self, future: impl Future<Output = T>) -> Result<T, End> {
+        let mut future = pin!(future);
+        loop {
+            let happened = tokio::select! {
+                biased;
+                done = &mut future => return Ok(done),
+                happened = self.next() => happened,
+            };
+            self.apply(happened)?;
+        }
+    }
+
+    /// Takes the packets that are there and have room.
+    fn take_packets(&mut self) -> Result<Taken, End> {
+        let mut taken = Taken { any: false, all: false, goodbye: None };
+        let now = Instant::now();
+        if self.paused_until.is_some_and(|until| now < until) {
+            return Ok(taken);
+        }
+        self.paused_until = None;
+        while self.paused_until.is_none() && self.session.has_room(self.wire.output.len()) {
+            let before = self.wire.input.bytes.len();
+            let Some(packet) = read(&mut self.wire.input.bytes, self.session.version(), MAX_PACKET)? else {
+                taken.all = true;
+                self.session.set_paused(false);
+                return Ok(taken);
+            };
+            taken.any = true;
+            let bytes = before - self.wire.input.bytes.len();
+            if matches!(packet, Packet::Publish(_)) {
+                let pause = self.rates.publish(bytes, now.into_std());
+                self.paused_until = pause.map(|pause| now + pause);
+            }
+            match self.session.handle(packet, bytes, &mut self.wire.output)? {
+                Step::Nothing => (),
+                Step::Retain(ToRetain { ticket, publish }) => self.retain(ticket, &publish),
+                Step::Goodbye(goodbye) => {
+                    taken.goodbye = Some(goodbye);
+                    return Ok(taken);
                 }
             }
         }
-        if let Some(with_will) = taken.goodbye {
-            return End::Goodbye { with_will };
+        self.session.set_paused(true);
+        Ok(taken)
+    }
+
+    /// Retains a message and answers it when that is done.
+    fn retain(&mut self, ticket: u64, publish: &Publish) {
+        (self.set_status)(Bytes::copy_from_slice(&publish.payload));
+        self.session.retained(ticket, Ok(()), &mut self.wire.output);
+    }
+
+    /// Waits for the next thing to happen; may be dropped at any time without losing anything.
+    async fn next(&mut self) -> Happened {
+        let Self { wire, session, signals, watchdog, .. } = self;
+        let readable = watchdog.reading && wire.input.prepare();
+        watchdog.set_starving(watchdog.reading && !readable);
+        let takes_messages = session.takes_messages(wire.output.len());
+        let writing = !wire.output.is_empty();
+        watchdog.set_writing(writing);
+        let due = [watchdog.due(), self.paused_until].into_iter().flatten().min();
+        tokio::select! {
+            Some(event) = signals.events.recv() => Happened::Told(event),
+            wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
+            read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
+            message = session.next_message(), if takes_messages => Happened::Message(message),
+            _ = &mut signals.taken => Happened::Over(Refusal::TakenOver),
+            () = &mut signals.revoked => Happened::Over(Refusal::SentAway),
+            _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
         }
-        watchdog.set_reading(taken.all);
-        let happened = next(wire, session, signals, &mut watchdog).await;
-        if let Err(end) = apply(happened, wire, session, signals, &mut watchdog) {
-            return end;
+    }
+
+    /// Acts on what happened; an error ends the session.
+    fn apply(&mut self, happened: Happened) -> Result<(), End> {
+        let now = Instant::now();
+        match happened {
+            Happened::Read(Ok(0) | Err(_)) | Happened::Wrote(Ok(0) | Err(_)) => return Err(End::Gone),
+            Happened::Read(Ok(length)) => {
+                self.wire.input.learn(length);
+                self.watchdog.heard(now);
+            }
+            Happened::Message(message) => self.session.deliver(message, &mut self.wire.output),
+            Happened::Wrote(Ok(_)) => self.watchdog.wrote(now),
+            Happened::Told(event) => {
+                self.settle(event)?;
+                // Everything that was told meanwhile leaves with the same write.
+                while let Ok(event) = self.signals.events.try_recv() {
+                    self.settle(event)?;
+                }
+            }
+            Happened::Over(refusal) => return Err(refusal.into()),
+            Happened::Stopping => {
+                self.signals.stopping = true;
+                self.session.end_with(Refusal::ShuttingDown);
+            }
+            Happened::Tick => match self.watchdog.look(now) {
+                Some(Overdue::Refused(refusal)) => return Err(refusal.into()),
+                Some(Overdue::Idle) => {
+                    self.session.trim();
+                    self.wire.trim();
+                }
+                None => (),
+            },
         }
+        match self.session.ended() {
+            Some(Refusal::ShuttingDown) => Err(Refusal::ShuttingDown.into()),
+            Some(refusal) => Err(End::Answered(refusal.into())),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, event: Event) -> Result<(), End> {
+        for ToRetain { ticket, publish } in self.session.settle(event, &mut self.wire.output)? {
+            self.retain(ticket, &publish);
+        }
+        Ok(())
     }
 }
 
 /// What one pass over the read buffer brought.
 struct Taken {
-    messages: Vec<crate::ingest::Message>,
     /// Whether there was a packet at all.
     any: bool,
     /// Whether every whole packet was taken; else there was no room for more.
     all: bool,
-    /// DISCONNECT; whether with the will.
-    goodbye: Option<bool>,
-}
-
-/// Takes the packets that are there and have room.
-fn take_packets<S>(wire: &mut Wire<S>, session: &mut Session, set_status: &impl Fn(Bytes)) -> Result<Taken, Refusal> {
-    let mut taken = Taken { messages: Vec::new(), any: false, all: false, goodbye: None };
-    while session.has_room(wire.output.len()) {
-        let before = wire.input.bytes.len();
-        let Some(packet) = wire::read(&mut wire.input.bytes, session.version(), MAX_PACKET)? else {
-            taken.all = true;
-            session.set_paused(false);
-            return Ok(taken);
-        };
-        taken.any = true;
-        match session.handle(packet, before - wire.input.bytes.len(), &mut wire.output)? {
-            Step::Nothing => (),
-            Step::Submit(message) => taken.messages.push(message),
-            Step::Status(status) => set_status(status),
-            Step::Goodbye { with_will } => {
-                taken.goodbye = Some(with_will);
-                return Ok(taken);
-            }
-        }
-    }
-    session.set_paused(true);
-    Ok(taken)
+    goodbye: Option<Goodbye>,
 }
 
 /// One thing that happened to a connection.
@@ -174,76 +290,7 @@ enum Happened {
     Wrote(io::Result<usize>),
     Told(Event),
     Message(Next),
-    TakenOver,
+    Over(Refusal),
     Stopping,
     Tick,
-}
-
-/// Waits for the next thing to happen; may be dropped at any time without losing anything.
-async fn next<S: AsyncRead + AsyncWrite>(
-    wire: &mut Wire<S>,
-    session: &mut Session,
-    signals: &mut Signals,
-    watchdog: &mut Watchdog,
-) -> Happened {
-    let readable = watchdog.reading && wire.input.prepare();
-    watchdog.set_starving(watchdog.reading && !readable);
-    let takes_messages = session.takes_messages(wire.output.len());
-    let writing = !wire.output.is_empty();
-    watchdog.set_writing(writing);
-    let due = watchdog.due();
-    tokio::select! {
-        Some(event) = signals.events.recv() => Happened::Told(event),
-        wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
-        read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
-        message = session.next_message(), if takes_messages => Happened::Message(message),
-        _ = &mut signals.taken => Happened::TakenOver,
-        _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
-        () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
-    }
-}
-
-/// Acts on what happened; an error ends the session.
-fn apply<S>(
-    happened: Happened,
-    wire: &mut Wire<S>,
-    session: &mut Session,
-    signals: &mut Signals,
-    watchdog: &mut Watchdog,
-) -> Result<(), End> {
-    let now = Instant::now();
-    match happened {
-        Happened::Read(Ok(0) | Err(_)) | Happened::Wrote(Ok(0) | Err(_)) => return Err(End::Gone),
-        Happened::Read(Ok(length)) => {
-            wire.input.learn(length);
-            watchdog.heard(now);
-        }
-        Happened::Message(message) => session.deliver(message, &mut wire.output),
-        Happened::Wrote(Ok(_)) => watchdog.wrote(now),
-        Happened::Told(event) => {
-            session.settle(event, &mut wire.output).map_err(End::Refused)?;
-            // Everything that was told meanwhile leaves with the same write.
-            while let Ok(event) = signals.events.try_recv() {
-                session.settle(event, &mut wire.output).map_err(End::Refused)?;
-            }
-        }
-        Happened::TakenOver => return Err(End::Refused(Refusal::TakenOver)),
-        Happened::Stopping => {
-            signals.stopping = true;
-            session.end_with(Refusal::ShuttingDown);
-        }
-        Happened::Tick => match watchdog.look(now) {
-            Some(Overdue::Refused(refusal)) => return Err(End::Refused(refusal)),
-            Some(Overdue::Idle) => {
-                session.trim();
-                wire.trim();
-            }
-            None => (),
-        },
-    }
-    match session.ended() {
-        Some(Refusal::ShuttingDown) => Err(End::Refused(Refusal::ShuttingDown)),
-        Some(refusal) => Err(End::Answered(refusal)),
-        None => Ok(()),
-    }
 }

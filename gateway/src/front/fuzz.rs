@@ -6,90 +6,76 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-
-use super::admission;
-use super::answer::Answer;
-use super::counters::Counters;
-use super::outbound::{Outbound, Setup, Supply};
-use super::session::{self, Limits, Session, Step};
-use super::wire::{self, Connect, MAX_PACKET, Packet, Version};
-use crate::access::{Access, ClientId, Identity, Proof};
-use crate::ingest::{Event, Failure, Outcome, Reason, Verdict};
-use crate::mqtt::{self, write::Writer};
 use weir_protocol::batch::command::AgentCommand;
 use weir_protocol::time::SystemClock;
-use weir_protocol::{AgentId, DeviceId, SchemaHash};
+use weir_protocol::{DeviceId, SchemaHash, Tenant};
+
+use super::counters::Counters;
+use super::destination::{Destinations, TopicLimits};
+use super::outbound::{self, Outbound, Supply};
+use super::session::kept;
+use super::session::{self, Limits, Session, Step, ToRetain};
+use crate::access::{Access, ClientId, Identity, Proof};
+use crate::ingest::{Event, Failure, Outcome, Reason, Verdict};
+use crate::mqtt::packet::Version;
+use crate::mqtt::read::{MAX_PACKET, read, read_connect};
+use crate::mqtt::write::Writer;
+use crate::topics::stores::Stores;
 
 const LIMITS: Limits = Limits { receive_maximum: 5, budget: 64 << 10 };
+const TOPICS: TopicLimits = TopicLimits { levels: 8, bytes: 256, property_bytes: 256 };
 
 /// Takes any bytes as what a client sends: from its CONNECT on, and as what follows a CONNECT of each version. Verdicts
 /// of every kind come as soon as a message is handed over, and a question in between.
 pub fn mqtt(bytes: &[u8]) {
     let mut stream = BytesMut::from(bytes);
-    if let Ok(Some((version, Packet::Connect(connect)))) = wire::read_connect(&mut stream)
-        && let Ok((agent, _)) = admission::admit(&connect)
-    {
-        drive(stream, version, &connect, agent);
+    if let Ok(Some((version, connect))) = read_connect(&mut stream) {
+        drive(stream, version, connect.max_packet, connect.receive_maximum);
     }
     for version in [Version::V4, Version::V5] {
-        let connect = Connect {
-            client_id: "fuzz".to_owned(),
-            keep_alive: 0,
-            will: None,
-            receive_maximum: 2,
-            max_packet: 64,
-            problem_information: true,
-            enhanced_authentication: false,
-        };
-        if let Ok((agent, _)) = admission::admit(&connect) {
-            drive(BytesMut::from(bytes), version, &connect, agent);
-        }
+        drive(BytesMut::from(bytes), version, 64, 2);
     }
 }
 
 /// A session that gets these bytes, until it ends or has no room.
-fn drive(mut stream: BytesMut, version: Version, connect: &Connect, agent: AgentId) {
-    let answer = Answer { version, reasons: connect.problem_information };
-    let mut out = BytesMut::new();
+fn drive(mut stream: BytesMut, version: Version, max_packet: u32, receive_maximum: u16) {
+    let Ok(client) = ClientId::new("fuzz") else { return };
+    let identity = Identity { tenant: Tenant::DEFAULT, client, proof: Proof::Nothing };
     let counters = Arc::new(Counters::new());
-    let setup = Setup {
-        writer: Writer {
-            version: match version {
-                Version::V4 => mqtt::packet::Version::V4,
-                Version::V5 => mqtt::packet::Version::V5,
-            },
-            reasons: connect.problem_information,
-            max_packet: connect.max_packet,
-        },
-        access: Access::open(),
-        identity: Identity {
-            tenant: weir_protocol::Tenant::DEFAULT,
-            client: ClientId::from(agent),
-            proof: Proof::Nothing,
-        },
-        receive_maximum: connect.receive_maximum,
-        resumed: None,
-    };
-    let supply = Supply::none(Arc::new(SystemClock), Arc::clone(&counters));
+    let writer = Writer { version, reasons: true, max_packet };
+    let mut out = BytesMut::new();
+    let supply = Supply::none(Arc::new(SystemClock), counters.clone());
     let subscriptions = supply.limits.most;
-    let mut session = Session::new(answer, agent, LIMITS, Outbound::new(Arc::new(supply), setup), counters);
+    let mut session = Session::new(session::Setup {
+        writer,
+        limits: LIMITS,
+        destinations: Destinations::new(identity.clone(), TOPICS, Access::open(), Stores::default()),
+        kept: kept::Session,
+        expiry: 0,
+        outbound: Outbound::new(
+            Arc::new(supply),
+            outbound::Setup { writer, identity, access: Access::open(), receive_maximum, resumed: None },
+        ),
+        counters,
+    });
     while session.ended().is_none() && session.has_room(out.len()) {
         let before = stream.len();
-        let Ok(Some(packet)) = wire::read(&mut stream, version, MAX_PACKET) else { break };
+        let Ok(Some(packet)) = read(&mut stream, version, MAX_PACKET) else { break };
         assert!(stream.len() < before, "a packet takes bytes off the stream");
         let Ok(step) = session.handle(packet, before - stream.len(), &mut out) else { break };
+        session.committed(&mut out);
         match step {
-            Step::Submit(message) => {
-                let verdict = verdict(message.ticket);
-                let outcome = Event::Outcomes(vec![Outcome { ticket: message.ticket, verdict }]);
-                if session.settle(question(message.ticket), &mut out).is_err()
-                    || session.settle(outcome, &mut out).is_err()
-                {
-                    break;
-                }
+            Step::Nothing => (),
+            Step::Retain(ToRetain { ticket, .. }) => session.retained(ticket, Ok(()), &mut out),
+            Step::Goodbye(_) => break,
+        }
+        for message in session.take_messages() {
+            let outcome = Outcome { ticket: message.ticket, verdict: verdict(message.ticket) };
+            let told = [question(message.ticket), Event::Outcomes(vec![outcome])];
+            for event in told {
+                let Ok(to_retain) = session.settle(event, &mut out) else { return };
+                to_retain.into_iter().for_each(|one| session.retained(one.ticket, Ok(()), &mut out));
             }
-            Step::Goodbye { .. } => break,
-            Step::Nothing | Step::Status(_) => (),
         }
         assert!(out.len() <= session::MOST_ANSWERS, "answers stay within their bound");
         assert!(session.held() <= super::memory::most(LIMITS, subscriptions), "a session stays within its bound");

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | read buffer | a packet and a read of 256 KiB: 1.3 MiB; all together `mqtt.buffers` | [`super::buffer`] |
 //! | messages in flight | `mqtt.connection_budget` and the packet that crosses it: 5 MiB | [`super::session`] |
-//! | their places in line | twice `mqtt.receive_maximum` | [`super::session`] |
+//! | their places in line | twice `mqtt.receive_maximum`, and 8192 packet ids of QoS 2 | [`super::session`] |
+//! | topic aliases | 16 of 4 KiB | [`super::session::aliases`] |
 //! | answers that wait | 64 KiB and the answers to one packet or event, twice | [`super::session`] |
 //! | requests to the agent | 64 | [`super::outbound`] |
 //! | subscriptions | `mqtt.subscriptions` filters, 256 packet ids, 64 KiB of messages and one more | [`super::outbound`] |
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::session::{self, Limits};
-use super::wire::MAX_PACKET;
 use super::{buffer, outbound};
+use crate::mqtt::read::MAX_PACKET;
 
 /// The most bytes that one connection may hold.
 pub const fn most(limits: Limits, subscriptions: usize) -> usize {
@@ -25,6 +26,7 @@ pub const fn most(limits: Limits, subscriptions: usize) -> usize {
         + limits.budget
         + MAX_PACKET
         + session::most_in_line(limits)
+        + session::aliases::MOST
         + session::MOST_ANSWERS
         + outbound::most(subscriptions)
 }

@@ -33,24 +33,23 @@
 //!
 //! Bytes flow through [`connection`], [`exchange`], [`wire`], [`session`], and back through [`answer`].
 
-pub mod admission;
+mod admission;
 pub mod agents;
-pub mod answer;
 mod buffer;
 mod connection;
 pub mod counters;
+pub mod destination;
 mod exchange;
 pub mod fuzz;
+mod greeting;
 pub mod memory;
 pub mod outbound;
 pub mod refusal;
 pub mod session;
 pub(crate) mod socket;
 mod watchdog;
-pub mod wire;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,13 +59,19 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weir_protocol::time::WallClock;
 
+use crate::access::{Access, Identity};
 use crate::delivery::Delivery;
 use crate::ingest::{Events, Message, Sender};
+use crate::limits::{Limits as Rates, LimitsOptions};
 use crate::lobby::{Lobby, LobbyOptions};
 use crate::log_gate::LogGate;
+use crate::topics::stores::Stores;
+pub use admission::Peer;
 use agents::Agents;
 use buffer::Room;
 use counters::Counters;
+use destination::Destinations;
+pub use destination::TopicLimits;
 use outbound::Supply;
 use outbound::subscriptions::SubscriptionLimits;
 use refusal::Refusal;
@@ -101,6 +106,8 @@ pub struct FrontOptions {
     pub limits: Limits,
     /// What one client may subscribe to.
     pub subscriptions: SubscriptionLimits,
+    /// How long topics, and what messages carry, may be.
+    pub topics: TopicLimits,
 }
 
 /// The MQTT front.
@@ -115,6 +122,9 @@ pub struct Front<I> {
     seats: Semaphore,
     room: Arc<Room>,
     supply: Arc<Supply>,
+    access: Access,
+    limits: Rates,
+    stores: Stores,
 }
 
 impl<I: Intake> Front<I> {
@@ -132,6 +142,9 @@ impl<I: Intake> Front<I> {
             lobby: Lobby::new(options.lobby),
             seats: Semaphore::new(options.connections),
             room: Room::new(options.buffers),
+            access: Access::open(),
+            limits: Rates::new(LimitsOptions::NONE),
+            stores: Stores::default(),
         }
     }
 
@@ -140,6 +153,26 @@ impl<I: Intake> Front<I> {
         let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
         let limits = self.options.subscriptions;
         Self { supply: Arc::new(Supply { delivery, clock, limits, counters }), ..self }
+    }
+
+    /// Lets in, and lets do, what `access` says.
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Keeps to rates of connects and of what is published.
+    pub fn with_rates(self, limits: Rates) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Stores the messages of MQTT clients that `stores` has a topic for.
+    pub fn with_stores(self, stores: Stores) -> Self {
+        Self { stores, ..self }
+    }
+
+    /// Where the messages of a client go.
+    fn destinations(&self, identity: &Identity) -> Destinations {
+        Destinations::new(identity.clone(), self.options.topics, self.access.clone(), self.stores.clone())
     }
 
     /// The agents and their statuses.
@@ -162,18 +195,20 @@ impl<I: Intake> Front<I> {
         (self.lobby.len(), self.room.free())
     }
 
-    /// Serves one client at `address` over any transport until it is gone, refused, or `stop` turns true and its
+    /// Serves one client, `peer`, over any transport until it is gone, refused, or `stop` turns true and its
     /// messages are answered.
     pub fn serve_one<S>(
         &self,
         stream: S,
-        address: IpAddr,
+        peer: impl Into<Peer>,
         stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Send,
     {
-        connection::serve(stream, self.lobby.enter(address), self, stop)
+        let peer = peer.into();
+        let ticket = self.lobby.enter(peer.address);
+        connection::serve(stream, peer, ticket, self, stop)
     }
 
     /// Accepts clients until `stop` turns true, then answers what is in flight. Dropping the future ends all
@@ -194,7 +229,8 @@ impl<I: Intake> Front<I> {
                     let (front, stop) = (self.clone(), stop.clone());
                     // In the lobby from here on, so that accepting cannot outrun it.
                     let ticket = self.lobby.enter(peer.ip());
-                    connections.spawn(async move { connection::serve(stream, ticket, &front, stop).await });
+                    connections
+                        .spawn(async move { connection::serve(stream, peer.ip().into(), ticket, &front, stop).await });
                 }
                 // Out of descriptors: the clients wait in the backlog until some connection ends.
                 Err(error) => {

@@ -4,7 +4,9 @@
 //! Codes are those of the OASIS standard, MQTT 5.0 section 2.4. MQTT 3.1.1 has none after CONNECT: there the
 //! connection closes.
 
-use super::wire::Version;
+use crate::access::Denied;
+use crate::mqtt::malformed::{Fault, Malformed};
+use crate::mqtt::packet::Version;
 
 /// One way to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,24 +19,46 @@ pub enum Refusal {
     Version,
     /// No CONNECT in time.
     ConnectTimeout,
-    /// The client id is no agent name.
+    /// A client id that is none, or that this client may not take.
     ClientId,
+    /// An unknown user or a wrong password.
+    Credentials,
+    /// Neither a certificate nor a password, where one is required.
+    NothingProven,
+    /// A certificate or password that was revoked before CONNECT.
+    Revoked,
+    /// A certificate or password that was revoked while its client was connected, or a session that was deleted.
+    SentAway,
+    /// As many passwords as may be are being checked, or the session cannot be had now.
+    TryAgain,
+    /// CONNECTs or failed logins come too often.
+    TooOften,
     /// Enhanced authentication (AUTH).
     AuthMethod,
-    /// A will that is not for the agent's own status topic.
+    /// A will that nobody would store.
     Will,
+    /// A session that was to end with its connection and is not to any more.
+    SessionExpiry,
+    /// As many sessions outlive their connections as may.
+    Sessions,
     /// A packet larger than announced.
     PacketTooLarge,
     /// More unacknowledged QoS 1 messages than announced.
     ReceiveMaximum,
-    /// QoS 2.
-    QoS,
-    /// A topic alias, although none is allowed.
+    /// A topic alias beyond the maximum.
     TopicAlias,
+    /// A topic alias that stands for no topic.
+    UnknownAlias,
     /// The packet id of a message that is still in flight.
     PacketIdInUse,
-    /// A topic that is none of Weir's.
+    /// A topic that is none of Weir's and that nobody stores.
     TopicName,
+    /// A topic with too many bytes or levels.
+    TopicTooLong,
+    /// A message that carries too much beside topic and payload.
+    PropertiesTooLong,
+    /// As many retained messages as there may be.
+    Retained,
     /// A topic filter that is none, or a longer one than is taken.
     TopicFilter,
     /// A shared subscription.
@@ -69,20 +93,31 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration: metrics exist before they count.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 39] = [
         Self::Malformed,
         Self::Protocol,
         Self::Version,
         Self::ConnectTimeout,
         Self::ClientId,
+        Self::Credentials,
+        Self::NothingProven,
+        Self::Revoked,
+        Self::SentAway,
+        Self::TryAgain,
+        Self::TooOften,
         Self::AuthMethod,
         Self::Will,
+        Self::SessionExpiry,
+        Self::Sessions,
         Self::PacketTooLarge,
         Self::ReceiveMaximum,
-        Self::QoS,
         Self::TopicAlias,
+        Self::UnknownAlias,
         Self::PacketIdInUse,
         Self::TopicName,
+        Self::TopicTooLong,
+        Self::PropertiesTooLong,
+        Self::Retained,
         Self::TopicFilter,
         Self::SharedSubscription,
         Self::NotAuthorized,
@@ -121,7 +156,8 @@ impl Refusal {
             (Version::V5, _) => self.code(),
             (Version::V4, Self::Version) => 1,
             (Version::V4, Self::ClientId) => 2,
-            (Version::V4, Self::Busy | Self::ShuttingDown) => 3,
+            (Version::V4, Self::Credentials) => 4,
+            (Version::V4, Self::Busy | Self::ShuttingDown | Self::TryAgain | Self::TooOften | Self::Sessions) => 3,
             (Version::V4, _) => 5,
         }
     }
@@ -132,17 +168,34 @@ impl Refusal {
             Self::Protocol => (0x82, "protocol", "this packet may not come here"),
             Self::Version => (0x84, "version", "use MQTT 3.1.1 (level 4) or 5"),
             Self::ConnectTimeout => (0x82, "connect-timeout", "no CONNECT in time"),
-            Self::ClientId => (0x85, "client-id", "use the agent's name: 1 to 47 of A-Z a-z 0-9 . _ - :"),
-            Self::AuthMethod => (0x8c, "auth-method", "enhanced authentication is not supported"),
-            Self::Will => {
-                (0x87, "will", "the will may only be on the agent's own status topic, QoS 0 or 1, 4096 bytes")
+            Self::ClientId => (
+                0x85,
+                "client-id",
+                "use 1 to 128 bytes without control characters, and the name of your certificate or user",
+            ),
+            Self::Credentials => (0x86, "credentials", "unknown user or wrong password"),
+            Self::NothingProven => {
+                (0x87, "nothing-proven", "a certificate, or a user name and a password, is required")
             }
+            Self::Revoked => (0x87, "revoked", "this certificate or password was revoked"),
+            Self::SentAway => (0x98, "sent-away", "what lets this client in was revoked, or its session deleted"),
+            Self::TryAgain => (0x89, "try-again", "too much is going on; try again later"),
+            Self::TooOften => (0x9f, "too-often", "too many attempts; try again later"),
+            Self::AuthMethod => (0x8c, "auth-method", "enhanced authentication is not supported"),
+            Self::Will => (0x90, "will", "the will is on a topic that nobody stores, or larger than a message may be"),
+            Self::SessionExpiry => (0x82, "session-expiry", "CONNECT said that the session ends with the connection"),
+            Self::Sessions => (0x97, "sessions", "as many sessions as mqtt.sessions allows; use session expiry 0"),
             Self::PacketTooLarge => (0x95, "packet-too-large", "larger than the maximum packet size of CONNACK"),
             Self::ReceiveMaximum => (0x93, "receive-maximum", "more in flight than the receive maximum of CONNACK"),
-            Self::QoS => (0x9b, "qos", "use QoS 0 or 1"),
-            Self::TopicAlias => (0x94, "topic-alias", "topic aliases are not supported"),
+            Self::TopicAlias => (0x94, "topic-alias", "a topic alias beyond the topic alias maximum of CONNACK"),
+            Self::UnknownAlias => (0x82, "unknown-alias", "a topic alias that stands for no topic"),
             Self::PacketIdInUse => (0x91, "packet-id-in-use", "a message with this packet id is still in flight"),
-            Self::TopicName => (0x90, "topic-name", "publish on weir/1/{tenant}/{agent}/batch, describe or status"),
+            Self::TopicName => (0x90, "topic-name", "nothing stores this topic: an operator adds it as [[mqtt.store]]"),
+            Self::TopicTooLong => {
+                (0x90, "topic-too-long", "more than mqtt.topic_levels, or longer than mqtt.topic_bytes")
+            }
+            Self::PropertiesTooLong => (0x97, "properties-too-long", "more properties than mqtt.property_bytes"),
+            Self::Retained => (0x97, "retained", "stored, but as many retained messages as there may be"),
             Self::TopicFilter => {
                 (0x8f, "topic-filter", "not a topic filter, longer than 1024 bytes, or of too many levels")
             }
@@ -165,6 +218,48 @@ impl Refusal {
             Self::Commit => (0x83, "commit", "the commit failed; send it again"),
             Self::ShuttingDown => (0x8b, "shutting-down", "the gateway stops; send it again"),
         }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::ClientId => Self::ClientId,
+            Denied::Credentials => Self::Credentials,
+            Denied::NothingProven => Self::NothingProven,
+            Denied::Revoked => Self::Revoked,
+            Denied::Busy => Self::TryAgain,
+            Denied::TooOften => Self::TooOften,
+        }
+    }
+}
+
+/// A refusal, and the sentence that says most of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What is counted, and gives the code.
+    pub refusal: Refusal,
+    /// What the client is told.
+    pub text: &'static str,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, text: refusal.text() }
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(Malformed { fault, rule }: Malformed) -> Self {
+        let refusal = match fault {
+            Fault::Malformed => Refusal::Malformed,
+            Fault::Protocol => Refusal::Protocol,
+            Fault::Version => Refusal::Version,
+            Fault::ClientId => Refusal::ClientId,
+            Fault::TooLarge => Refusal::PacketTooLarge,
+            Fault::TopicAlias => Refusal::TopicAlias,
+        };
+        Self { refusal, text: rule }
     }
 }
 
@@ -201,13 +296,15 @@ mod tests {
                 Malformed | Protocol => &[DISCONNECT],
                 // Never told: nobody waits for an answer.
                 ConnectTimeout | Crowded => &[],
-                Version | ClientId | AuthMethod | Will | Busy => &[CONNACK],
+                Version | ClientId | AuthMethod | Will | Busy | Credentials | NothingProven | Revoked | TryAgain
+                | TooOften | Sessions => &[CONNACK],
                 PacketTooLarge => &[CONNACK, DISCONNECT],
-                ReceiveMaximum | QoS | TopicAlias | KeepAlive | SlowPacket | NotReading | TakenOver | Commit
-                | ShuttingDown => &[DISCONNECT],
+                SentAway | SessionExpiry | UnknownAlias | ReceiveMaximum | TopicAlias | KeepAlive | SlowPacket
+                | NotReading | TakenOver | Commit | ShuttingDown => &[DISCONNECT],
                 PacketIdInUse | AfterRefusal => &[PUBACK],
-                Unreadable | Quota | TopicName => &[PUBACK, DISCONNECT],
-                NotAuthorized => &[PUBACK, SUBACK, DISCONNECT],
+                Unreadable | Quota | TopicName | TopicTooLong | PropertiesTooLong => &[PUBACK, DISCONNECT],
+                Retained => &[PUBACK],
+                NotAuthorized => &[CONNACK, PUBACK, SUBACK, DISCONNECT],
                 TopicFilter | SharedSubscription | TooManySubscriptions => &[SUBACK],
             };
             assert!(packets.iter().all(|allowed| allowed.contains(&refusal.code())), "{refusal:?}");

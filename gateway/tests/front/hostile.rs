@@ -4,8 +4,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use tokio::io::AsyncWriteExt;
 use weir_gateway::front::refusal::Refusal;
-use weir_gateway::front::wire::Version::{V4, V5};
 use weir_gateway::ingest::Verdict;
+use weir_gateway::mqtt::packet::Version::{V4, V5};
 
 use crate::script::{Answered, Stage, connect, packet, publish, subscribe};
 

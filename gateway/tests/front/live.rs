@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
-use weir_gateway::front::wire::Version::{self, V4, V5};
+use weir_gateway::mqtt::packet::Version::{self, V4, V5};
 
 use crate::script::{Answered, Client, connect, packet, puback, subscribe, subscribe_at, unsubscribe};
 use crate::whole::publish_v4;

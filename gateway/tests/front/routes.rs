@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::script::{Answered, Client, connect, subscribe};
 use crate::whole::publish_v4;
 use crate::world::{Gateway, batch, description};
-use weir_gateway::front::wire::Version::V5;
+use weir_gateway::mqtt::packet::Version::V5;
 
 const ROUTE: (&str, &str) = ("TOPICS__ROUTE", "[{ topic = \"pumps\", device = \"pump-*\", unit = \"Cel\" }]");
 const DEFINE: (&str, &str) = ("TOPICS__DEFINE", "[{ topic = \"pumps\", partitions = 2, retention_age = \"30d\" }]");

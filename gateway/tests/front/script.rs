@@ -1,6 +1,6 @@
 //! A front whose verdicts a test decides, and a client that speaks both versions of MQTT.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use weir_gateway::front::outbound::subscriptions::SubscriptionLimits;
 use weir_gateway::front::session::Limits;
-use weir_gateway::front::wire::Version;
-use weir_gateway::front::{Front, FrontOptions, Intake, Link};
+use weir_gateway::front::{Front, FrontOptions, Intake, Link, TopicLimits};
 use weir_gateway::ingest::{Event, Events, Message, Outcome, Sender, Verdict};
 use weir_gateway::lobby::LobbyOptions;
+use weir_gateway::mqtt::packet::Version;
 use weir_protocol::time::SystemClock;
 
 /// Messages that one session may have in flight here.
@@ -76,6 +76,7 @@ impl Stage {
             connect_timeout: Duration::from_secs(10),
             limits: Limits { receive_maximum: WINDOW, budget: 1 << 20 },
             subscriptions: SubscriptionLimits::default(),
+            topics: TopicLimits { levels: 8, bytes: 256, property_bytes: 256 },
         };
         let script = Script { submitted: send, room: room.clone() };
         let front = Arc::new(Front::new(script, options, Arc::new(SystemClock)));
@@ -93,7 +94,7 @@ impl Stage {
 
     /// A client at `address` that has said nothing yet.
     pub(crate) fn dial_from(&self, version: Version, address: Ipv4Addr) -> Client {
-        let address = address.into();
+        let address = IpAddr::from(address);
         let (theirs, ours) = tokio::io::duplex(NETWORK);
         let (front, stop) = (self.front.clone(), self.stop.subscribe());
         let served = tokio::spawn(async move { front.serve_one(ours, address, stop).await });

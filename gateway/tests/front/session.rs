@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use weir_gateway::front::refusal::Refusal;
-use weir_gateway::front::wire::Version::{self, V4, V5};
 use weir_gateway::ingest::{Event, Failure, Outcome, Reason, Verdict};
+use weir_gateway::mqtt::packet::Version::{self, V4, V5};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::{DeviceId, SchemaHash};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use weir_gateway::front::wire::Version;
+use weir_gateway::mqtt::packet::Version;
 use weir_protocol::batch::command::{self, AgentCommand};
 
 use crate::script::{Answered, Client, connect};

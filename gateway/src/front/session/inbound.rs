@@ -1,76 +1,86 @@
 //! What a client publishes, and what it is answered.
 //!
 //! What it guarantees:
-//! - a PUBACK is written only after the verdict on its message, and PUBACKs come in the order of the PUBLISHes;
+//! - a PUBACK or PUBREC is written only after the verdict on its message, and after a retained one is durable as such; they
+//!   come in the order of the PUBLISHes ([`super::line`]);
+//! - a message of QoS 2 goes to ingest with the sequence that its packet id has until PUBREL, so a repeat is known as one,
+//!   over connections and kills if the session is durable ([`crate::sessions`]); PUBCOMP says that the id is free;
 //! - after a refused batch nothing later is acknowledged with success: the answers to what was read already
-//!   are written, then the session ends, and the agent comes back with what was refused;
-//! - an agent publishes only under its own `weir/1/{tenant}/{agent}/`;
-//! - what is in flight is bounded in messages and in bytes; a full session is not read on. Whatever else a client sends
-//!   while a message is in flight counts with that message, because it may keep the same block of the read buffer alive.
-//!
-//! Retained messages and wills exist for the status topic only: the last status of an agent is kept in memory
-//! ([`crate::front::agents`]) and is not durable. Any other retain flag is ignored.
+//!   are written, then the session ends, and the client comes back with what was refused;
+//! - what is in flight is bounded in messages, in packet ids and in bytes; a full session is not read on. Whatever else a
+//!   client sends while a message is in flight counts with that message, because it may keep the same block of the read
+//!   buffer alive.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use hashbrown::HashSet;
+use bytes::BytesMut;
+use hashbrown::HashMap;
 use weir_protocol::batch::MAX_PAYLOAD;
-use weir_protocol::mqtt::{Purpose, Topic};
-use weir_protocol::{AgentId, Tenant};
 
-use super::{Limits, Step};
-use crate::front::admission::MAX_STATUS;
-use crate::front::answer::Answer;
+use super::Limits;
+use super::aliases::Aliases;
+use super::kept;
+use super::line::{Line, Reply};
+use super::work::{Then, Work};
 use crate::front::counters::Counters;
-use crate::front::refusal::Refusal;
-use crate::front::wire::{Publish, Version};
-use crate::ingest::{Body, Failure, Message, Outcome, Verdict};
+use crate::front::destination::{Destination, Destinations, MAX_STATUS};
+use crate::front::refusal::{Refusal, Refused};
+use crate::ingest::{Body, Failure, Message, Outcome, Published, Verdict};
+use crate::mqtt::packet::{Ack, Publish, QoS, Version};
+use crate::mqtt::write::{AckKind, Writer};
 
-/// The most bytes that the places in line take: those of messages, and the events that answer them.
-pub(crate) const fn most_in_line(limits: Limits) -> usize {
-    2 * limits.receive_maximum as usize * (size_of::<Pending>() + size_of::<Outcome>() + 2 * size_of::<u16>())
+/// The most packet ids of QoS 2 that a client of MQTT 3.1.1 may have unreleased: nothing was announced to it.
+const MOST_UNANNOUNCED: usize = 8192;
+
+/// The most bytes that the places in line take: those of messages, the events that answer them, and their packet ids.
+pub(in crate::front) const fn most_in_line(limits: Limits) -> usize {
+    let line = 2 * limits.receive_maximum as usize * (size_of::<super::line::Place>() + size_of::<Outcome>());
+    line + 2 * MOST_UNANNOUNCED * size_of::<(u16, Stage)>()
 }
 
 /// What one client published and is not answered yet.
 pub(super) struct Inbound {
-    answer: Answer,
+    writer: Writer,
     limits: Limits,
-    /// What begins every topic of the agent.
-    prefix: String,
-    pending: VecDeque<Pending>,
-    /// The packet ids of `pending`.
-    in_flight: HashSet<u16>,
-    /// Bytes of `pending`.
-    pending_bytes: usize,
-    next_ticket: u64,
+    destinations: Destinations,
+    aliases: Aliases,
+    line: Line,
+    /// The packet ids that are not free.
+    ids: HashMap<u16, Stage>,
     ending: Option<Refusal>,
     counters: Arc<Counters>,
 }
 
-/// A PUBLISH that is not answered yet.
+/// How far the message with a packet id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// QoS 1: PUBACK is to come.
+    AtLeastOnce,
+    /// QoS 2: PUBREC is to come.
+    Arriving,
+    /// QoS 2: PUBREC was sent, PUBREL is to come.
+    Received,
+}
+
+/// A message that has to be retained before it is answered.
 #[derive(Debug)]
-struct Pending {
-    ticket: u64,
-    /// 0 at QoS 0: nothing to answer.
-    pkid: u16,
-    bytes: usize,
-    /// Known at once for what does not go to ingest; it waits for its turn all the same.
-    known: Option<Result<(), Refusal>>,
+pub(in crate::front) struct ToRetain {
+    /// Its number, for [`super::Session::retained`].
+    pub(in crate::front) ticket: u64,
+    /// The message.
+    pub(in crate::front) publish: Box<Publish>,
 }
 
 impl Inbound {
     /// Nothing published yet.
-    pub(super) fn new(answer: Answer, agent: AgentId, limits: Limits, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(writer: Writer, destinations: Destinations, limits: Limits, counters: Arc<Counters>) -> Self {
         Self {
-            answer,
+            writer,
             limits,
-            prefix: format!("weir/1/{}/{agent}/", Tenant::DEFAULT),
-            pending: VecDeque::new(),
-            in_flight: HashSet::new(),
-            pending_bytes: 0,
-            next_ticket: 0,
+            destinations,
+            aliases: Aliases::default(),
+            line: Line::default(),
+            ids: HashMap::new(),
             ending: None,
             counters,
         }
@@ -80,23 +90,22 @@ impl Inbound {
     pub(super) fn has_room(&self) -> bool {
         // A client of MQTT 5 that goes beyond the messages announced must be read to be caught; at QoS 0, and on
         // 3.1.1, nothing was announced, and it waits.
-        let most = match self.answer.version {
+        let most = match self.writer.version {
             Version::V4 => usize::from(self.limits.receive_maximum),
             Version::V5 => 2 * usize::from(self.limits.receive_maximum),
         };
-        self.ending.is_none() && self.pending.len() < most && self.pending_bytes < self.limits.budget
+        self.ending.is_none() && self.line.len() < most && self.line.bytes() < self.limits.budget
     }
 
     /// Bytes that it holds.
     pub(super) fn held(&self) -> usize {
-        let line = self.pending.capacity() * size_of::<Pending>() + self.in_flight.capacity() * 2 * size_of::<u16>();
-        self.pending_bytes + line
+        self.line.held() + self.ids.capacity() * 2 * size_of::<u16>() + self.aliases.held()
     }
 
     /// Gives back what it holds for traffic that there is not.
     pub(super) fn trim(&mut self) {
-        self.pending.shrink_to_fit();
-        self.in_flight.shrink_to_fit();
+        self.line.trim();
+        self.ids.shrink_to_fit();
     }
 
     /// Takes no more packets, and ends with `refusal` once everything in flight is answered.
@@ -111,156 +120,229 @@ impl Inbound {
 
     /// Why it is over, once it is: everything in flight is answered.
     pub(super) fn ended(&self) -> Option<Refusal> {
-        self.ending.filter(|_| self.pending.is_empty())
+        self.ending.filter(|_| self.line.len() == 0)
     }
 
     /// Counts the bytes of another packet with the last message in flight.
     pub(super) fn count_with_last(&mut self, bytes: usize) {
-        if let Some(last) = self.pending.back_mut() {
-            last.bytes += bytes;
-            self.pending_bytes += bytes;
-        }
+        self.line.count_with_last(bytes);
     }
 
-    /// Takes a PUBLISH of `bytes` bytes; answers go to `out`.
-    pub(super) fn publish(&mut self, publish: Publish, bytes: usize, out: &mut BytesMut) -> Result<Step, Refusal> {
-        let Publish { topic, payload, qos, pkid, has_alias } = publish;
-        if qos > 1 {
-            return Err(Refusal::QoS);
-        }
-        if has_alias || topic.is_empty() {
-            return Err(Refusal::TopicAlias);
-        }
-        if payload.len() > MAX_PAYLOAD {
-            return Err(Refusal::PacketTooLarge);
-        }
-        if qos == 1 && self.in_flight.len() >= usize::from(self.limits.receive_maximum) {
-            return Err(Refusal::ReceiveMaximum);
-        }
+    /// Takes a PUBLISH of `bytes` bytes; answers go to `out`, messages to `work`. What is to be retained and nothing else
+    /// comes back.
+    pub(super) fn publish(
+        &mut self,
+        mut publish: Box<Publish>,
+        bytes: usize,
+        (session, work): (&mut kept::Session, &mut Work),
+        out: &mut BytesMut,
+    ) -> Result<Option<ToRetain>, Refused> {
         self.counters.received(bytes);
-        if qos == 1 && self.in_flight.contains(&pkid) {
-            return self.refuse_publish(Refusal::PacketIdInUse, qos, pkid, bytes, out);
+        if publish.payload.len() > MAX_PAYLOAD {
+            return Err(Refusal::PacketTooLarge.into());
         }
-        match self.purpose(&topic) {
-            Ok(Purpose::Status) if payload.len() > MAX_STATUS => Err(Refusal::PacketTooLarge),
-            Ok(Purpose::Status) => {
-                self.wait(pkid, bytes, Some(Ok(())));
+        if let Err(refusal) = self.destinations.check_length(&publish.topic) {
+            return self.refuse_publish(refusal, &publish, bytes, out);
+        }
+        publish.topic = self.aliases.resolve(publish.alias, std::mem::take(&mut publish.topic))?;
+        if let Some(answered) = self.look_at_id(&publish, bytes, out)? {
+            return Ok(answered);
+        }
+        let found = self.destinations.find(&publish.topic, &publish.properties);
+        let destination = match found {
+            Ok(Destination::Status) if publish.payload.len() > MAX_STATUS => Err(Refusal::PacketTooLarge)?,
+            Ok(destination) => destination,
+            Err(refusal) => return self.refuse_publish(refusal, &publish, bytes, out),
+        };
+        // What agents send has identities of its own, and a status has no use for one.
+        let identity = match (publish.qos, destination) {
+            (QoS::ExactlyOnce, Destination::Store) => match session.begin(publish.id) {
+                Ok(begun) => begun.identity,
+                Err(kept::Full) => return self.refuse_publish(Refusal::Quota, &publish, bytes, out),
+            },
+            (_, _) => None,
+        };
+        let ticket = self.wait(&publish, bytes, None);
+        let body = match destination {
+            Destination::Batch => Body::Batch,
+            Destination::Describe => Body::Describe,
+            Destination::Status => return Ok(Some(ToRetain { ticket, publish })),
+            Destination::Store => {
+                let Publish { qos, retain, ref topic, ref properties, .. } = *publish;
+                let (topic, properties) = (topic.clone(), properties.clone());
+                Body::Published(Box::new(Published { topic, qos, retain, properties, identity }))
+            }
+        };
+        work.messages.push(Message { ticket, body, payload: publish.payload.clone() });
+        if publish.retain
+            && destination == Destination::Store
+            && let Some(place) = self.line.waiting(ticket)
+        {
+            place.to_retain = Some(publish);
+        }
+        Ok(None)
+    }
+
+    /// Looks whether the packet id is free. If it is not, the message is answered, or what answers the first one answers it.
+    fn look_at_id(
+        &mut self,
+        publish: &Publish,
+        bytes: usize,
+        out: &mut BytesMut,
+    ) -> Result<Option<Option<ToRetain>>, Refused> {
+        if publish.qos == QoS::AtMostOnce {
+            return Ok(None);
+        }
+        let most = match self.writer.version {
+            Version::V4 => MOST_UNANNOUNCED,
+            Version::V5 => usize::from(self.limits.receive_maximum),
+        };
+        match (self.ids.get(&publish.id), publish.qos) {
+            (None, _) if self.ids.len() >= most => Err(Refusal::ReceiveMaximum.into()),
+            (None, _) => Ok(None),
+            // [MQTT-4.3.3-10]: PUBREC again, and no second message.
+            (Some(Stage::Arriving | Stage::Received), QoS::ExactlyOnce) => {
+                self.line.push((publish.id, publish.qos), bytes, Some(Reply::Repeat));
                 self.answer_known(out);
-                Ok(Step::Status(Bytes::copy_from_slice(&payload)))
+                Ok(Some(None))
             }
-            Ok(purpose) => {
-                let ticket = self.wait(pkid, bytes, None);
-                let body = if purpose == Purpose::Batch { Body::Batch } else { Body::Describe };
-                Ok(Step::Submit(Message { ticket, body, payload }))
+            // 3.1.1 lets a client send again on the same connection: one PUBACK answers both.
+            (Some(Stage::AtLeastOnce), QoS::AtLeastOnce) if publish.dup && self.writer.version == Version::V4 => {
+                self.line.count_with_last(bytes);
+                Ok(Some(None))
             }
-            Err(refusal) => self.refuse_publish(refusal, qos, pkid, bytes, out),
+            (Some(_), _) => self.refuse_publish(Refusal::PacketIdInUse, publish, bytes, out).map(Some),
         }
     }
 
-    /// What a topic of this agent is for.
-    fn purpose(&self, topic: &[u8]) -> Result<Purpose, Refusal> {
-        match topic.strip_prefix(self.prefix.as_bytes()) {
-            Some(b"batch") => Ok(Purpose::Batch),
-            Some(b"describe") => Ok(Purpose::Describe),
-            Some(b"status") => Ok(Purpose::Status),
-            _ => Err(match std::str::from_utf8(topic).ok().and_then(Topic::parse) {
-                Some(_) => Refusal::NotAuthorized,
-                None => Refusal::TopicName,
-            }),
-        }
-    }
-
-    /// Refuses one message and goes on, where there is a PUBACK to say it with.
+    /// Refuses one message and goes on, where there is a PUBACK or PUBREC to say it with.
     fn refuse_publish(
         &mut self,
         refusal: Refusal,
-        qos: u8,
-        pkid: u16,
+        publish: &Publish,
         bytes: usize,
         out: &mut BytesMut,
-    ) -> Result<Step, Refusal> {
-        if qos == 0 || self.answer.version == Version::V4 {
-            return Err(refusal);
+    ) -> Result<Option<ToRetain>, Refused> {
+        if publish.qos == QoS::AtMostOnce || self.writer.version == Version::V4 {
+            return Err(refusal.into());
         }
         self.counters.refused(refusal);
-        self.wait(pkid, bytes, Some(Err(refusal)));
+        self.line.push((publish.id, publish.qos), bytes, Some(refusal.into()));
         self.answer_known(out);
-        Ok(Step::Nothing)
+        Ok(None)
     }
 
     /// Puts a message in line for its answer.
-    fn wait(&mut self, pkid: u16, bytes: usize, known: Option<Result<(), Refusal>>) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.pending_bytes += bytes;
-        if pkid != 0 {
-            self.in_flight.insert(pkid);
-        }
-        self.pending.push_back(Pending { ticket, pkid, bytes, known });
-        ticket
+    fn wait(&mut self, publish: &Publish, bytes: usize, reply: Option<Reply>) -> u64 {
+        match publish.qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => self.ids.insert(publish.id, Stage::AtLeastOnce),
+            QoS::ExactlyOnce => self.ids.insert(publish.id, Stage::Arriving),
+        };
+        self.line.push((publish.id, publish.qos), bytes, reply)
     }
 
-    fn next_in_line(&mut self, wanted: impl Fn(&Pending) -> bool) -> Option<Pending> {
-        let next = self.pending.pop_front_if(|pending| wanted(pending))?;
-        self.pending_bytes -= next.bytes;
-        self.in_flight.remove(&next.pkid);
-        Some(next)
+    /// PUBREL: gives a packet id of QoS 2 free; PUBCOMP follows when that is durable.
+    pub(super) fn release(&mut self, ack: Ack, session: &mut kept::Session, work: &mut Work) {
+        let is_known = match self.ids.get(&ack.id) {
+            Some(Stage::Received) => {
+                self.ids.remove(&ack.id);
+                session.release(ack.id);
+                true
+            }
+            // PUBREL before PUBREC: nobody is to believe that the message arrived.
+            Some(Stage::Arriving | Stage::AtLeastOnce) => false,
+            None => session.release(ack.id),
+        };
+        work.then.push(Then::Released { id: ack.id, is_known });
+    }
+
+    /// Takes the verdict of ingest on one message; answers go to `out`. A stored message that is to be retained comes back.
+    /// An error ends the session at once.
+    pub(super) fn settle(&mut self, outcome: Outcome, out: &mut BytesMut) -> Result<Option<ToRetain>, Refusal> {
+        let Outcome { ticket, verdict } = outcome;
+        let Some(place) = self.line.waiting(ticket) else {
+            // Answers would go to the wrong messages from here on.
+            tracing::error!(ticket, "a verdict on a message that waits for none");
+            return Err(Refusal::Commit);
+        };
+        let reply = match verdict {
+            Verdict::Stored => {
+                self.counters.stored();
+                if let Some(publish) = place.to_retain.take() {
+                    return Ok(Some(ToRetain { ticket, publish }));
+                }
+                Reply::Success
+            }
+            Verdict::DeadLettered(reason) => {
+                self.counters.dead_lettered();
+                Reply::DeadLettered(reason)
+            }
+            Verdict::Unreadable(why) => Reply::Refused(Refusal::Unreadable, why),
+            Verdict::Failed(Failure::AfterRefusal) => Refusal::AfterRefusal.into(),
+            Verdict::Failed(Failure::Quota) => Refusal::Quota.into(),
+            Verdict::Failed(Failure::Commit) => return Err(Refusal::Commit),
+            Verdict::Failed(Failure::Stopping) => return Err(Refusal::ShuttingDown),
+        };
+        place.reply(reply);
+        if let Reply::Refused(refusal, _) = reply {
+            // 3.1.1 cannot say it and ends at once.
+            if self.writer.version == Version::V4 {
+                return Err(refusal);
+            }
+            self.counters.refused(refusal);
+            self.end_with(refusal);
+        }
+        self.answer_known(out);
+        Ok(None)
+    }
+
+    /// A stored message is retained too, or there is no room to retain it; answers go to `out`.
+    pub(super) fn retained(&mut self, ticket: u64, result: Result<(), Refusal>, out: &mut BytesMut) {
+        let Some(place) = self.line.waiting(ticket) else { return };
+        let reply = match (result, place.qos) {
+            // PUBREC with an error would give an id free whose message is stored.
+            (Ok(()), _) | (Err(_), QoS::ExactlyOnce) => Reply::Success,
+            (Err(refusal), _) => refusal.into(),
+        };
+        place.reply(reply);
+        if let Err(refusal) = result {
+            self.counters.refused(refusal);
+        }
+        self.answer_known(out);
     }
 
     /// Answers the messages at the head of the line whose answer is known.
     fn answer_known(&mut self, out: &mut BytesMut) {
-        while let Some(Pending { pkid, known, .. }) = self.next_in_line(|pending| pending.known.is_some()) {
-            match known {
-                _ if pkid == 0 => (),
-                Some(Err(refusal)) => self.answer.acknowledged_with(out, pkid, refusal.code(), refusal.text()),
-                Some(Ok(())) | None => self.answer.acknowledged(out, pkid),
-            }
+        while let Some((place, reply)) = self.line.next() {
+            let kind = match place.qos {
+                QoS::AtMostOnce => continue,
+                QoS::AtLeastOnce => AckKind::PubAck,
+                QoS::ExactlyOnce => AckKind::PubRec,
+            };
+            self.answer(kind, place.id, reply, out);
         }
     }
 
-    /// Takes the verdict of ingest on one message; answers go to `out`. An error ends the session at once.
-    pub(super) fn settle(&mut self, outcome: Outcome, out: &mut BytesMut) -> Result<(), Refusal> {
-        let Some(Pending { pkid, .. }) = self.next_in_line(|pending| pending.ticket == outcome.ticket) else {
-            // Answers would go to the wrong messages from here on.
-            tracing::error!(got = outcome.ticket, expected = ?self.pending.front(), "verdict out of order");
-            return Err(Refusal::Commit);
-        };
-        match outcome.verdict {
-            Verdict::Stored => {
-                self.counters.stored();
-                if pkid != 0 {
-                    self.answer.acknowledged(out, pkid);
-                }
+    fn answer(&mut self, kind: AckKind, id: u16, reply: Reply, out: &mut BytesMut) {
+        let is_received = self.ids.get(&id) == Some(&Stage::Received);
+        match reply {
+            Reply::Success => self.writer.acknowledge(out, kind, id),
+            Reply::DeadLettered(reason) => self.writer.acknowledge_with(out, kind, id, DEAD_LETTERED, reason.as_str()),
+            Reply::Refused(refusal, text) => self.writer.acknowledge_with(out, kind, id, refusal.code(), text),
+            Reply::Repeat if is_received => return self.writer.acknowledge(out, kind, id),
+            // The first one was refused, and so is this.
+            Reply::Repeat => {
+                let refusal = Refusal::AfterRefusal;
+                return self.writer.acknowledge_with(out, kind, id, refusal.code(), refusal.text());
             }
-            Verdict::DeadLettered(reason) => {
-                self.counters.dead_lettered();
-                if pkid != 0 {
-                    self.answer.acknowledged_with(out, pkid, DEAD_LETTERED, reason.as_str());
-                }
-            }
-            Verdict::Unreadable(why) => self.refuse(Refusal::Unreadable, pkid, why, out)?,
-            Verdict::Failed(Failure::AfterRefusal) => {
-                self.refuse(Refusal::AfterRefusal, pkid, Refusal::AfterRefusal.text(), out)?;
-            }
-            Verdict::Failed(Failure::Quota) => self.refuse(Refusal::Quota, pkid, Refusal::Quota.text(), out)?,
-            Verdict::Failed(Failure::Commit) => return Err(Refusal::Commit),
-            Verdict::Failed(Failure::Stopping) => return Err(Refusal::ShuttingDown),
         }
-        self.answer_known(out);
-        Ok(())
-    }
-
-    /// Answers a refused batch, after which the session ends; 3.1.1 cannot say it and ends at once.
-    fn refuse(&mut self, refusal: Refusal, pkid: u16, text: &str, out: &mut BytesMut) -> Result<(), Refusal> {
-        if self.answer.version == Version::V4 {
-            return Err(refusal);
+        match (kind, reply) {
+            (_, Reply::Refused(Refusal::PacketIdInUse, _)) => (),
+            (AckKind::PubRec, Reply::Success) => drop(self.ids.insert(id, Stage::Received)),
+            // PUBREC with an error gives the id free, as PUBACK does (section 4.3.3).
+            _ => drop(self.ids.remove(&id)),
         }
-        self.counters.refused(refusal);
-        if pkid != 0 {
-            self.answer.acknowledged_with(out, pkid, refusal.code(), text);
-        }
-        self.end_with(refusal);
-        Ok(())
     }
 }
 

@@ -1,24 +1,32 @@
-//! One session: what each packet of a client means, without a socket and without a clock.
+//! One session: what each packet of a client means, in both versions of MQTT, without a socket and without a clock.
 //!
 //! What it guarantees: what a client sends goes to [`inbound`], what it is sent comes from [`super::outbound`]; what both
-//! hold is bounded, and a full session is not read on ([`Session::has_room`]).
+//! hold is bounded, and a full session is not read on ([`Session::has_room`]). Packets that come where they may not are
+//! refused with the code that the standard gives for it.
 
+pub(super) mod aliases;
 mod inbound;
+pub(super) mod kept;
+mod line;
+mod work;
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use weir_protocol::AgentId;
+use bytes::BytesMut;
 
-use super::answer::Answer;
 use super::counters::Counters;
+use super::destination::Destinations;
 use super::outbound::{Next, Outbound};
-use super::refusal::Refusal;
-use super::wire::{MAX_CONTROL, MAX_PACKET, Packet, Version};
+use super::refusal::{Refusal, Refused};
 use crate::ingest::{Event, Message};
-use crate::mqtt::packet::{Filter, QoS, RetainHandling, Subscribe, Unsubscribe};
+use crate::mqtt::packet::{Disconnect, Packet, Version};
+use crate::mqtt::read::{MAX_CONTROL, MAX_PACKET};
+use crate::mqtt::write::{AckKind, Writer};
 use inbound::Inbound;
+pub(super) use inbound::ToRetain;
 pub(super) use inbound::most_in_line;
+use kept::Session as Kept;
+use work::{MOST_THEN, Then, Work};
 
 /// Answers that wait to be written, in bytes, before a client that does not read is not read either.
 const MAX_ANSWERS: usize = 64 << 10;
@@ -29,72 +37,94 @@ pub(super) const MOST_ANSWERS: usize = 2 * (MAX_ANSWERS + MAX_CONTROL + MAX_PACK
 /// What one connection may have in flight.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Messages.
+    /// Messages above QoS 0.
     pub receive_maximum: u16,
     /// Bytes of packets.
     pub budget: usize,
 }
 
 /// The session of one connected client.
-pub struct Session {
-    answer: Answer,
+pub(super) struct Session {
+    writer: Writer,
+    kept: Kept,
     inbound: Inbound,
     outbound: Outbound,
+    work: Work,
+    /// Whether the session is to end with its connection: what CONNECT asked for, in seconds.
+    expiry: u32,
     paused: bool,
     counters: Arc<Counters>,
 }
 
 /// What the connection has to do after a packet.
 #[derive(Debug)]
-pub enum Step {
-    /// Nothing but writing the answers.
+pub(super) enum Step {
+    /// Nothing but what [`Session::take_work`] says.
     Nothing,
-    /// Hand this to ingest.
-    Submit(Message),
-    /// Keep this as the agent's status.
-    Status(Bytes),
+    /// Retain this.
+    Retain(ToRetain),
     /// The client said goodbye.
-    Goodbye {
-        /// Whether its will is to be published.
-        with_will: bool,
-    },
+    Goodbye(Goodbye),
+}
+
+/// DISCONNECT of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goodbye {
+    /// Whether its will is to be published all the same.
+    pub(super) with_will: bool,
+    /// A new time for the session to outlive its connection, in seconds.
+    pub(super) session_expiry: Option<u32>,
+}
+
+/// What a session is made of.
+pub(super) struct Setup {
+    /// Writes to the client.
+    pub(super) writer: Writer,
+    /// What may be in flight.
+    pub(super) limits: Limits,
+    /// Where messages go.
+    pub(super) destinations: Destinations,
+    /// What the gateway remembers of it.
+    pub(super) kept: Kept,
+    /// Seconds that it outlives its connection.
+    pub(super) expiry: u32,
+    /// What it is sent.
+    pub(super) outbound: Outbound,
+    /// What is counted.
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Session {
-    /// A session of `agent`, which [`super::admission`] let in.
-    pub fn new(answer: Answer, agent: AgentId, limits: Limits, outbound: Outbound, counters: Arc<Counters>) -> Self {
-        Self {
-            answer,
-            inbound: Inbound::new(answer, agent, limits, counters.clone()),
-            outbound,
-            paused: false,
-            counters,
-        }
+    /// A session of a client that was let in.
+    pub(super) fn new(setup: Setup) -> Self {
+        let Setup { writer, limits, destinations, kept, expiry, outbound, counters } = setup;
+        let inbound = Inbound::new(writer, destinations, limits, counters.clone());
+        Self { writer, kept, inbound, outbound, work: Work::default(), expiry, paused: false, counters }
     }
 
     /// Whether another packet may be taken in; `answers` bytes wait to be written.
-    pub fn has_room(&self, answers: usize) -> bool {
-        answers < MAX_ANSWERS && self.inbound.has_room()
+    pub(super) fn has_room(&self, answers: usize) -> bool {
+        answers < MAX_ANSWERS && self.work.then.len() < MOST_THEN && self.inbound.has_room()
     }
 
     /// Bytes that it holds.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.inbound.held() + self.outbound.held()
     }
 
     /// Gives back what it holds for traffic that there is not.
-    pub fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         self.inbound.trim();
         self.outbound.trim();
     }
 
     /// The version of MQTT that it speaks.
-    pub fn version(&self) -> Version {
-        self.answer.version
+    pub(super) fn version(&self) -> Version {
+        self.writer.version
     }
 
     /// Notes whether packets have to wait for room.
-    pub fn set_paused(&mut self, paused: bool) {
+    pub(super) fn set_paused(&mut self, paused: bool) {
         if paused && !self.paused {
             self.counters.paused();
         }
@@ -102,75 +132,117 @@ impl Session {
     }
 
     /// Takes no more packets, and ends with `refusal` once everything in flight is answered.
-    pub fn end_with(&mut self, refusal: Refusal) {
+    pub(super) fn end_with(&mut self, refusal: Refusal) {
         self.inbound.end_with(refusal);
     }
 
     /// Why the session is over, once it is: everything in flight is answered.
-    pub fn ended(&self) -> Option<Refusal> {
+    pub(super) fn ended(&self) -> Option<Refusal> {
         self.inbound.ended()
     }
 
-    /// Takes a packet of `bytes` bytes; answers go to `out`.
-    pub fn handle(&mut self, packet: Packet, bytes: usize, out: &mut BytesMut) -> Result<Step, Refusal> {
+    /// Takes a packet of `bytes` bytes; what can be answered at once goes to `out`.
+    ///
+    /// # Errors
+    /// [`Refused`]: the connection ends.
+    pub(super) fn handle(&mut self, packet: Packet, bytes: usize, out: &mut BytesMut) -> Result<Step, Refused> {
         if let Packet::Publish(publish) = packet {
-            return self.inbound.publish(publish, bytes, out);
+            let to_retain = self.inbound.publish(publish, bytes, (&mut self.kept, &mut self.work), out)?;
+            return Ok(to_retain.map_or(Step::Nothing, Step::Retain));
         }
         self.inbound.count_with_last(bytes);
         match packet {
-            Packet::Publish(_) => (),
-            Packet::Subscribe { pkid, filters } => {
-                let filters = filters.into_iter().map(|(filter, qos)| Filter {
-                    filter,
-                    qos: if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
-                    no_local: false,
-                    retain_as_published: false,
-                    retain_handling: RetainHandling::Always,
-                });
-                let subscribe = Subscribe { id: pkid, identifier: None, filters: filters.collect() };
+            Packet::PubAck(ack) => self.outbound.acknowledged(ack.id, out),
+            // Nothing is sent at QoS 2, so no packet id is known.
+            Packet::PubRec(ack) => self.writer.acknowledge_with(out, AckKind::PubRel, ack.id, UNKNOWN_ID, ""),
+            Packet::PubRel(ack) => self.inbound.release(ack, &mut self.kept, &mut self.work),
+            Packet::Subscribe(subscribe) => {
                 let codes = self.outbound.subscribe(&subscribe).codes;
-                let codes: Vec<u8> = match self.answer.version {
-                    Version::V4 => codes.into_iter().map(|code| code.min(0x80)).collect(),
-                    Version::V5 => codes,
-                };
-                self.answer.subscribed(out, pkid, &codes);
-                self.outbound.flush(out);
+                self.work.then.push(Then::Subscribed { id: subscribe.id, codes });
             }
-            Packet::Unsubscribe { pkid, filters } => {
-                let codes = self.outbound.unsubscribe(&Unsubscribe { id: pkid, filters }).codes;
-                self.answer.unsubscribed(out, pkid, &codes);
+            Packet::Unsubscribe(unsubscribe) => {
+                let codes = self.outbound.unsubscribe(&unsubscribe).codes;
+                self.work.then.push(Then::Unsubscribed { id: unsubscribe.id, codes });
             }
-            Packet::PubAck { pkid } => self.outbound.acknowledged(pkid, out),
-            Packet::PingReq => self.answer.pong(out),
-            Packet::Disconnect { with_will } => return Ok(Step::Goodbye { with_will }),
-            Packet::Connect(_) => return Err(Refusal::Protocol),
+            Packet::PingReq => self.writer.pong(out),
+            Packet::Disconnect(disconnect) => return self.goodbye(disconnect).map(Step::Goodbye),
+            // A second CONNECT ([MQTT-3.1.0-2]); AUTH, which no CONNECT without a method allows (section 4.12).
+            Packet::Connect(_) | Packet::Auth => return Err(Refusal::Protocol.into()),
+            Packet::Publish(_) | Packet::PubComp(_) => (),
         }
         Ok(Step::Nothing)
     }
 
-    /// Takes what ingest says; answers go to `out`. An error ends the session at once.
-    pub fn settle(&mut self, event: Event, out: &mut BytesMut) -> Result<(), Refusal> {
-        match event {
-            Event::Outcomes(outcomes) => outcomes.into_iter().try_for_each(|outcome| self.inbound.settle(outcome, out)),
-            Event::Ask(command) => {
-                self.outbound.ask(command, out);
-                Ok(())
+    fn goodbye(&self, Disconnect { reason, session_expiry }: Disconnect) -> Result<Goodbye, Refused> {
+        // Section 3.14.2.2.2: who said that the session ends with the connection cannot think again.
+        if self.expiry == 0 && session_expiry.is_some_and(|seconds| seconds > 0) {
+            return Err(Refusal::SessionExpiry.into());
+        }
+        // [MQTT-3.14.4-3]: only a normal one drops the will.
+        Ok(Goodbye { with_will: reason != NORMAL, session_expiry })
+    }
+
+    /// The messages for ingest of what was handled since this was last asked.
+    pub(super) fn take_messages(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.work.messages)
+    }
+
+    /// What the session has to remember is durable: the answers that waited for it go to `out`.
+    pub(super) fn committed(&mut self, out: &mut BytesMut) {
+        for then in self.work.then.drain(..) {
+            match then {
+                Then::Released { id, is_known: true } => self.writer.acknowledge(out, AckKind::PubComp, id),
+                Then::Released { id, is_known: false } => {
+                    self.writer.acknowledge_with(out, AckKind::PubComp, id, UNKNOWN_ID, "");
+                }
+                // A client that does not even take the answer to its own packet gets none.
+                Then::Subscribed { id, codes } => drop(self.writer.subscribed(out, id, &codes)),
+                Then::Unsubscribed { id, codes } => drop(self.writer.unsubscribed(out, id, &codes)),
             }
         }
+        self.outbound.flush(out);
+    }
+
+    /// Takes what ingest says; answers go to `out`. What is stored and has to be retained comes back, and is answered when it
+    /// is.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the session ends at once.
+    pub(super) fn settle(&mut self, event: Event, out: &mut BytesMut) -> Result<Vec<ToRetain>, Refusal> {
+        let mut to_retain = Vec::new();
+        match event {
+            Event::Outcomes(outcomes) => {
+                for outcome in outcomes {
+                    to_retain.extend(self.inbound.settle(outcome, out)?);
+                }
+            }
+            Event::Ask(command) => self.outbound.ask(command, out),
+        }
+        Ok(to_retain)
+    }
+
+    /// A message is retained, or cannot be; answers go to `out`.
+    pub(super) fn retained(&mut self, ticket: u64, result: Result<(), Refusal>, out: &mut BytesMut) {
+        self.inbound.retained(ticket, result, out);
     }
 
     /// Whether a message for the client may be written; `answers` bytes wait to be written.
-    pub fn takes_messages(&self, answers: usize) -> bool {
+    pub(super) fn takes_messages(&self, answers: usize) -> bool {
         !self.inbound.is_ending() && self.outbound.takes(answers)
     }
 
     /// The next message for the client, never without a subscription. May be dropped at any time without losing one.
-    pub async fn next_message(&mut self) -> Next {
+    pub(super) async fn next_message(&mut self) -> Next {
         self.outbound.next().await
     }
 
     /// Writes a message for the client, and those behind it that are there already.
-    pub fn deliver(&mut self, message: Next, out: &mut BytesMut) {
+    pub(super) fn deliver(&mut self, message: Next, out: &mut BytesMut) {
         self.outbound.deliver(message, out);
     }
 }
+
+/// PUBREL and PUBCOMP reason: packet identifier not found.
+const UNKNOWN_ID: u8 = 0x92;
+/// DISCONNECT reason: normal.
+const NORMAL: u8 = 0;

@@ -2,7 +2,8 @@
 //! over HTTP.
 
 use bytes::BytesMut;
-use weir_gateway::front::wire::{MAX_PACKET, Version, read, read_connect};
+use weir_gateway::mqtt::packet::Version;
+use weir_gateway::mqtt::read::{MAX_PACKET, read, read_connect};
 
 use crate::target::Target;
 
