@@ -27,6 +27,7 @@ pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
 pub use store::Store;
 pub use tls::Tls;
+pub use tls::{Ca, Tls};
 pub use topics::{Define, Route, Topics};
 
 /// Where the settings file is if nobody says otherwise; it may be missing, then all keys have their defaults.
@@ -48,6 +49,8 @@ pub struct Config {
     pub tls: Tls,
     /// Who may come, and which topics clients may use.
     pub access: Access,
+    /// The gateway's own authority.
+    pub ca: Ca,
     /// The MQTT port.
     pub mqtt: Mqtt,
     /// The HTTP port.
@@ -170,6 +173,7 @@ impl Default for Config {
             drain: unset(Period::secs(10)),
             tls: Tls::default(),
             access: Access::default(),
+            ca: Ca::default(),
             mqtt: Mqtt::default(),
             http: Http::default(),
             kafka: Kafka::default(),
@@ -275,6 +279,7 @@ impl Config {
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
         self.tls.check(source)?;
         self.access.check(source, self)?;
+        self.ca.check(source)?;
         let (mqtt, http) = (&self.mqtt, &self.http);
         within(source, "mqtt.connections", &mqtt.connections, 1..=1_000_000)?;
         within(source, "mqtt.lobby", &mqtt.lobby, 1..=100_000)?;

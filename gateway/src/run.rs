@@ -25,6 +25,7 @@ use weir_protocol::time::WallClock;
 use weir_storage::keyed::Opened;
 use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 
+use crate::ca::{self, Ca};
 use crate::config::Config;
 use crate::delivery::{Delivery, DeliveryOptions};
 use crate::front::outbound::subscriptions::SubscriptionLimits;
@@ -157,7 +158,7 @@ pub async fn run(
         started = start(config, &world) => started?,
         // Recovery may be cut off at any point, as a kill does.
         () = &mut shutdown => return Ok(()),
-        () = http::serve(web.clone(), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
+        () = http::serve(web.clone(), acceptor(&config.http.tls), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
     };
     let broker = broker(config, &world, addresses.kafka)?;
     let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
@@ -189,6 +190,8 @@ pub async fn run(
         stop: closing.clone(),
     };
     tokio::spawn(live.run(closing.clone()));
+    let ca = Ca::new(&config.data, world.clock.clone());
+    tokio::spawn(ca::keep(ca, closing.clone()));
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.keep(world.reload.clone(), closing.clone()));
     }
@@ -196,7 +199,7 @@ pub async fn run(
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
     let mqtt = tokio::spawn(front.serve(mqtt, stopping));
-    let web = tokio::spawn(http::serve(web, http::router(app), http_options, closing));
+    let web = tokio::spawn(http::serve(web, acceptor(&config.http.tls), http::router(app), http_options, closing));
     tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
     ready(addresses);
 

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rcgen::{CertificateParams, DnType, SigningKey};
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use tempfile::TempDir;
 use weir_protocol::time::Timestamp;
 use x509_parser::certificate::X509Certificate;

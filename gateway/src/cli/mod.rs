@@ -5,6 +5,7 @@
 //! settings are wrong. Beside a running gateway the commands that read go through its HTTP port; else they
 //! read the files and change nothing. `topic verify` always reads the files.
 
+mod ca;
 mod client;
 mod consume;
 mod dead_letters;
@@ -78,6 +79,9 @@ enum Command {
     /// Who may read through the Kafka port.
     #[command(subcommand)]
     User(UserCommand),
+    /// The gateway's own authority, which says who a client is: certificates of clients and of the gateway.
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
 }
 
 #[derive(Debug, Args)]
@@ -297,6 +301,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Schema(SchemaCommand::Check(args)) => schema::check(&config, &args, &mut printer),
         Command::Model(ModelCommand::Rebuild) => device::rebuild(&config, &mut printer),
         Command::Deadletter(DeadLetterCommand::Show { place }) => dead_letters::show(&config, &place, &mut printer),
+        Command::Ca(command) => ca::run(&config, &command, &mut printer),
         // Done above, without settings.
         Command::User(UserCommand::Add { .. }) => Ok(()),
     }

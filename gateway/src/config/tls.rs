@@ -1,4 +1,4 @@
-//! The table `tls`: the certificate of the gateway, and whose clients it believes.
+//! The tables `tls` and `ca`: the certificate of the gateway, whose clients it believes, and what it gives to clients.
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,26 @@ pub struct Tls {
 impl Default for Tls {
     fn default() -> Self {
         Self { certificate: None, key: None, client_ca: None, crl: None, handshake_timeout: unset(Period::secs(10)) }
+    }
+}
+
+/// The table `ca`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ca {
+    /// How long the certificate of a client is good.
+    pub lifetime: Spanned<Period>,
+}
+
+impl Default for Ca {
+    fn default() -> Self {
+        Self { lifetime: unset(Period::secs(365 * 86_400)) }
+    }
+}
+
+impl Ca {
+    pub(super) fn check(&self, source: &Source) -> Result<(), SettingsError> {
+        within(source, "ca.lifetime", &self.lifetime, Period::secs(10)..=Period::secs(3653 * 86_400))
     }
 }
 

@@ -40,7 +40,7 @@ use crate::redrive::Redrive;
 use crate::topics::Topics;
 
 pub use routes::{router, starting};
-pub use serve::{HttpOptions, serve};
+pub use serve::{HttpOptions, Peer, serve};
 
 /// What the HTTP port serves.
 #[derive(Clone)]

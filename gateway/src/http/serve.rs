@@ -3,7 +3,7 @@
 //! What it guarantees: headers come in time or the connection closes; sockets that have not sent a request are as few
 //! as the lobby allows ([`crate::lobby`]), and give way to newer ones; connections that have are bounded in all and
 //! for each address, and one more is answered 503; no body is waited for; whoever does not read its answer is closed
-//! ([`super::stall`]); a stop finishes the requests under way.
+//! ([`super::stall`]); a stop finishes the requests under way. A client whose certificate is revoked is closed at once.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -28,6 +28,18 @@ use super::stall::Impatient;
 use crate::front::socket;
 use crate::lobby::{Lobby, LobbyOptions, Ticket};
 use crate::places::{Place, Places};
+use crate::tls::{Acceptor, PeerCertificate, Revocations, Stream};
+
+/// Who asks, in the extensions of every request.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// The certificate that it showed.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    /// Whether others can read along.
+    pub is_tls: bool,
+}
 
 /// The limits of the HTTP port.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +62,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 const RETRY_AFTER: &str = "5";
 
 /// Serves until `stop` turns true, then finishes the requests under way. Dropping the future ends them.
-pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOptions, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: Arc<TcpListener>,
+    acceptor: Acceptor,
+    router: Router,
+    options: HttpOptions,
+    mut stop: watch::Receiver<bool>,
+) {
     let lobby = Lobby::new(options.lobby);
     let places = Places::new(options.connections, options.connections_per_address);
     let mut connections = JoinSet::new();
@@ -64,8 +82,7 @@ pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOpti
             Ok((stream, peer)) => {
                 let door = Door { places: places.clone(), address: peer.ip(), place: Mutex::default() };
                 let (ticket, stop) = (lobby.enter(peer.ip()), stop.clone());
-                let service = Admitting { door: Arc::new(door), inner: TowerToHyperService::new(router.clone()) };
-                connections.spawn(serve_one(stream, ticket, service, options, stop));
+                connections.spawn(welcome(stream, acceptor.clone(), ticket, door, router.clone(), options, stop));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept HTTP connections");
@@ -76,14 +93,50 @@ pub async fn serve(listener: Arc<TcpListener>, router: Router, options: HttpOpti
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve_one(
+/// Does the TLS handshake, if there is one, and serves the client.
+async fn welcome(
     stream: TcpStream,
+    acceptor: Acceptor,
+    mut ticket: Ticket,
+    door: Door,
+    router: Router,
+    options: HttpOptions,
+    mut stop: watch::Receiver<bool>,
+) {
+    socket::prepare(&stream);
+    let accepted = tokio::select! {
+        accepted = acceptor.accept(stream) => accepted,
+        () = ticket.sent_away() => return,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let (stream, certificate) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => return tracing::debug!(%error, address = %door.address, "no TLS with an HTTP client"),
+    };
+    let peer = Peer { address: door.address, certificate: certificate.map(Arc::new), is_tls: acceptor.is_tls() };
+    let shown = peer.certificate.clone();
+    let service = Admitting { door: Arc::new(door), peer, inner: TowerToHyperService::new(router) };
+    tokio::select! {
+        () = serve_one(stream, ticket, service, options, stop) => (),
+        () = revoked(acceptor.revocations(), shown) => (),
+    }
+}
+
+/// Resolves when the certificate that a client showed is revoked.
+async fn revoked(revocations: Option<&Revocations>, shown: Option<Arc<PeerCertificate>>) {
+    match (revocations, shown) {
+        (Some(revocations), Some(shown)) => revocations.revoked(&shown.serial).await,
+        _ => std::future::pending().await,
+    }
+}
+
+async fn serve_one(
+    stream: Stream,
     mut ticket: Ticket,
     service: Admitting,
     options: HttpOptions,
     mut stop: watch::Receiver<bool>,
 ) {
-    socket::prepare(&stream);
     let door = Arc::clone(&service.door);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,6 +194,7 @@ impl Door {
 /// The router behind the door.
 struct Admitting {
     door: Arc<Door>,
+    peer: Peer,
     inner: TowerToHyperService<Router>,
 }
 
@@ -152,13 +206,14 @@ impl Service<Request<Incoming>> for Admitting {
     type Error = std::convert::Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
         if !self.door.admit() {
             let why = "as many connections as http.connections or http.connections_per_address allow\n";
             let headers = [(header::RETRY_AFTER, RETRY_AFTER), (header::CONNECTION, "close")];
             let refused = (StatusCode::SERVICE_UNAVAILABLE, headers, why).into_response();
             return Box::pin(std::future::ready(Ok(refused)));
         }
+        request.extensions_mut().insert(self.peer.clone());
         Box::pin(self.inner.call(request))
     }
 }

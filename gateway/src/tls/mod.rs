@@ -123,6 +123,11 @@ impl Acceptor {
         self.tls.is_some()
     }
 
+    /// What is revoked, where there are certificates.
+    pub fn revocations(&self) -> Option<&Revocations> {
+        self.tls.as_ref().map(|tls| &tls.shared.revocations)
+    }
+
     /// Does the handshake, if there is one; the certificate that the client showed, if it did.
     ///
     /// # Errors
