@@ -137,7 +137,7 @@ fn issue(ca: &Ca, config: &Config, args: &IssueArgs, printer: &mut Printer) -> R
     let owner = owner(&args.tenant, &args.name)?;
     let certificate = ca.issue(&request, &owner, config.ca.lifetime.get_ref().0)?;
     let (serial, chain) = (certificate.serial.to_string(), certificate.chain);
-    printer.lines(&chain, &json!({"serial": serial, "not_after": certificate.not_after, "chain": chain}))
+    printer.line(chain.trim_end(), &json!({"serial": serial, "not_after": certificate.not_after, "chain": chain}))
 }
 
 fn revoke(ca: &Ca, args: &RevokeArgs, printer: &mut Printer) -> Result<(), Failed> {
