@@ -186,6 +186,17 @@ impl Ca {
         Ok(register.all().cloned().collect())
     }
 
+    /// Whether a certificate is one that this authority gave out, is not over and was not revoked.
+    ///
+    /// # Errors
+    /// [`CaError`].
+    pub fn is_of_ours(&self, serial: &[u8]) -> Result<bool, CaError> {
+        let _lock = Locked::open(&self.paths)?;
+        let mut register = self.register();
+        register.read_on(self.now())?;
+        Ok(register.get(serial).is_some_and(|issued| issued.revoked_at.is_none()))
+    }
+
     /// Revokes the certificate with a serial number, or all of a name; those that were revoked by this.
     ///
     /// # Errors

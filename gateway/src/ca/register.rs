@@ -110,6 +110,11 @@ impl Register {
         self.good.values()
     }
 
+    /// A certificate that is not over.
+    pub(super) fn get(&self, serial: &[u8]) -> Option<&Issued> {
+        self.good.get(serial)
+    }
+
     /// Reads what was appended since, by whomever, and forgets what is over at `now`.
     pub(super) fn read_on(&mut self, now: i64) -> Result<(), RegisterError> {
         let io = |path: &Path| {
