@@ -113,6 +113,10 @@ events! {
     PositionsRefused = "positions_refused",
     /// Commands of the gateway that could not be read or answered.
     BadCommands = "bad_commands",
+    /// Certificates of this agent that were renewed.
+    CertificatesRenewed = "certificates_renewed",
+    /// Renewals that failed.
+    RenewalsFailed = "renewals_failed",
 }
 
 impl From<FrameError> for Event {

@@ -13,12 +13,15 @@ use weir_protocol::Restart;
 
 use crate::config::{Config, Mqtt};
 use crate::counters::Counters;
+use crate::identity::Store;
+use crate::identity::renewal::Renewal;
 use crate::intake::Intake;
 use crate::intake::task::{Handle, Task};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
 use crate::serial::{self, Lines, SerialOptions};
 use crate::system::{self, Clocks, SystemOptions};
 use crate::uplink::connection::{Options, Version};
+use crate::uplink::credentials::Credentials;
 use crate::uplink::{Drain, Uplink, UplinkOptions};
 use crate::{Environment, environment};
 
@@ -71,7 +74,18 @@ pub async fn run(
     let mut sources = start_sources(&config, &mut environment, &handle, &counters, &sources_stop);
 
     let (drain, draining) = watch::channel(Drain::No);
+    let (renewed, is_renewed) = watch::channel(0);
+    let renewal = Renewal {
+        store: Store::of(&config.data_dir),
+        clock: Arc::clone(&environment.clock),
+        random: environment.fork_random(),
+        counters: Arc::clone(&counters),
+        renewed,
+    };
+    let renewal = tokio::spawn(renewal.run());
     let uplink = Uplink {
+        credentials: Credentials::of(&config),
+        renewed: is_renewed,
         options: uplink_options(&config),
         queue: Arc::clone(&queue),
         committed,
@@ -106,6 +120,7 @@ pub async fn run(
         _ = shutdown.wait_for(|shutdown| *shutdown == Shutdown::Now) => return Ok(()),
     }
     uplink.abort();
+    renewal.abort();
     drop(stop_keeper);
     let _ = keeper.await;
     Ok(())
@@ -156,6 +171,7 @@ fn uplink_options(config: &Config) -> UplinkOptions {
             },
             host: uplink.address.host.clone(),
             port: uplink.address.port,
+            shown: Default::default(),
             client_id: config.name.to_string(),
             keep_alive: uplink.keep_alive.get_ref().0,
             window: *uplink.window.get_ref(),

@@ -3,6 +3,7 @@
 //! Exit codes: 0 good, 1 failed at run time, 2 wrong usage, 69 something needed is not available, 78 wrong
 //! settings (sysexits.h).
 
+mod enroll;
 mod logging;
 mod once;
 mod ports;
@@ -40,6 +41,32 @@ enum Command {
     /// Look at the queue on disk
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Get a certificate from the gateway, with a token of `weir-gateway token create --enroll`; the key is made here
+    Enroll(EnrollArgs),
+}
+
+#[derive(Debug, Args)]
+struct EnrollArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// The HTTP port of the gateway
+    #[arg(long, value_name = "URL")]
+    gateway: String,
+    /// The token, good for once
+    #[arg(long, env = "WEIR_ENROLL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: String,
+    /// The name to be certified; that of the settings without it
+    #[arg(long)]
+    name: Option<String>,
+    /// The gateway's authority, a PEM file
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_fingerprint")]
+    ca: Option<PathBuf>,
+    /// The SHA-256 of the gateway's authority, as `weir-gateway ca show` prints it
+    #[arg(long, value_name = "SHA256")]
+    ca_fingerprint: Option<String>,
+    /// Replace the identity that is there
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -168,6 +195,7 @@ pub fn main() -> ExitCode {
         }
         Command::Ports(output) => ports::run(output.output),
         Command::Queue(command) => queue::run(command),
+        Command::Enroll(args) => load(&args.settings).and_then(|config| enroll::run(&config, &args)),
     };
     let (code, message) = match done {
         Ok(()) => return ExitCode::SUCCESS,

@@ -59,8 +59,18 @@ pub struct QueueConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UplinkConfig {
-    /// Host and port.
+    /// Host and port, and whether with TLS.
     pub address: Address,
+    /// The authority that the gateway is recognised by, a PEM file. Not set: that of the enrolment.
+    pub ca: Option<Spanned<PathBuf>>,
+    /// The certificate that is shown, a PEM file. Not set: that of the enrolment.
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// Its key, a PEM file.
+    pub key: Option<Spanned<PathBuf>>,
+    /// A user of the gateway, where there is no certificate.
+    pub username: Option<Spanned<String>>,
+    /// A file whose first line is the password.
+    pub password_file: Option<Spanned<PathBuf>>,
     /// Which MQTT.
     pub mqtt: Mqtt,
     /// The most publishes in flight.
@@ -185,6 +195,11 @@ impl Default for UplinkConfig {
     fn default() -> Self {
         Self {
             address: Address::default(),
+            ca: None,
+            certificate: None,
+            key: None,
+            username: None,
+            password_file: None,
             mqtt: Mqtt::V5,
             window: unwritten(16),
             batch_bytes: unwritten(ByteSize::kib(64)),
@@ -246,6 +261,7 @@ impl Config {
         // Below this rumqttc refuses.
         least(&self.uplink.keep_alive, Period::secs(5))?;
         least(&self.system.interval, Period::millis(1))?;
+        self.uplink.check_credentials(source)?;
         let window = self.uplink.window.get_ref();
         // One batch and one description: the batch may be waiting for it.
         if !(2..=1024).contains(window) {
@@ -278,5 +294,30 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl UplinkConfig {
+    fn check_credentials(&self, source: &Source) -> Result<(), SettingsError> {
+        let alone = |at: std::ops::Range<usize>, which: &str, other: &str| {
+            Err(source.error(at, format!("{which} comes together with {other}")).with_help(format!("set {other}, too")))
+        };
+        match (&self.certificate, &self.key) {
+            (Some(certificate), None) => return alone(certificate.span(), "uplink.certificate", "uplink.key"),
+            (None, Some(key)) => return alone(key.span(), "uplink.key", "uplink.certificate"),
+            _ => (),
+        }
+        match (&self.username, &self.password_file) {
+            (Some(username), None) => return alone(username.span(), "uplink.username", "uplink.password_file"),
+            (None, Some(file)) => return alone(file.span(), "uplink.password_file", "uplink.username"),
+            _ => (),
+        }
+        let of_tls = self.ca.as_ref().or(self.certificate.as_ref());
+        match of_tls.filter(|_| !self.address.tls) {
+            Some(at) => Err(source
+                .error(at.span(), "uplink.ca and uplink.certificate are for TLS, and uplink.address is without")
+                .with_help(format!("set uplink.address = \"mqtts://{}:8883\"", self.address.host))),
+            None => Ok(()),
+        }
     }
 }

@@ -25,7 +25,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "the gateway's certificate is for other names: use one of them as the address, or `weir-gateway ca init \
          --server-name` with this one",
     ),
-    ("invalid peer certificate: Expired", "the gateway's certificate has ended; is the clock of this machine right (`date`)?"),
+    (
+        "invalid peer certificate: Expired",
+        "the gateway's certificate has ended; is the clock of this machine right (`date`)?",
+    ),
     ("NotValidYet", "the gateway's certificate has not begun: is the clock of this machine right (`date`)?"),
     ("BadUserNamePassword", "wrong user name or password: see uplink.username and uplink.password_file"),
     (
@@ -38,7 +41,8 @@ const MEANINGS: &[(&str, &str)] = &[
 pub fn explain(error: &str) -> String {
     // Some are as the library names them, some as it prints them.
     let found = MEANINGS.iter().find(|(words, _)| {
-        error.contains(words) || words.strip_prefix("alert: ").is_some_and(|alert| error.contains(alert) && error.contains("alert"))
+        error.contains(words)
+            || words.strip_prefix("alert: ").is_some_and(|alert| error.contains(alert) && error.contains("alert"))
     });
     match found {
         Some((_, meaning)) => format!("{error}; {meaning}"),

@@ -117,7 +117,9 @@ impl Store {
     /// [`IdentityError::Io`].
     pub fn gateway(&self) -> Result<String, IdentityError> {
         let path = self.url();
-        std::fs::read_to_string(&path).map(|url| url.trim().to_owned()).map_err(|source| IdentityError::Io { path, source })
+        std::fs::read_to_string(&path)
+            .map(|url| url.trim().to_owned())
+            .map_err(|source| IdentityError::Io { path, source })
     }
 
     /// Key and certificate.
@@ -174,7 +176,8 @@ impl Identity {
         let damaged = |path: &Path, expected| IdentityError::Damaged { path: path.to_owned(), expected };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes(certificate)?).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let private = PrivateKeyDer::from_pem_slice(&bytes(key)?).map_err(|_| damaged(key, "private key in PEM form"))?;
+        let private =
+            PrivateKeyDer::from_pem_slice(&bytes(key)?).map_err(|_| damaged(key, "private key in PEM form"))?;
         Ok(Self { chain: chain.ok_or_else(|| damaged(certificate, "certificate in PEM form"))?, key: private })
     }
 

@@ -7,12 +7,14 @@
 //! - A connection on which nothing was acknowledged for `ack_timeout` although something is in flight is
 //!   dropped: a dead TCP link looks alive for hours. A gateway that asked for a description may take longer.
 //! - What the queue dropped, and where each restart stands, is told beside it (`accounts.rs`), through the same window.
+//! - A new certificate is shown at once: the connection ends in order and the next one begins with it.
 //! - Never more publishes in flight than the gateway's Receive Maximum; two of them are kept for descriptions
 //!   and status, which must never wait behind readings that wait for them.
 
 mod accounts;
 mod backoff;
 pub mod connection;
+pub mod credentials;
 mod flight;
 mod session;
 pub mod spool;
@@ -28,10 +30,12 @@ use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant};
 
 use crate::counters::{Counters, Event};
+use crate::identity::explain;
 use crate::queue::Queue;
 use accounts::Accounts;
 use backoff::Backoff;
 use connection::{Connection, Options};
+use credentials::Credentials;
 use session::{Outcome, Parts, Session};
 use spool::Spool;
 use status::Status;
@@ -72,6 +76,10 @@ pub enum Drain {
 pub struct Uplink {
     /// How to ship.
     pub options: UplinkOptions,
+    /// What it shows the gateway, and by what it recognises it.
+    pub credentials: Credentials,
+    /// Changes when there is a new certificate.
+    pub renewed: watch::Receiver<u64>,
     /// What to ship.
     pub queue: Arc<Queue>,
     /// The offset up to which the queue is committed.
@@ -118,10 +126,17 @@ impl Uplink {
         let spool_options = (self.options.batch_bytes, self.options.compress);
         let mut spool = Spool::new(self.queue.reader(), self.queue.state(), spool_options.0, spool_options.1);
         loop {
-            let connection = Connection::open(&self.options.connection);
             spool.rewind();
-            let parts = Parts { spool: &mut spool, backoff: &mut backoff, accounts: &mut accounts };
-            let outcome = Session::new(&mut self, &topics, parts, connection).run().await;
+            self.renewed.mark_unchanged();
+            let outcome = match self.credentials.read() {
+                Ok(shown) => {
+                    self.options.connection.shown = shown;
+                    let connection = Connection::open(&self.options.connection);
+                    let parts = Parts { spool: &mut spool, backoff: &mut backoff, accounts: &mut accounts };
+                    Session::new(&mut self, &topics, parts, connection).run().await
+                }
+                Err(why) => Outcome::Lost(why),
+            };
             self.queue.state().lock().sent_below = 0;
             let wait = match outcome {
                 Outcome::Drained => return,
@@ -129,7 +144,8 @@ impl Uplink {
                 Outcome::Again => Duration::ZERO,
                 Outcome::Lost(reason) => {
                     self.counters.warn(Event::ConnectionsLost, || {
-                        format!("{}:{}: {reason}", self.options.connection.host, self.options.connection.port)
+                        let Options { host, port, .. } = &self.options.connection;
+                        format!("{host}:{port}: {}", explain(&reason))
                     });
                     backoff.next()
                 }

@@ -124,6 +124,11 @@ impl<'a> Session<'a> {
                 // Nobody is left to tell once the intake ended, which is no event.
                 Ok(()) = self.uplink.committed.changed() => {}
                 Ok(()) = self.uplink.drain.changed() => {}
+                // What is in flight is sent again, and is a repeat if it was stored.
+                Ok(()) = self.uplink.renewed.changed() => {
+                    self.connection.disconnect().await;
+                    return Outcome::Again;
+                }
                 () = sleep_until(due_at.unwrap_or(dead_at)), if due_at.is_some() => {}
                 () = sleep_until(dead_at), if waiting => {
                     let waited = self.uplink.options.ack_timeout.as_secs();

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use weir_agent::counters::{Counters, Event};
 use weir_agent::queue::{Entries, Incarnation, Policy, Queue, QueueOptions};
 use weir_agent::uplink::connection::{Options, Version};
+use weir_agent::uplink::credentials::Credentials;
 use weir_agent::uplink::{Drain, Uplink, UplinkOptions};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::describe::Description;
@@ -42,6 +43,7 @@ pub(crate) fn options(port: u16) -> UplinkOptions {
     UplinkOptions {
         agent: AgentId::new("edge-1").expect("a name"),
         connection: Options {
+            shown: Default::default(),
             version: Version::V5,
             host: "127.0.0.1".to_owned(),
             port,
@@ -72,6 +74,8 @@ impl Shipping {
         let (committed, committed_seen) = watch::channel(0);
         let (drain, draining) = watch::channel(Drain::No);
         let uplink = Uplink {
+            credentials: Credentials::none(AgentId::new("edge-1").expect("a name")),
+            renewed: watch::channel(0).1,
             options,
             queue: Arc::clone(&queue),
             committed: committed_seen,

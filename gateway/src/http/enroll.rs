@@ -96,11 +96,7 @@ async fn enroll(
     desk.certify(request, owner).await
 }
 
-async fn renew(
-    State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
-    body: Body,
-) -> Result<Response, Refused> {
+async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body: Body) -> Result<Response, Refused> {
     private(&peer)?;
     let shown = peer.certificate.as_ref().ok_or_else(|| {
         Refused::new(

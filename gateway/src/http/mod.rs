@@ -15,9 +15,11 @@
 //! | `/metrics` | Prometheus text, see [`metrics`] |
 //! | `/deadletters/{partition}`, `POST /deadletters/redrive` | dead letters and what became of them; trying them again, see [`dead_letters`] |
 //! | `/subjects`, `/schemas`, `/config`, `/mode`, `/contexts` | the schemas of the topics, see [`registry`] |
+//! | `POST /enroll`, `POST /renew` | certificates of devices, see [`enroll`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
 mod dead_letters;
+pub mod enroll;
 pub mod fuzz;
 pub(crate) mod groups;
 pub mod metrics;

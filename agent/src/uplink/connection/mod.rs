@@ -8,11 +8,14 @@
 mod v4;
 mod v5;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use super::credentials::Shown;
 
 /// Events that wait for the uplink; the event loop pauses when they are this many.
 const EVENTS: usize = 64;
@@ -41,6 +44,8 @@ pub struct Options {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// What is shown, over which transport.
+    pub shown: Shown,
     /// The agent.
     pub client_id: String,
     /// Time between pings.
@@ -140,6 +145,14 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+/// The transport of a connection.
+fn transport(options: &Options) -> rumqttc::Transport {
+    match &options.shown.tls {
+        Some(tls) => rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(Arc::clone(tls))),
+        None => rumqttc::Transport::tcp(),
     }
 }
 

@@ -5,11 +5,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use weir_protocol::batch::MAX_PAYLOAD;
 
-use super::{CONNECT_TIMEOUT, Client, DEFAULT_RECEIVE_MAX, Event, MAX_INCOMING, Options, requests};
+use super::{CONNECT_TIMEOUT, Client, DEFAULT_RECEIVE_MAX, Event, MAX_INCOMING, Options, requests, transport};
 
 pub(super) fn start(options: &Options, events: mpsc::Sender<Event>) -> (Client, JoinHandle<()>) {
     let mut mqtt = MqttOptions::new(&options.client_id, &options.host, options.port);
     mqtt.set_keep_alive(options.keep_alive);
+    mqtt.set_transport(transport(options));
+    if let Some((name, password)) = &options.shown.login {
+        mqtt.set_credentials(name, password);
+    }
     mqtt.set_clean_session(true);
     // Beside the payload there is the topic.
     mqtt.set_max_packet_size(MAX_INCOMING as usize, MAX_PAYLOAD + 1024);

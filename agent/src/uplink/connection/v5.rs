@@ -7,11 +7,15 @@ use rumqttc::v5::{AsyncClient, Event as Polled, EventLoop, MqttOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{CONNECT_TIMEOUT, Client, Event, MAX_INCOMING, Options, requests};
+use super::{CONNECT_TIMEOUT, Client, Event, MAX_INCOMING, Options, requests, transport};
 
 pub(super) fn start(options: &Options, events: mpsc::Sender<Event>) -> (Client, JoinHandle<()>) {
     let mut mqtt = MqttOptions::new(&options.client_id, &options.host, options.port);
     mqtt.set_keep_alive(options.keep_alive);
+    mqtt.set_transport(transport(options));
+    if let Some((name, password)) = &options.shown.login {
+        mqtt.set_credentials(name, password);
+    }
     mqtt.set_clean_start(true);
     mqtt.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
     mqtt.set_max_packet_size(Some(MAX_INCOMING));
