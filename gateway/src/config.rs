@@ -26,7 +26,6 @@ pub use access::Access;
 pub use groups::Groups;
 pub use kafka::{HostPort, Kafka};
 pub use store::Store;
-pub use tls::Tls;
 pub use tls::{Ca, Tls};
 pub use topics::{Define, Route, Topics};
 
