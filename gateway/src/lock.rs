@@ -1,6 +1,7 @@
 //! The claim of one gateway on its data directory, and how the commands find that gateway.
 //!
-//! `<data>/gateway.json` holds `{"pid": 1, "http": "127.0.0.1:8080", "kafka": "127.0.0.1:9092", "instance": "..."}`. The running gateway
+//! `<data>/gateway.json` holds `{"pid": 1, "http": "127.0.0.1:8080", "kafka": "127.0.0.1:9092", "instance": "..."}`,
+//! and `mqtt_tls` where there is that port. The running gateway
 //! holds an exclusive lock on it, so two never write the same logs. The file stays behind after a kill: a
 //! command believes it only if `/version` at that address answers with the same instance.
 
@@ -24,6 +25,9 @@ pub struct Running {
     pub http: SocketAddr,
     /// Its Kafka port; `None` of a build that had none.
     pub kafka: Option<SocketAddr>,
+    /// Its port of MQTT over TLS, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt_tls: Option<SocketAddr>,
     /// Tells one start from every other.
     pub instance: String,
 }

@@ -64,6 +64,8 @@ pub struct World {
 pub struct Addresses {
     /// MQTT.
     pub mqtt: SocketAddr,
+    /// MQTT over TLS.
+    pub mqtt_tls: Option<SocketAddr>,
     /// HTTP.
     pub http: SocketAddr,
     /// Kafka.
@@ -125,6 +127,10 @@ pub async fn run(
     ready: impl FnOnce(Addresses),
 ) -> Result<(), RunError> {
     let mqtt = listen(&config.mqtt.listen, "mqtt.listen").await?;
+    let mqtt_tls = match &config.mqtt.tls_listen {
+        Some(address) => Some(listen(address, "mqtt.tls_listen").await?),
+        None => None,
+    };
     let web = listen(&config.http.listen, "http.listen").await?;
     let kafka = listen(&config.kafka.listen, "kafka.listen").await?;
     let tls = config.open_tls(Revocations::default())?;
@@ -132,6 +138,7 @@ pub async fn run(
         |wanted: &Spanned<bool>| tls.clone().filter(|_| *wanted.get_ref()).map_or_else(Acceptor::plain, Acceptor::from);
     let addresses = Addresses {
         mqtt: local(&mqtt, &config.mqtt.listen),
+        mqtt_tls: mqtt_tls.as_ref().and_then(|listener| listener.local_addr().ok()),
         http: local(&web, &config.http.listen),
         kafka: local(&kafka, &config.kafka.listen),
     };
@@ -141,6 +148,7 @@ pub async fn run(
         pid: std::process::id(),
         http: addresses.http,
         kafka: Some(addresses.kafka),
+        mqtt_tls: addresses.mqtt_tls,
         instance: instance.clone(),
     };
     let _claim = Claim::new(&*world.fs, &config.data, &running)?;
@@ -198,9 +206,16 @@ pub async fn run(
     let keeping = clients.keep(&ingest);
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
-    let mqtt = tokio::spawn(front.serve(mqtt, stopping));
+    let plain = front.clone().serve(mqtt, Acceptor::plain(), stopping.clone());
+    let encrypted = match (mqtt_tls, tls.clone()) {
+        (Some(listener), Some(tls)) => Some(front.serve(listener, tls.into(), stopping)),
+        _ => None,
+    };
+    let mqtt = tokio::spawn(async move {
+        tokio::join!(plain, futures_util::future::OptionFuture::from(encrypted));
+    });
     let web = tokio::spawn(http::serve(web, acceptor(&config.http.tls), http::router(app), http_options, closing));
-    tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
+    tracing::info!(mqtt = %addresses.mqtt, mqtt_tls = ?addresses.mqtt_tls, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
     ready(addresses);
 
     shutdown.await;

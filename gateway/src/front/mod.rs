@@ -50,11 +50,12 @@ pub(crate) mod socket;
 mod watchdog;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weir_protocol::time::WallClock;
@@ -63,8 +64,9 @@ use crate::access::{Access, Identity};
 use crate::delivery::Delivery;
 use crate::ingest::{Events, Message, Sender};
 use crate::limits::{Limits as Rates, LimitsOptions};
-use crate::lobby::{Lobby, LobbyOptions};
+use crate::lobby::{Lobby, LobbyOptions, Ticket};
 use crate::log_gate::LogGate;
+use crate::tls::Acceptor;
 use crate::topics::stores::Stores;
 pub use admission::Peer;
 use agents::Agents;
@@ -213,7 +215,7 @@ impl<I: Intake> Front<I> {
 
     /// Accepts clients until `stop` turns true, then answers what is in flight. Dropping the future ends all
     /// connections at once.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, acceptor: Acceptor, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -226,11 +228,10 @@ impl<I: Intake> Front<I> {
             match accepted {
                 Ok((stream, peer)) => {
                     socket::prepare(&stream);
-                    let (front, stop) = (self.clone(), stop.clone());
+                    let (front, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
                     // In the lobby from here on, so that accepting cannot outrun it.
                     let ticket = self.lobby.enter(peer.ip());
-                    connections
-                        .spawn(async move { connection::serve(stream, peer.ip().into(), ticket, &front, stop).await });
+                    connections.spawn(async move { front.welcome(stream, peer.ip(), acceptor, ticket, stop).await });
                 }
                 // Out of descriptors: the clients wait in the backlog until some connection ends.
                 Err(error) => {
@@ -240,6 +241,33 @@ impl<I: Intake> Front<I> {
             }
         }
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Does the TLS handshake, if there is one, and serves the client.
+    async fn welcome(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+        acceptor: Acceptor,
+        mut ticket: Ticket,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let accepted = tokio::select! {
+            accepted = acceptor.accept(stream) => accepted,
+            () = ticket.sent_away() => return self.refused(Refusal::Crowded),
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, certificate)) => {
+                connection::serve(stream, Peer { address, certificate }, ticket, self, stop).await;
+            }
+            // Counted with its reason by TLS.
+            Err(error) => {
+                if let Some(left_out) = self.log.pass(Instant::now()) {
+                    tracing::info!(reason = error.reason().as_str(), %address, left_out, "no TLS with an MQTT client: {error}");
+                }
+            }
+        }
     }
 
     /// Counts and logs a connection that ends before it had a session.
