@@ -42,6 +42,8 @@ pub(crate) enum Work {
     BadDescription(Bytes),
     /// A message of a client, for that topic.
     Message(TopicId, Box<Published>, Bytes),
+    /// A device is to be bound to the sender.
+    Move(DeviceId),
     /// Nothing is known about it.
     Unreadable(&'static str),
 }

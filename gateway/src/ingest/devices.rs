@@ -5,14 +5,14 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use weir_protocol::{DeviceId, Restart, SchemaHash, Tenant};
+use weir_protocol::{AgentId, DeviceId, Restart, SchemaHash, Tenant};
 
 use super::channels::Channels;
 use super::clients;
 use super::ledger::{End, Ledger};
 use super::log_state::LogState;
 use super::moves::Origin;
-use super::options::Limits;
+use super::options::{Binding, Limits};
 use super::schemas::Schemas;
 use crate::schemas::evolution::{Compatibility, Register};
 use crate::topics::routes::Routes;
@@ -80,6 +80,7 @@ pub(crate) struct Devices {
     /// What each dead-letter log says: a letter may name devices whose own letters are in another log.
     pub(crate) graves: Vec<LogState>,
     compatibility: Compatibility,
+    pub(crate) binding: Binding,
     /// Channels that broke a rule, to be logged: at most [`MAX_BROKEN`].
     broken: Vec<(DeviceId, SchemaHash, String)>,
 }
@@ -95,6 +96,10 @@ pub(crate) struct Device {
     message_hash: u32,
     pub(crate) restarts: BTreeMap<Restart, Ledger>,
     pub(crate) schemas: Schemas<SchemaState>,
+    /// The agent that described it last, or that it was moved to.
+    pub(crate) owner: Option<AgentId>,
+    /// A record that names another owner is appended, not committed yet.
+    pub(crate) is_changing_owner: bool,
 }
 
 impl Device {
@@ -131,6 +136,7 @@ impl Devices {
             restarts: 0,
             graves,
             compatibility,
+            binding: Binding::None,
             broken: Vec::new(),
         }
     }
@@ -179,6 +185,7 @@ impl Devices {
                 let routed = judged.routed(routes.rules(), (*tenant, *id));
                 device.schemas.insert(hash, SchemaState::Known(routed));
             }
+            device.owner = device.owner.or(records.owner);
             for (restart, sequences) in &records.restarts {
                 let ledger = device.restarts.entry(*restart).or_default();
                 let set = match role {
@@ -218,6 +225,8 @@ impl Devices {
             message_hash,
             restarts: BTreeMap::new(),
             schemas: Schemas::default(),
+            owner: None,
+            is_changing_owner: false,
         });
         self.places.insert((tenant, id), place);
         place
@@ -255,6 +264,19 @@ impl Devices {
         let most = self.limits.ranges_per_share;
         if let Some(ledger) = self.ledger_mut(place, restart) {
             ledger.store(topic, range, most);
+        }
+    }
+
+    /// Whether a device is not that agent's to write. The ledgers of clients are no agent's.
+    pub(crate) fn is_foreign(&self, agent: AgentId, tenant: Tenant, device: DeviceId) -> bool {
+        let owner = || self.get(self.place((tenant, device))?)?.owner;
+        clients::is_one(device) || self.binding == Binding::FirstWriter && owner().is_some_and(|owner| owner != agent)
+    }
+
+    /// A record that names the owner of a device is committed.
+    pub(crate) fn set_owner(&mut self, place: DeviceIndex, owner: AgentId) {
+        if let Some(device) = self.get_mut(place) {
+            (device.owner, device.is_changing_owner) = (Some(owner), false);
         }
     }
 

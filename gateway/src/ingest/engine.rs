@@ -78,9 +78,10 @@ impl Engine {
         routes: Routes,
         counters: Arc<Counters>,
         exposure: Exposure,
-        devices: Devices,
+        mut devices: Devices,
         ends: Vec<u64>,
     ) -> Self {
+        devices.binding = options.binding;
         counters.devices.set(devices.len() as u64);
         Self {
             options,

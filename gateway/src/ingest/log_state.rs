@@ -1,16 +1,17 @@
 //! What the records of one log say, whichever of them are still there: what a checkpoint holds.
 //!
 //! A log of readings or of messages says S, a loss log L and which restarts ended, a dead-letter log D and which descriptions it holds,
-//! a describe log the schemas. The state of the gateway is the union over all logs.
+//! a describe log the schemas and the owners. The state of the gateway is the union over all logs.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use weir_protocol::{DeviceId, RangeSet, Restart, Tenant};
+use weir_protocol::{AgentId, DeviceId, RangeSet, Restart, Tenant};
 use weir_storage::Chunk;
 
+use super::NOT_BOUND;
 use super::buried::{Buried, Remains};
 use super::channels::Channels;
 use super::clients;
@@ -30,6 +31,8 @@ pub(crate) struct LogState {
     pub(crate) buried: Buried,
     /// It came from a checkpoint that does not say in which order the schemas of a device were described.
     pub(crate) is_unordered: bool,
+    /// It came from a checkpoint that does not say who described the devices.
+    pub(crate) is_unowned: bool,
 }
 
 /// What they say about one device.
@@ -37,6 +40,8 @@ pub(crate) struct LogState {
 pub(crate) struct DeviceRecords {
     pub(crate) restarts: BTreeMap<Restart, Sequences>,
     pub(crate) schemas: Schemas<Arc<Channels>>,
+    /// Who described it last.
+    pub(crate) owner: Option<AgentId>,
 }
 
 /// What they say about one restart.
@@ -102,10 +107,12 @@ impl LogState {
                 loss.ranges.iter().for_each(|range| sequences.ranges.insert(range.clone()));
             }
             Value::DeadLetter(letter) => {
-                if letter.format == Format::Description {
+                let is_foreign = letter.reason == NOT_BOUND;
+                if letter.format == Format::Description || is_foreign {
                     self.buried.insert(Remains::of(letter.tenant, letter.agent, letter.original));
                 }
-                for span in &letter.spans {
+                // What another agent sent is no verdict on the sequences.
+                for span in letter.spans.iter().filter(|_| !is_foreign) {
                     self.insert((letter.tenant, span.device), span.restart, span.start.0..span.end.0);
                 }
             }
@@ -113,6 +120,7 @@ impl LogState {
                 let channels = Channels::new(&description.channels).into();
                 let records = self.devices.entry((description.tenant, description.device)).or_default();
                 records.schemas.insert(description.schema, channels);
+                records.owner = Some(description.agent);
             }
         }
     }

@@ -55,10 +55,10 @@ use crate::access::ClientId;
 use crate::mqtt::packet::{Properties, QoS};
 use crate::schemas::evolution::Rule;
 
-pub use options::{IngestOptions, Limits};
+pub use options::{Binding, IngestOptions, Limits};
 pub use recovery::{PartitionReport, RecoveryReport};
 pub use rows::{RestartRow, restarts_on_disk};
-pub use service::{Connection, Ingest, Letter, StartError};
+pub use service::{Connection, Ingest, Letter, MoveError, StartError};
 pub use stats::Stats;
 
 pub use crate::topics::Retention;
@@ -182,6 +182,9 @@ pub enum Reason {
     KindChanged,
     /// The channel's kind no longer holds what it held.
     KindNarrowed,
+    /// The device is bound to another agent. It is no verdict on the sequences: their owner may still send them. Redrivable
+    /// once the device is moved.
+    NotBound,
 }
 
 impl From<Rule> for Reason {
@@ -196,7 +199,7 @@ impl From<Rule> for Reason {
 
 impl Reason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::UnreadableBody,
         Self::UnknownSchema,
         Self::UnknownChannel,
@@ -210,6 +213,7 @@ impl Reason {
         Self::UnitChanged,
         Self::KindChanged,
         Self::KindNarrowed,
+        Self::NotBound,
     ];
 
     /// The name in records, metrics and JSON.
@@ -228,9 +232,13 @@ impl Reason {
             Self::UnitChanged => Rule::Unit.as_str(),
             Self::KindChanged => Rule::Kind.as_str(),
             Self::KindNarrowed => Rule::Narrowed.as_str(),
+            Self::NotBound => NOT_BOUND,
         }
     }
 }
+
+/// The name of [`Reason::NotBound`].
+pub(crate) const NOT_BOUND: &str = "not-bound";
 
 /// Why nothing is promised about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use weir_protocol::{Restart, SchemaHash};
+use weir_protocol::{AgentId, Restart, SchemaHash};
 
 use super::Reason;
 use super::channels::Channels;
@@ -69,11 +69,16 @@ pub(crate) enum Effect {
     Described {
         schema: SchemaHash,
         channels: Arc<Channels>,
+        agent: AgentId,
+    },
+    /// The device is bound to that agent from here on.
+    Moved {
+        agent: AgentId,
     },
 }
 
 impl Move {
-    /// The restart that it is about; none for a description.
+    /// The restart that it is about; none for a description or an owner.
     pub(crate) fn restart(&self) -> Option<Restart> {
         match self.effect {
             Effect::Stored { restart, .. }
@@ -82,7 +87,7 @@ impl Move {
             | Effect::Lost { restart, .. }
             | Effect::Damaged { restart, .. }
             | Effect::Ended { restart } => Some(restart),
-            Effect::Described { .. } => None,
+            Effect::Described { .. } | Effect::Moved { .. } => None,
         }
     }
 
@@ -145,10 +150,12 @@ impl Move {
                     ledger.end = End::Recorded;
                 }
             }
-            Effect::Described { schema, channels } => {
+            Effect::Described { schema, channels, agent } => {
                 counters.descriptions.add(1);
                 devices.describe(self.device, schema, &channels);
+                devices.set_owner(self.device, agent);
             }
+            Effect::Moved { agent } => devices.set_owner(self.device, agent),
         }
     }
 
@@ -176,6 +183,12 @@ impl Move {
             Effect::Described { schema, .. } => {
                 if let Some(device) = devices.get_mut(self.device) {
                     device.schemas.remove(schema);
+                    device.is_changing_owner = false;
+                }
+            }
+            Effect::Moved { .. } => {
+                if let Some(device) = devices.get_mut(self.device) {
+                    device.is_changing_owner = false;
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::schemas::evolution::Compatibility;
 use weir_storage::{JournalOptions, LogOptions, RecoveryMode};
 
@@ -34,9 +36,23 @@ pub struct IngestOptions {
     pub retention: Retention,
     /// Whether changes of channels are judged.
     pub compatibility: Compatibility,
+    /// Who may write a device.
+    pub binding: Binding,
     /// A fault to plant, for tests of those who should catch it.
     #[cfg(feature = "plant")]
     pub plant: Option<super::plant::Plant>,
+}
+
+/// Who may write a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binding {
+    /// Any agent of its tenant.
+    #[default]
+    None,
+    /// Its owner: the first agent that described it, until it is moved. Nothing of a device can be stored as readings before
+    /// it was described.
+    FirstWriter,
 }
 
 /// Bounds of the state that is held for devices. What is over a bound is refused, never forgotten: a
@@ -92,6 +108,7 @@ impl Default for IngestOptions {
             limits: Limits::default(),
             retention: Retention::default(),
             compatibility: Compatibility::default(),
+            binding: Binding::default(),
             #[cfg(feature = "plant")]
             plant: None,
         }

@@ -36,11 +36,13 @@ use crate::topics::{Stores, Topics};
 
 mod entrance;
 mod retry;
+mod transfer;
 mod worker;
 
 pub use entrance::Connection;
 use entrance::Parcel;
 pub use retry::Letter;
+pub use transfer::MoveError;
 use worker::{AbortOnPanic, Service};
 
 /// Why ingest could not start. Nothing was served.

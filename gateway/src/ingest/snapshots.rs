@@ -139,7 +139,10 @@ fn encode(body: &mut Body, (log, routes): (usize, &Routes), device: &Device) {
             }
             body.end_device(identity);
         }
-        Role::Describe => body.schemas_of(identity, device.known_schemas().collect()),
+        Role::Describe => {
+            body.schemas_of(identity, device.known_schemas().collect());
+            body.owner(identity, device.owner);
+        }
         // Kept for each log: see `begin`.
         Role::DeadLetter | Role::Internal => {}
     }

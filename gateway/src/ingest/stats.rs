@@ -6,7 +6,7 @@ use super::devices::OverLimit;
 use super::{Failure, Reason};
 
 /// What ingest did since it started. Readings, dead letters and losses count sequences and only after their
-/// commit.
+/// commit, but for dead letters that are not bound: those count when they are decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Batches and messages decided, whatever their verdict.
@@ -21,6 +21,8 @@ pub struct Stats {
     pub repeats: u64,
     /// Sequences dead-lettered, by the place of the reason in [`Reason::ALL`].
     pub dead_lettered: [u64; Reason::ALL.len()],
+    /// Parts of batches about devices that are bound to another agent: readings are dead letters, the rest is ignored.
+    pub not_bound: u64,
     /// Sequences counted lost.
     pub lost: u64,
     /// Sequences whose records cannot be read any more.
@@ -73,6 +75,7 @@ pub(crate) struct Counters {
     pub(crate) healed: Counter,
     pub(crate) repeats: Counter,
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
+    pub(crate) not_bound: Counter,
     pub(crate) lost: Counter,
     pub(crate) damaged: Counter,
     pub(crate) unnamed_offsets: Counter,
@@ -124,6 +127,7 @@ impl Counters {
             healed: self.healed.get(),
             repeats: self.repeats.get(),
             dead_lettered: self.dead_lettered.each_ref().map(Counter::get),
+            not_bound: self.not_bound.get(),
             lost: self.lost.get(),
             damaged: self.damaged.get(),
             unnamed_offsets: self.unnamed_offsets.get(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_protocol::{RangeSet, Restart, SchemaHash};
+use weir_protocol::{AgentId, RangeSet, Restart, SchemaHash};
 
 use super::super::buried::Buried;
 use super::super::channels::Channels;
@@ -15,6 +15,7 @@ pub(super) const SCHEMAS: u8 = 3;
 pub(super) const BURIED: u8 = 4;
 /// As [`SCHEMAS`], in the order in which they were described.
 pub(super) const ORDERED_SCHEMAS: u8 = 5;
+pub(super) const OWNER: u8 = 6;
 pub(super) const ENDED: u8 = 1;
 pub(super) const HAS_FLOOR: u8 = 2;
 pub(super) const COARSE: u8 = 4;
@@ -42,6 +43,7 @@ impl Body {
             }
             body.end_device(*device);
             body.schemas(*device, &records.schemas);
+            body.owner(*device, records.owner);
         }
         body.buried(&state.buried);
         body
@@ -126,6 +128,15 @@ impl Body {
                 put_text(out, channel.name);
                 put_text(out, channel.unit);
             }
+        }
+    }
+
+    /// The agent that a device is bound to; nothing if there is none.
+    pub(crate) fn owner(&mut self, device: Device, owner: Option<AgentId>) {
+        if let Some(owner) = owner {
+            self.bytes.push(OWNER);
+            put_device(&mut self.bytes, device);
+            put_text(&mut self.bytes, owner.as_str());
         }
     }
 

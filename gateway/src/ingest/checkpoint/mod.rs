@@ -39,6 +39,7 @@
 //!                    then each: id u16, kind u8, resolution f32, name, unit
 //! 4 buried           count, then each: hash u64 of a description that is a dead letter
 //! 5 schemas          as 3, in the order in which they were described; in version 2 alone, where a device has several
+//! 6 owner            tenant, device, agent; in version 2 alone, behind the schemas of the device
 //! ```
 //! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor. Flag 4,
 //! in version 2 alone: the ranges are coarse.

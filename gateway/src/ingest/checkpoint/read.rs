@@ -4,8 +4,8 @@ use weir_protocol::{Channel, ChannelId, DeviceId, Restart, SchemaHash, Tenant, V
 
 use super::super::buried::Remains;
 use super::super::channels::Channels;
-use super::super::log_state::{Device, LogState, Sequences};
-use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, SCHEMAS, SEGMENT, SEQUENCES};
+use super::super::log_state::{Device, DeviceRecords, LogState, Sequences};
+use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, OWNER, SCHEMAS, SEGMENT, SEQUENCES};
 use super::{CRC_BYTES, HEAD_BYTES_2, Head, MAGIC, VERSION, VERSION_2};
 use crate::topics::TopicId;
 
@@ -88,9 +88,17 @@ pub(crate) fn decode_state(body: &[u8]) -> Result<(Vec<(u64, i64)>, LogState), S
                     state.buried.insert(Remains::from_hash(input.number()?));
                 }
             }
-            tag => return Err(format!("got entry {tag}, expected 1 to 5")),
+            OWNER => {
+                let device = input.device()?;
+                let owner = input.text()?.parse().map_err(|error| format!("agent: {error}"))?;
+                state.devices.entry(device).or_default().owner = Some(owner);
+            }
+            tag => return Err(format!("got entry {tag}, expected 1 to 6")),
         }
     }
+    // A checkpoint of an earlier build does not name owners: the log, which keeps everything, does.
+    let is_unowned = |records: &DeviceRecords| records.schemas.len() > 0 && records.owner.is_none();
+    state.is_unowned = state.devices.values().any(is_unowned);
     Ok((closed, state))
 }
 

@@ -47,6 +47,7 @@ impl Engine {
             Work::Message(topic, published, payload) => {
                 planner.message(&connection.sender.client, *topic, published, payload)
             }
+            Work::Move(device) => planner.reassign(*device),
             Work::Unreadable(why) => {
                 self.counters.unreadable.add(1);
                 Plan::Refuse(Verdict::Unreadable(why))
@@ -93,6 +94,9 @@ impl Engine {
         let mut awaits = false;
         for part in parts {
             let Part::Run(run) = part else { continue };
+            if self.devices.is_foreign(connection.agent, connection.sender.tenant, run.device) {
+                continue;
+            }
             match self.devices.schema(connection.sender.tenant, run.device, run.schema) {
                 Some(SchemaState::Known(_)) => {}
                 Some(SchemaState::Pending) => {

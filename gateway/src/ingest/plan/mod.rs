@@ -9,6 +9,7 @@
 //!
 //! Order within a batch: readings, then claims and positions, then ends, because a claim must see the batch's own readings.
 
+mod binding;
 mod message;
 mod poison;
 mod readings;
@@ -69,8 +70,8 @@ pub(crate) struct Planner<'a> {
 /// Memory that is used again for every message.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// The device of each part.
-    places: Vec<DeviceIndex>,
+    /// The device of each part; none if it is bound to another agent.
+    places: Vec<Option<DeviceIndex>>,
     value: Vec<u8>,
     key: Vec<u8>,
     /// What of a run is stored.
@@ -108,9 +109,13 @@ impl Planner<'_> {
     pub(crate) fn unreadable(mut self, spans: &[Span], payload: &[u8]) -> Plan {
         self.scratch.places.clear();
         for span in spans {
+            if self.is_foreign(span.device) {
+                self.scratch.places.push(None);
+                continue;
+            }
             match self.enter(span.device, span.restart, span.start.0..span.end.0) {
                 Ok((_, true)) => return Plan::Park,
-                Ok((place, false)) => self.scratch.places.push(place),
+                Ok((place, false)) => self.scratch.places.push(Some(place)),
                 Err(over) => return Plan::OverLimit(over, Some(span.device)),
             }
         }
@@ -120,6 +125,9 @@ impl Planner<'_> {
 
     /// Decides a description; a repeat of one that is pending waits for that group.
     pub(crate) fn describe(mut self, described: &Described) -> Plan {
+        if self.is_foreign(described.device) {
+            return self.bury_description(Reason::NotBound, &described.payload);
+        }
         let place = match self.devices.enter(self.tenant, described.device) {
             Ok(place) => place,
             Err(over) => return Plan::OverLimit(over, Some(described.device)),
@@ -129,6 +137,8 @@ impl Planner<'_> {
         match device.schemas.get(described.schema) {
             Some(SchemaState::Known(_)) => return self.finish(Ok(())),
             Some(SchemaState::Pending) => return Plan::Park,
+            // Whose device it is shows when that is committed.
+            None if device.is_changing_owner => return Plan::Park,
             // Not a refusal, which would end the connection: the agent says it again on the next one.
             None if !has_room => return self.bury_description(Reason::TooManySchemas, &described.payload),
             None => {}
@@ -138,10 +148,12 @@ impl Planner<'_> {
         let appended = self.group.append(log, self.arrival.as_millis(), key, &described.value);
         if appended.is_ok() {
             device.schemas.insert(described.schema, SchemaState::Pending);
+            device.is_changing_owner = device.owner != Some(self.agent);
+            let agent = self.agent;
             self.touch(log);
             let identity = (self.tenant, described.device);
             let (schema, channels) = (described.schema, described.channels.routed(self.routes.rules(), identity));
-            self.note(log, place, Effect::Described { schema, channels });
+            self.note(log, place, Effect::Described { schema, channels, agent });
         }
         self.finish(appended.map_err(Stop::from))
     }
@@ -165,6 +177,10 @@ impl Planner<'_> {
                 Part::Missing(missing) => (missing.device, missing.restart, 0..0),
                 Part::End(end) => (end.device, end.restart, 0..0),
             };
+            if self.is_foreign(device) {
+                self.scratch.places.push(None);
+                continue;
+            }
             let named = |over| (over, device);
             let (place, mut pending) = self.enter(device, restart, range).map_err(named)?;
             if let Part::Missing(missing) = part {
@@ -177,9 +193,13 @@ impl Planner<'_> {
             if pending || ending {
                 return Ok(false);
             }
-            self.scratch.places.push(place);
+            self.scratch.places.push(Some(place));
         }
         Ok(true)
+    }
+
+    fn is_foreign(&self, device: DeviceId) -> bool {
+        self.devices.is_foreign(self.agent, self.tenant, device)
     }
 
     /// The device, and whether any of the range is pending.
@@ -201,13 +221,22 @@ impl Planner<'_> {
         staged
     }
 
-    fn stage_at(&mut self, places: &[DeviceIndex], parts: &[Part]) -> Result<(), Stop> {
+    fn stage_at(&mut self, places: &[Option<DeviceIndex>], parts: &[Part]) -> Result<(), Stop> {
         for (place, part) in places.iter().zip(parts) {
-            if let Part::Run(run) = part {
-                self.run(*place, run)?;
+            match (place, part) {
+                (Some(place), Part::Run(run)) => self.run(*place, run)?,
+                (None, Part::Run(run)) => self.bury_foreign(run)?,
+                _ => {}
             }
         }
         for (place, part) in places.iter().zip(parts) {
+            let Some(place) = place else {
+                // A run is a dead letter by now.
+                if !matches!(part, Part::Run(_)) {
+                    self.ignore_foreign();
+                }
+                continue;
+            };
             match part {
                 Part::Run(_) => {}
                 Part::Claim(claim) => {

@@ -99,15 +99,23 @@ impl Planner<'_> {
 
     /// One dead letter for a whole batch, with everything that its manifest names.
     pub(super) fn bury_spans(&mut self, spans: &[Span], payload: &[u8]) -> Result<(), Stop> {
-        self.poison = Some(Reason::UnreadableBody);
+        if self.scratch.places.iter().any(Option::is_some) {
+            self.poison = Some(Reason::UnreadableBody);
+        }
         let mut grave = Grave::default();
         let places = std::mem::take(&mut self.scratch.places);
+        let mut foreign = Vec::new();
         for (place, span) in places.iter().zip(spans) {
+            let Some(place) = place else {
+                foreign.push(span);
+                continue;
+            };
             if let Some(ledger) = self.devices.ledger_mut(*place, span.restart) {
                 grave.dig(*place, span.device, span.restart, ledger, span.start.0..span.end.0);
             }
         }
         self.scratch.places = places;
+        self.bury_foreign_spans(&foreign, None, Format::Batch, payload)?;
         self.bury(grave, Reason::UnreadableBody, None, Format::Batch, payload)
     }
 
@@ -157,7 +165,7 @@ impl Planner<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
-    fn append_letter(
+    pub(super) fn append_letter(
         &mut self,
         log: usize,
         key: Option<&[u8]>,

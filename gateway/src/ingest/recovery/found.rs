@@ -95,7 +95,7 @@ impl Found {
                     found.report.checkpoint = Some(offset);
                     let written_ms = checkpoint.head.written_ms;
                     found.base = Base { offset: Some(offset.min(end)), written_ms, closed: checkpoint.closed };
-                    if checkpoint.state.is_unordered {
+                    if checkpoint.state.is_unordered || checkpoint.state.is_unowned {
                         (found.at, found.older) = (start, checkpoint.state);
                     } else {
                         found.state = checkpoint.state;

@@ -11,7 +11,8 @@
 //! the scrub then finds those records missing.
 //!
 //! The order in which schemas were described decides how they are judged. A checkpoint of version 1 does not say it where
-//! a device has several, so its log, which nothing removes records from, is read from its beginning once more.
+//! a device has several, so its log, which nothing removes records from, is read from its beginning once more. So is that of
+//! a checkpoint which does not say whose the devices are.
 
 mod found;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_protocol::{AgentId, DeviceId, Restart};
 
-use crate::ingest::clients;
+use crate::ingest::{NOT_BOUND, clients};
 use crate::record::Value;
 use crate::record::dead_letter::Format;
 use crate::topics::Topics;
@@ -69,7 +69,9 @@ impl LogContent {
             Value::DeadLetter(letter) => {
                 self.origins.push((letter.agent, letter.format, letter.original.to_vec()));
                 self.letters.push((letter.reason.to_owned(), letter.position, letter.original.to_vec()));
-                for span in letter.spans {
+                // What another agent sent is no verdict on the sequences.
+                let is_verdict = letter.reason != NOT_BOUND;
+                for span in letter.spans.into_iter().filter(|_| is_verdict) {
                     for sequence in span.start.0..span.end.0 {
                         let identity = (span.device, span.restart, sequence);
                         if self.dead.insert(identity, (letter.reason.to_owned(), span.heals)).is_some() {

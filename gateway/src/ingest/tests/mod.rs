@@ -1,5 +1,6 @@
 //! Tests that drive the engine step by step, on a filesystem that fails as they like.
 
+mod binding;
 mod checkpoints;
 mod compacting;
 mod damage;
