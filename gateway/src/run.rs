@@ -192,6 +192,7 @@ pub async fn run(
     let redrive = Redrive::open(world.fs.clone(), &config.data, ingest.clone(), topics.clone())?;
     let app = App {
         topics: groups.topics().clone(),
+        ingest: ingest.clone(),
         redrive,
         groups: groups.clone(),
         gateway: Arc::new(parts),
@@ -389,6 +390,7 @@ fn ingest_options(
             ..ingest::Limits::default()
         },
         compatibility: config.schemas.compatibility,
+        binding: config.binding(),
         retention: config.topics.retention(),
         routing: config.topics.routing(&config.mqtt.store),
         #[cfg(feature = "plant")]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_protocol::Tenant;
+use weir_protocol::name::Name;
 use weir_storage::{OpenError, RealFs};
 
-use super::Failed;
 use super::print::{Printer, bare};
 use super::source::{self, Source};
+use super::{Failed, MoveArgs};
 use crate::config::Config;
 use crate::ingest;
 use crate::model::feed::Feed;
@@ -47,6 +48,9 @@ pub(super) fn show(config: &Config, name: &str, printer: &mut Printer) -> Result
             text.push_str(&format!("\n{words:<10} {}", moment::format(at)));
         }
     }
+    if let Some(owner) = device["owner"].as_str() {
+        text.push_str(&format!("\nowner      {owner}"));
+    }
     for value in list_of(&device, "values") {
         let at = moment::format(value["timestamp_ms"].as_i64().unwrap_or_default());
         let reading = format!("{} = {} {}", bare(&value["channel"]), bare(&value["value"]), bare(&value["unit"]));
@@ -64,6 +68,28 @@ pub(super) fn show(config: &Config, name: &str, printer: &mut Printer) -> Result
         ));
     }
     printer.line(text, &device)
+}
+
+/// Binds a device to another agent.
+pub(super) fn transfer(config: &Config, args: &MoveArgs, printer: &mut Printer) -> Result<(), Failed> {
+    let check = |what: &str, text: &str| Name::new(text).map_err(|error| Failed::usage(format!("{what}: {error}")));
+    check("DEVICE", &args.device)?;
+    check("--to", &args.to)?;
+    check("--tenant", &args.tenant)?;
+    super::block_on(async {
+        let Source::Gateway(client) = Source::open(config).await? else {
+            return Err(Failed::unavailable(
+                "no gateway runs on this data, and only a running one can move a device; start it (`weir-gateway run`)",
+            ));
+        };
+        let asked = json!({"agent": args.to, "tenant": args.tenant});
+        let moved = client.change(&format!("/devices/{}/owner", args.device), &asked).await?;
+        let text = format!(
+            "{}: moved to {}; what it sent before is stored by `weir-gateway deadletter redrive --reason not-bound`",
+            args.device, args.to
+        );
+        printer.line(text, &moved)
+    })
 }
 
 fn list_of<'a>(device: &'a Value, key: &str) -> &'a [Value] {

@@ -168,15 +168,29 @@ struct RedriveArgs {
     dry_run: bool,
 }
 
+#[derive(Debug, Args)]
+struct MoveArgs {
+    /// Its name.
+    device: String,
+    /// The agent that may write it from now on.
+    #[arg(long, value_name = "AGENT")]
+    to: String,
+    /// Whose device it is.
+    #[arg(long, default_value = "default")]
+    tenant: String,
+}
+
 #[derive(Debug, Subcommand)]
 enum DeviceCommand {
     /// One line for each device.
     List,
-    /// One device: latest values, restarts and counts.
+    /// One device: latest values, restarts and counts, and the agent that it is bound to.
     Show {
         /// Its name.
         device: String,
     },
+    /// Bind a device to another agent: only that one may write it from now on.
+    Move(MoveArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -295,6 +309,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Deadletter(DeadLetterCommand::Redrive(args)) => redrive::redrive(&config, &args, &mut printer),
         Command::Group(command) => group::run(&config, &command, &mut printer),
         Command::Device(DeviceCommand::List) => device::list(&config, &mut printer),
+        Command::Device(DeviceCommand::Move(args)) => device::transfer(&config, &args, &mut printer),
         Command::Device(DeviceCommand::Show { device }) => device::show(&config, &device, &mut printer),
         Command::Schema(SchemaCommand::List) => schema::list(&config, &mut printer),
         Command::Schema(SchemaCommand::Show { schema }) => schema::show(&config, &schema, &mut printer),

@@ -9,6 +9,7 @@ use super::{Config, unset, within};
 use crate::access::acl::{MAX_RULES, Rule as Compiled, RuleError, Rules};
 use crate::access::audit::Keep;
 use crate::access::{Door, Settings};
+use crate::ingest::Binding;
 use crate::limits::LimitsOptions;
 use crate::limits::bucket::Rate;
 
@@ -30,6 +31,8 @@ pub struct Access {
     pub audit_retention_bytes: Spanned<ByteSize>,
     /// How long the audit is kept.
     pub audit_retention_age: Spanned<Period>,
+    /// Who may write a device.
+    pub binding: Option<Spanned<Binding>>,
     /// What clients may do.
     pub rule: Vec<Rule>,
 }
@@ -61,6 +64,7 @@ impl Default for Access {
             passwords_waiting: unset(128),
             audit_retention_bytes: unset(ByteSize::mib(64)),
             audit_retention_age: unset(Period::secs(365 * 86_400)),
+            binding: None,
             rule: Vec::new(),
         }
     }
@@ -202,6 +206,15 @@ impl Config {
                 Door::Open if rules.is_empty() => Rules::open(),
                 _ => Rules::enforced(rules),
             },
+        }
+    }
+
+    /// Who may write a device: its owner, unless nobody has to say who it is or the settings say otherwise.
+    pub fn binding(&self) -> Binding {
+        match (&self.access.binding, self.access_settings().mqtt) {
+            (Some(binding), _) => *binding.get_ref(),
+            (None, Door::Required) => Binding::FirstWriter,
+            (None, Door::Open) => Binding::None,
         }
     }
 

@@ -147,6 +147,8 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     out.counter("readings_repeated", "Readings and messages dropped because the log had them.", now.repeats);
     out.counter("readings_lost", "Sequences counted lost.", now.lost);
     let dead = Reason::ALL.iter().zip(now.dead_lettered).map(|(why, count)| (reason(why.as_str()), count));
+    let help = "Parts of batches about devices that are bound to another agent.";
+    out.counter("not_bound", help, now.not_bound);
     out.counters("readings_dead_lettered", "Sequences dead-lettered.", dead);
     out.counter("sequences_damaged", "Sequences whose records cannot be read any more.", now.damaged);
     out.gauge(

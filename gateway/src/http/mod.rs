@@ -14,6 +14,7 @@
 //! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
 //! | `/deadletters/{partition}`, `POST /deadletters/redrive` | dead letters and what became of them; trying them again, see [`dead_letters`] |
+//! | `POST /devices/{device}/owner` | binds a device to an agent, see [`owners`] |
 //! | `/subjects`, `/schemas`, `/config`, `/mode`, `/contexts` | the schemas of the topics, see [`registry`] |
 //! | `POST /enroll`, `POST /renew` | certificates of devices, see [`enroll`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
@@ -23,6 +24,7 @@ pub mod enroll;
 pub mod fuzz;
 pub(crate) mod groups;
 pub mod metrics;
+mod owners;
 pub mod page;
 mod posted;
 mod registry;
@@ -37,6 +39,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::groups::Groups;
+use crate::ingest::Ingest;
 use crate::model::Model;
 use crate::redrive::Redrive;
 use crate::topics::Topics;
@@ -49,6 +52,8 @@ pub use serve::{HttpOptions, Peer, serve};
 pub struct App {
     /// The logs.
     pub topics: Topics,
+    /// What stores.
+    pub ingest: Ingest,
     /// What tries dead letters again.
     pub redrive: Redrive,
     /// Groups of consumers.

@@ -17,7 +17,7 @@ use weir_protocol::Tenant;
 use weir_storage::keyed::{Changes, KeyedError, TooLarge};
 use weir_storage::{Chunk, ReadError, Record};
 
-use super::{CHANNEL, DEVICE, Model, RESTART, VALUE, key, key_of, object};
+use super::{CHANNEL, DEVICE, Model, OWNER, RESTART, VALUE, key, key_of, object};
 use crate::ingest::{Ingest, RestartRow};
 use crate::record::{Description, ReadingRecord, Value};
 use crate::topics::{Partition, TopicId, Topics};
@@ -207,6 +207,8 @@ impl Feed {
             self.put(CHANNEL, &key_of(tenant, device.as_str(), &name), &value)?;
         }
         let own = key(tenant, device.as_str());
+        // The last one has it, as ingest has it.
+        self.put(OWNER, &own, &json!({"agent": description.agent.as_str()}))?;
         if self.model.keyed.get(DEVICE, &own)?.is_none() && !self.seen.contains_key(&own) {
             self.put(DEVICE, &own, &json!({}))?;
         }

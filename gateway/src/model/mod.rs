@@ -9,6 +9,7 @@
 //!
 //! | space | key | value |
 //! |---|---|---|
+//! | `owner` | | `agent`: who described the device last, or whom it was moved to |
 //! | `device` | | `first_seen_ms`, `last_seen_ms`: earliest and latest record time |
 //! | `restart` | restart, u64 big endian | `restart`, `next`, `stored`, `dead_lettered`, `lost`, `tail_unknown` |
 //! | `value` | channel | the latest reading of the channel, as in `readings`, and its `timestamp_ms` |
@@ -24,6 +25,7 @@ use weir_storage::OpenError;
 use weir_storage::keyed::{Keyed, KeyedError, Opened};
 
 const DEVICE: &str = "device";
+const OWNER: &str = "owner";
 const RESTART: &str = "restart";
 const VALUE: &str = "value";
 const CHANNEL: &str = "channel";
@@ -92,6 +94,8 @@ impl Model {
             is_known |= !found.is_empty();
             out[name] = found.iter().map(|(_, value)| Json::Object(object(value))).collect();
         }
+        let owner = self.keyed.get(OWNER, &own)?;
+        out[OWNER] = owner.map_or(Json::Null, |owner| object(&owner).remove("agent").unwrap_or_default());
         for (name, value) in seen.as_deref().map(object).unwrap_or_default() {
             out[name] = value;
         }

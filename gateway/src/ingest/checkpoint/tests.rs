@@ -177,3 +177,17 @@ fn the_order_of_descriptions_has_the_bytes_of_version_2() {
         state.devices.values().flat_map(|records| records.schemas.iter()).map(|(hash, _)| hash.0).collect();
     assert_eq!(order, [9, 4]);
 }
+
+/// Behind the schemas of a device stands whose it is; change nothing here.
+#[test]
+fn an_owner_has_the_bytes_of_version_2() {
+    let mut state = descriptions();
+    let owner = weir_protocol::AgentId::new("edge-1").unwrap();
+    state.devices.values_mut().for_each(|records| records.owner = Some(owner));
+    let body = Body::of(&state).finish();
+    let behind = Body::of(&descriptions()).finish().len();
+    assert_eq!(hex(&body[behind..]), "060764656661756c740570726f626506656467652d31");
+    let read = |state: &LogState| decode_state(&Body::of(state).finish()).unwrap().1;
+    assert!(read(&state).devices.values().all(|records| records.owner == Some(owner)));
+    assert!(!read(&state).is_unowned && read(&descriptions()).is_unowned, "an earlier build's is read from the log");
+}

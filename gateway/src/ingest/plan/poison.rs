@@ -99,7 +99,7 @@ impl Planner<'_> {
 
     /// One dead letter for a whole batch, with everything that its manifest names.
     pub(super) fn bury_spans(&mut self, spans: &[Span], payload: &[u8]) -> Result<(), Stop> {
-        if self.scratch.places.iter().any(Option::is_some) {
+        if self.scratch.places.is_empty() || self.scratch.places.iter().any(Option::is_some) {
             self.poison = Some(Reason::UnreadableBody);
         }
         let mut grave = Grave::default();
