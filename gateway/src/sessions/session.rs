@@ -166,6 +166,12 @@ impl Session {
         self.kept.open.len()
     }
 
+    /// The identities behind them.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> impl Iterator<Item = (u16, (Restart, Sequence))> {
+        self.kept.open.iter().filter_map(|(id, sequence)| Some((*id, self.identity(*sequence)?)))
+    }
+
     fn change(&mut self, part: Part) {
         if self.is_durable() {
             self.kept.changed.insert(part);

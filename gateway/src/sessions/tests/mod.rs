@@ -1,6 +1,7 @@
 //! Sessions over a filesystem that fails, a clock that is paused, and a publisher that tells what it was given.
 
 mod bounds;
+mod power;
 mod stories;
 mod wills;
 
