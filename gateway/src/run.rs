@@ -195,6 +195,7 @@ pub async fn run(
         ingest: ingest.clone(),
         redrive,
         groups: groups.clone(),
+        sessions: clients.sessions.clone(),
         gateway: Arc::new(parts),
         stop: closing.clone(),
     };

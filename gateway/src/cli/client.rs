@@ -21,6 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read whole, in bytes: a page is bounded by the gateway far below this.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// A name as part of a path.
+pub(super) fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// The HTTP port of a gateway.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {

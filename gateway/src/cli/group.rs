@@ -8,7 +8,7 @@ use weir_protocol::time::{SystemClock, WallClock};
 use weir_storage::{Fs, OpenError, RealFs};
 
 use super::Failed;
-use super::client::Client;
+use super::client::{Client, escaped};
 use super::print::{Printer, bare};
 use super::source::{Source, parse_start};
 use crate::config::Config;
@@ -288,10 +288,7 @@ fn known(stored: &Stored, group: &str) -> Result<(), Failed> {
 
 /// The path of a group; its name may hold anything.
 fn path(group: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let escaped =
-        group.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
-    format!("/groups/{}", escaped.collect::<String>())
+    format!("/groups/{}", escaped(group))
 }
 
 fn read(config: &Config) -> Result<Stored, Failed> {

@@ -16,6 +16,7 @@ mod logs;
 mod print;
 mod redrive;
 mod schema;
+mod session;
 mod source;
 mod start;
 mod topic;
@@ -67,6 +68,9 @@ enum Command {
     /// Groups of consumers: look at them, set where they go on.
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// MQTT clients that are connected or away: look at their sessions, delete one.
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Look at devices: latest values, restarts, and what became of their readings.
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -308,6 +312,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Deadletter(DeadLetterCommand::List { limit }) => dead_letters::list(&config, limit, &mut printer),
         Command::Deadletter(DeadLetterCommand::Redrive(args)) => redrive::redrive(&config, &args, &mut printer),
         Command::Group(command) => group::run(&config, &command, &mut printer),
+        Command::Session(command) => session::run(&config, &command, &mut printer),
         Command::Device(DeviceCommand::List) => device::list(&config, &mut printer),
         Command::Device(DeviceCommand::Move(args)) => device::transfer(&config, &args, &mut printer),
         Command::Device(DeviceCommand::Show { device }) => device::show(&config, &device, &mut printer),

@@ -10,6 +10,7 @@
 //! | `/topics/{topic}/tail?offset=&partition=` | server-sent events, see [`tail`] |
 //! | `/devices?after=&limit=`, `/devices/{device}` | devices by name; latest values, restarts and counts of one, as the read model has them |
 //! | `/groups`, `/groups/{group}`, `POST .../reset`, `POST .../commit`, `DELETE` | groups of consumers, see [`groups`] |
+//! | `/sessions?after=&limit=`, `/sessions/{tenant}/{client}`, `DELETE` | sessions of MQTT clients, see [`sessions`] |
 //! | `/status` | agents, whether they are connected, and what they last said of themselves |
 //! | `/healthz`, `/readyz` | whether the process lives; whether it takes batches. All that is answered while the logs are read |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
@@ -30,6 +31,7 @@ mod posted;
 mod registry;
 mod routes;
 mod serve;
+pub mod sessions;
 pub(crate) mod stall;
 pub mod tail;
 
@@ -42,6 +44,7 @@ use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::model::Model;
 use crate::redrive::Redrive;
+use crate::sessions::Sessions;
 use crate::topics::Topics;
 
 pub use routes::{router, starting};
@@ -58,6 +61,8 @@ pub struct App {
     pub redrive: Redrive,
     /// Groups of consumers.
     pub groups: Groups,
+    /// Sessions of MQTT clients.
+    pub sessions: Sessions,
     /// The rest of the gateway.
     pub gateway: Arc<dyn Gateway>,
     /// Turns true when the gateway stops.

@@ -13,7 +13,7 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, dead_letters, groups, metrics, owners, registry};
+use super::{App, dead_letters, groups, metrics, owners, registry, sessions};
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
@@ -59,8 +59,9 @@ pub fn router(app: App) -> Router {
         .merge(dead_letters::router())
         .merge(groups::router())
         .merge(owners::router())
+        .merge(sessions::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /deadletters, /groups, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .with_state(app)

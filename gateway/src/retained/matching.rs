@@ -20,6 +20,8 @@ const PAGE_BYTES: usize = 64 << 10;
 /// The messages that a filter matches, in the order of their topics. What changes meanwhile may or may not be among them.
 pub struct Matching {
     retained: Retained,
+    /// Whose; none: everybody's.
+    tenant: Option<Tenant>,
     filter: Box<str>,
     /// What the topics of all of them begin with.
     prefix: usize,
@@ -33,19 +35,22 @@ impl Matching {
         // The parent level is for a `#` too.
         let prefix = if filter[prefix..].starts_with('#') { prefix.saturating_sub(1) } else { prefix };
         let from = Bound::Included((tenant, Bytes::copy_from_slice(&filter.as_bytes()[..prefix])));
-        Self { retained, filter: filter.into(), prefix, from: Some(from) }
+        Self { retained, tenant: Some(tenant), filter: filter.into(), prefix, from: Some(from) }
+    }
+
+    pub(super) fn of_all(retained: Retained, filter: &str) -> Self {
+        Self { retained, tenant: None, filter: filter.into(), prefix: 0, from: Some(Bound::Unbounded) }
     }
 
     /// The next messages, perhaps none of them yet; `None` once there are no more. What one call looks at is bounded.
     pub fn next_page(&mut self) -> Option<Vec<Arc<Message>>> {
         let from = self.from.take()?;
-        let (Bound::Included((tenant, _)) | Bound::Excluded((tenant, _))) = from else { return None };
         let now_ms = self.retained.shared.now_ms();
         let (mut page, mut bytes) = (Vec::new(), 0);
         let table = self.retained.shared.table();
         for (looked_at, (key, message)) in table.from(from.as_ref()).enumerate() {
             let begins = &self.filter.as_bytes()[..self.prefix];
-            if key.0 != tenant || !key.1.starts_with(begins) {
+            if self.tenant.is_some_and(|tenant| key.0 != tenant) || !key.1.starts_with(begins) {
                 return (!page.is_empty()).then_some(page);
             }
             if self.matches(&key.1) && !message.has_expired(now_ms) {

@@ -202,6 +202,17 @@ impl Retained {
         Matching::new(self.clone(), tenant, filter)
     }
 
+    /// The same of all tenants, for operators.
+    pub fn matching_of_all(&self, filter: &str) -> Matching {
+        Matching::of_all(self.clone(), filter)
+    }
+
+    /// When a message came, in milliseconds since 1970.
+    pub fn came_ms(&self, message: &Message) -> i64 {
+        let elapsed = self.shared.started.elapsed();
+        self.shared.clock.wall(elapsed) - (self.shared.clock.at(elapsed) - message.clock_ms)
+    }
+
     /// Seconds after which nobody wants a message any more; none: it does not expire.
     pub fn expiry_left(&self, message: &Message) -> Option<u32> {
         let expiry = message.properties.expiry?;

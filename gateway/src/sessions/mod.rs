@@ -22,7 +22,9 @@
 //!        Sessions -> Table (who is attached, who is away, deadlines) <- run: expiry, wills, compaction
 //! ```
 
+mod agents;
 mod attach;
+mod leave;
 mod opened;
 mod options;
 mod outlet;

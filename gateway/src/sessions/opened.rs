@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use weir_protocol::time::WallClock;
 use weir_storage::{Fs, LogOptions, ReadError, Reader, Recovery};
 
-use super::attach::after;
+use super::leave::after;
 use super::record::{self, Entry, History, Part, Said, SessionRecord};
 use super::state::Whole;
 use super::table::{Away, Table};

@@ -182,6 +182,11 @@ impl Session {
     /// depends on a change so far may go on. None: nothing.
     pub fn flush(&mut self) -> Option<Written> {
         if !self.kept.changed.is_empty() || !self.kept.failed.is_empty() {
+            if self.saved != self.state.positions {
+                // No subscription is on disk without the place from which it is to go on.
+                self.saved.clone_from(&self.state.positions);
+                self.kept.changed.insert(Part::Positions);
+            }
             let parts = mem::take(&mut self.kept.changed);
             if parts.iter().any(|part| matches!(part, Part::Subscription(_))) {
                 self.show();
