@@ -173,7 +173,8 @@ pub async fn run(
     let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone(), live_options(config));
     let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), DeliveryOptions::default());
-    let front = Front::new(ingest.clone(), front_options(config), world.clock.clone()).with_delivery(delivery);
+    let front =
+        Front::new(ingest.clone(), clients.both(), front_options(config), world.clock.clone()).with_delivery(delivery);
     let front = front.with_stores(ingest.stores().clone());
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);

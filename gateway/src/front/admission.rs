@@ -12,7 +12,8 @@ use super::destination::{Destination, Destinations, MAX_STATUS};
 use super::refusal::Refusal;
 use super::{Front, Intake};
 use crate::access::{Attempt, Identity};
-use crate::mqtt::packet::{Connect, Will};
+use crate::mqtt::packet::{Connect, Version, Will};
+use crate::sessions::{Attached, End, Key};
 use crate::tls::PeerCertificate;
 
 /// How long the place of a client's own old session is waited for.
@@ -37,6 +38,7 @@ impl From<IpAddr> for Peer {
 pub(super) struct Admitted<'f> {
     pub(super) identity: Identity,
     pub(super) destinations: Destinations,
+    pub(super) attached: Attached,
     pub(super) seat: SemaphorePermit<'f>,
 }
 
@@ -62,21 +64,30 @@ pub(super) async fn identify<I: Intake>(front: &Front<I>, peer: &Peer, connect: 
 pub(super) async fn admit<'f, I: Intake>(
     front: &'f Front<I>,
     identity: Identity,
+    version: Version,
     connect: &Connect,
 ) -> Result<Admitted<'f>, Refusal> {
     let destinations = front.destinations(&identity);
     if let Some(will) = &connect.will {
         check_will(&destinations, will)?;
     }
-    let seat = match front.seats.try_acquire() {
-        Ok(seat) => Some(seat),
-        // The place of its own old session, which may be dead and not know it, is its own.
-        Err(_) if front.agents.take_over(&identity) => {
-            timeout(OWN_PLACE, front.seats.acquire()).await.ok().and_then(Result::ok)
-        }
-        Err(_) => None,
+    let seat = front.seats.try_acquire().ok();
+    // The place of its own old connection, which may be dead and not know it, is its own.
+    if seat.is_none() && !front.sessions.is_connected(&Key::from(&identity)) {
+        return Err(Refusal::Busy);
+    }
+    let attached = front.sessions.attach(&identity, version, connect).await?;
+    let seat = match seat {
+        Some(seat) => Some(seat),
+        None => timeout(OWN_PLACE, front.seats.acquire()).await.ok().and_then(Result::ok),
     };
-    Ok(Admitted { identity, destinations, seat: seat.ok_or(Refusal::Busy)? })
+    match seat {
+        Some(seat) => Ok(Admitted { identity, destinations, attached, seat }),
+        None => {
+            attached.session.detach(End::default());
+            Err(Refusal::Busy)
+        }
+    }
 }
 
 /// A will is what a client might publish: there is somebody to keep it, and the client may.

@@ -1,6 +1,6 @@
 //! Which agents are connected, and the last status of each.
 //!
-//! What it guarantees: at most one session per agent, the newest; a status is replaced by the next one, and by
+//! What it guarantees: an agent is connected if its newest connection is; a status is replaced by the next one, and by
 //! the agent's will if it vanishes without a goodbye. Memory is bounded by [`MAX_AGENTS`]. Nothing here is
 //! durable: after a restart of the gateway an agent is known again when it connects.
 
@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use weir_protocol::{Tenant, Timestamp};
 
 use crate::access::{ClientId, Identity};
@@ -30,8 +29,7 @@ type Name = (Tenant, ClientId);
 struct Agent {
     /// Counts the sessions, so that an old one cannot end a new one.
     generation: u64,
-    /// Dropping it tells the session that it was taken over; `None` when nobody is connected.
-    session: Option<oneshot::Sender<()>>,
+    is_connected: bool,
     version: Version,
     since: Timestamp,
     status: Option<Bytes>,
@@ -42,8 +40,6 @@ struct Agent {
 pub struct Lease {
     agent: Name,
     generation: u64,
-    /// Resolves when another session of the same agent takes over.
-    pub taken: oneshot::Receiver<()>,
 }
 
 impl Agents {
@@ -52,28 +48,19 @@ impl Agents {
         Self::default()
     }
 
-    /// Begins a session of `agent` at `now`; one that it has already is taken over.
+    /// Begins a connection of a client at `now`, in place of one that it has already.
     pub fn connect(&self, identity: &Identity, version: Version, now: Timestamp) -> Lease {
         let agent = (identity.tenant, identity.client.clone());
         let mut known = self.lock();
         if known.len() >= MAX_AGENTS && !known.contains_key(&agent) {
-            let gone = known.iter().find(|(_, agent)| agent.session.is_none()).map(|(id, _)| id.clone());
+            let gone = known.iter().find(|(_, agent)| !agent.is_connected).map(|(id, _)| id.clone());
             gone.and_then(|id| known.remove(&id));
         }
-        let (session, taken) = oneshot::channel();
         let before = known.remove(&agent);
         let generation = before.as_ref().map_or(0, |agent| agent.generation + 1);
         let status = before.and_then(|agent| agent.status);
-        known.insert(agent.clone(), Agent { generation, session: Some(session), version, since: now, status });
-        Lease { agent, generation, taken }
-    }
-
-    /// Ends the session of `agent`, if it has one, in favour of another that is about to begin.
-    pub fn take_over(&self, identity: &Identity) -> bool {
-        self.lock()
-            .get_mut(&(identity.tenant, identity.client.clone()))
-            .and_then(|agent| agent.session.take())
-            .is_some()
+        known.insert(agent.clone(), Agent { generation, is_connected: true, version, since: now, status });
+        Lease { agent, generation }
     }
 
     /// Keeps what the agent says about itself.
@@ -86,7 +73,7 @@ impl Agents {
     /// Ends a session at `now`; `will` is its status from here on, if it had one.
     pub fn disconnect(&self, lease: &Lease, will: Option<Bytes>, now: Timestamp) {
         if let Some(agent) = self.lock().get_mut(&lease.agent).filter(|agent| agent.generation == lease.generation) {
-            agent.session = None;
+            agent.is_connected = false;
             agent.since = now;
             agent.status = will.or(agent.status.take());
         }
@@ -101,7 +88,7 @@ impl Agents {
             });
             json!({
                 "agent": id.as_str(),
-                "connected": agent.session.is_some(),
+                "connected": agent.is_connected,
                 "mqtt": match agent.version { Version::V4 => "3.1.1", Version::V5 => "5" },
                 "since_ms": agent.since.as_millis(),
                 "status": status,

@@ -7,26 +7,28 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{SemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{SemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+use weir_protocol::mqtt::PREFIX;
 
 use super::admission::{self, Admitted, Peer};
 use super::buffer::ReadBuffer;
 use super::exchange::{End, Exchange, Signals, Wire};
 use super::greeting::{self, Agreed};
 use super::memory::Held;
-use super::outbound::{self, Outbound};
+use super::outbound::{self, Outbound, Resumed};
 use super::refusal::{Refusal, Refused};
 use super::session::{self, Session};
 use super::{Front, Intake};
 use crate::access::Identity;
 use crate::ingest::Sender;
 use crate::lobby::Ticket;
-use crate::mqtt::packet::{Connect, Version};
+use crate::mqtt::packet::{Connect, Publish, Version};
 use crate::mqtt::read::read_connect;
 use crate::mqtt::write::Writer;
+use crate::sessions::{self, Attached};
 
 /// How long a closing connection may take to hand over its last answers.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -61,7 +63,7 @@ pub(super) async fn serve<S, I>(
     let (version, refused) = match opened {
         Opened::Gone => return,
         Opened::Refused(version, refused) => (version, refused),
-        Opened::Known(version, connect, identity) => match admission::admit(front, identity, &connect).await {
+        Opened::Known(version, connect, identity) => match admission::admit(front, identity, version, &connect).await {
             Ok(admitted) => {
                 drop(ticket);
                 let seat = session(&mut wire, front, stop, (version, connect), admitted).await;
@@ -123,7 +125,7 @@ async fn session<'f, S, I>(
     front: &Front<I>,
     stop: watch::Receiver<bool>,
     (version, connect): (Version, Box<Connect>),
-    Admitted { identity, destinations, seat }: Admitted<'f>,
+    Admitted { identity, destinations, attached, seat }: Admitted<'f>,
 ) -> SemaphorePermit<'f>
 where
     S: AsyncRead + AsyncWrite + Send,
@@ -131,16 +133,16 @@ where
 {
     let writer = Writer { version, reasons: connect.request_problem_information, max_packet: connect.max_packet };
     let limits = front.options.limits;
-    let agreed = Agreed { identity: &identity, session_present: false, session_expiry: 0 };
+    let Attached { session: mut kept, present, taken } = attached;
+    let agreed = Agreed { identity: &identity, session_present: present, session_expiry: kept.expiry() };
     if let Err(refusal) = greeting::greet(writer, &connect, limits, &agreed, &mut wire.output) {
         front.refused(refusal);
         writer.refused(&mut wire.output, refusal.connack_code(version), refusal.text());
+        kept.detach(sessions::End::default());
         return seat;
     }
-    let mut lease = front.agents.connect(&identity, version, front.clock.now());
+    let lease = front.agents.connect(&identity, version, front.clock.now());
     let (told, events) = mpsc::unbounded_channel();
-    // The sender in `lease` moves into the signals; the lease itself still says whose session this is.
-    let taken = std::mem::replace(&mut lease.taken, oneshot::channel().1);
     let signals = Signals::new(events, taken, stop, Box::pin(front.access.revoked(&identity)));
     let mut link = front.intake.connect(Sender { tenant: identity.tenant, client: identity.client.clone() }, told);
     let outbound = outbound::Setup {
@@ -148,27 +150,26 @@ where
         identity: identity.clone(),
         access: front.access.clone(),
         receive_maximum: connect.receive_maximum,
-        resumed: None,
+        resumed: kept.is_durable().then(|| resume(&mut kept.state)),
     };
     let outbound = Outbound::new(front.supply.clone(), outbound);
-    let session = Session::new(session::Setup {
-        writer,
-        limits,
-        destinations,
-        kept: session::kept::Session,
-        expiry: agreed.session_expiry,
-        outbound,
-        counters: front.counters.clone(),
-    });
+    let session =
+        Session::new(session::Setup { writer, limits, destinations, kept, outbound, counters: front.counters.clone() });
     front.counters.opened();
     // Section 3.1.2.10.
     let silence = Duration::from_millis(1500 * u64::from(greeting::keep_alive(connect.keep_alive)));
-    let will = connect.will.map(|will| will.payload);
+    let will = connect.will.filter(|will| is_status(&will.topic)).map(|will| will.payload);
     let rates = front.limits.publisher(&identity, std::time::Instant::now());
-    let set_status = |status| front.agents.set_status(&lease, status);
-    let mut exchange = Exchange::new(wire, session, signals, (rates, silence), set_status);
+    let retain = |publish: &Publish| {
+        if is_status(&publish.topic) {
+            front.agents.set_status(&lease, Bytes::copy_from_slice(&publish.payload));
+        }
+        front.retain(&identity, publish)
+    };
+    let mut exchange = Exchange::new(wire, session, signals, (rates, silence), retain);
     let end = exchange.run(&mut link).await;
-    drop((exchange, link));
+    drop(link);
+    exchange.finish(&end);
     front.counters.closed();
     let will = will.filter(|_| !matches!(end, End::Goodbye(goodbye) if !goodbye.with_will));
     front.agents.disconnect(&lease, will, front.clock.now());
@@ -183,6 +184,20 @@ where
         writer.disconnect(&mut wire.output, refusal.code(), text);
     }
     seat
+}
+
+/// What a session goes on with.
+fn resume(state: &mut sessions::State) -> Resumed {
+    Resumed {
+        subscriptions: state.subscriptions.iter().cloned().collect(),
+        positions: state.positions.clone(),
+        unfinished: std::mem::take(&mut state.outbound),
+    }
+}
+
+/// Whether a topic on which a client may publish is that of its status.
+fn is_status(topic: &[u8]) -> bool {
+    topic.starts_with(PREFIX.as_bytes())
 }
 
 /// Hands over the last answers and closes.

@@ -10,12 +10,13 @@
 //!                        ^------ live messages <------- router
 //! ```
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +32,10 @@ use crate::ingest::Event;
 use crate::limits::Publisher;
 use crate::mqtt::packet::{Packet, Publish};
 use crate::mqtt::read::{MAX_PACKET, read};
+use crate::sessions::{self, NotWritten, Taken, Written};
+
+/// How soon positions that moved are handed in.
+const SAVE: Duration = Duration::from_secs(1);
 
 /// Why a session is over.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl<S> Wire<S> {
 /// What else a connection listens to.
 pub(super) struct Signals {
     events: mpsc::UnboundedReceiver<Event>,
-    taken: oneshot::Receiver<()>,
+    taken: oneshot::Receiver<Taken>,
     /// What lets the client in was revoked.
     revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     stop: watch::Receiver<bool>,
@@ -89,7 +94,7 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn new(
         events: mpsc::UnboundedReceiver<Event>,
-        taken: oneshot::Receiver<()>,
+        taken: oneshot::Receiver<Taken>,
         stop: watch::Receiver<bool>,
         revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Self {
@@ -106,13 +111,18 @@ pub(super) struct Exchange<'c, S, F> {
     rates: Publisher,
     /// When the client is read again that was over a rate.
     paused_until: Option<Instant>,
-    set_status: F,
+    /// Retains a message.
+    retain: F,
+    /// Messages that are being retained, in their order: the number of each, and what there is to wait for.
+    retaining: VecDeque<(u64, Written)>,
+    /// When the positions of the session are handed in.
+    save_at: Option<Instant>,
 }
 
 impl<'c, S, F> Exchange<'c, S, F>
 where
     S: AsyncRead + AsyncWrite,
-    F: Fn(Bytes),
+    F: Fn(&Publish) -> Result<Written, Refusal>,
 {
     /// Of a client that may be silent for `silence`.
     pub(super) fn new(
@@ -120,9 +130,19 @@ where
         session: Session,
         signals: Signals,
         (rates, silence): (Publisher, Duration),
-        set_status: F,
+        retain: F,
     ) -> Self {
-        Self { wire, session, signals, watchdog: Watchdog::new(silence), rates, paused_until: None, set_status }
+        Self {
+            wire,
+            session,
+            signals,
+            watchdog: Watchdog::new(silence),
+            rates,
+            paused_until: None,
+            retain,
+            retaining: VecDeque::new(),
+            save_at: None,
+        }
     }
 
     /// Moves packets, messages, events and answers until something ends the session.
@@ -139,6 +159,10 @@ where
         let taken = self.take_packets()?;
         self.wire.count(self.session.held());
         self.watchdog.took(taken.any, self.wire.input.bytes.len());
+        if let Some(written) = self.session.flush() {
+            self.watchdog.set_reading(false);
+            self.attend(written).await?.map_err(|_| Refusal::Commit)?;
+        }
         self.session.committed(&mut self.wire.output);
         let messages = self.session.take_messages();
         if !messages.is_empty() {
@@ -152,6 +176,17 @@ where
         self.watchdog.set_reading(taken.all);
         let happened = self.next().await;
         self.apply(happened)
+    }
+
+    /// The connection is over: gives the session back.
+    pub(super) fn finish(self, end: &End) {
+        let end = match end {
+            End::Goodbye(Goodbye { with_will, session_expiry }) => {
+                sessions::End { will: *with_will, expiry: *session_expiry }
+            }
+            End::Gone | End::Refused(_) | End::Answered(_) => sessions::End { will: true, expiry: None },
+        };
+        self.session.detach(end);
     }
 
     /// Waits for something while the client is answered and not read.
@@ -168,8 +203,8 @@ where
     }
 
     /// Takes the packets that are there and have room.
-    fn take_packets(&mut self) -> Result<Taken, End> {
-        let mut taken = Taken { any: false, all: false, goodbye: None };
+    fn take_packets(&mut self) -> Result<Pass, End> {
+        let mut taken = Pass { any: false, all: false, goodbye: None };
         let now = Instant::now();
         if self.paused_until.is_some_and(|until| now < until) {
             return Ok(taken);
@@ -203,25 +238,31 @@ where
 
     /// Retains a message and answers it when that is done.
     fn retain(&mut self, ticket: u64, publish: &Publish) {
-        (self.set_status)(Bytes::copy_from_slice(&publish.payload));
-        self.session.retained(ticket, Ok(()), &mut self.wire.output);
+        match (self.retain)(publish) {
+            Ok(written) => self.retaining.push_back((ticket, written)),
+            Err(refusal) => self.session.retained(ticket, Err(refusal), &mut self.wire.output),
+        }
     }
 
     /// Waits for the next thing to happen; may be dropped at any time without losing anything.
     async fn next(&mut self) -> Happened {
-        let Self { wire, session, signals, watchdog, .. } = self;
+        let Self { wire, session, signals, watchdog, retaining, .. } = self;
         let readable = watchdog.reading && wire.input.prepare();
         watchdog.set_starving(watchdog.reading && !readable);
         let takes_messages = session.takes_messages(wire.output.len());
         let writing = !wire.output.is_empty();
         watchdog.set_writing(writing);
-        let due = [watchdog.due(), self.paused_until].into_iter().flatten().min();
+        let due = [watchdog.due(), self.paused_until, self.save_at].into_iter().flatten().min();
         tokio::select! {
             Some(event) = signals.events.recv() => Happened::Told(event),
             wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
             read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
             message = session.next_message(), if takes_messages => Happened::Message(message),
-            _ = &mut signals.taken => Happened::Over(Refusal::TakenOver),
+            written = first(retaining), if !retaining.is_empty() => Happened::Retained(written),
+            taken = &mut signals.taken => Happened::Over(match taken {
+                Ok(Taken::Over) | Err(_) => Refusal::TakenOver,
+                Ok(Taken::Deleted) => Refusal::SentAway,
+            }),
             () = &mut signals.revoked => Happened::Over(Refusal::SentAway),
             _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
@@ -246,25 +287,44 @@ where
                     self.settle(event)?;
                 }
             }
+            Happened::Retained(written) => {
+                written.map_err(|_| Refusal::Commit)?;
+                if let Some((ticket, _)) = self.retaining.pop_front() {
+                    self.session.retained(ticket, Ok(()), &mut self.wire.output);
+                }
+            }
             Happened::Over(refusal) => return Err(refusal.into()),
             Happened::Stopping => {
                 self.signals.stopping = true;
                 self.session.end_with(Refusal::ShuttingDown);
             }
-            Happened::Tick => match self.watchdog.look(now) {
-                Some(Overdue::Refused(refusal)) => return Err(refusal.into()),
-                Some(Overdue::Idle) => {
-                    self.session.trim();
-                    self.wire.trim();
-                }
-                None => (),
-            },
+            Happened::Tick => self.tick(now)?,
+        }
+        if self.save_at.is_none() && self.session.has_moved() {
+            self.save_at = Some(now + SAVE);
         }
         match self.session.ended() {
             Some(Refusal::ShuttingDown) => Err(Refusal::ShuttingDown.into()),
             Some(refusal) => Err(End::Answered(refusal.into())),
             None => Ok(()),
         }
+    }
+
+    fn tick(&mut self, now: Instant) -> Result<(), End> {
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_at = None;
+            self.session.save();
+        }
+        match self.watchdog.look(now) {
+            Some(Overdue::Refused(refusal)) => return Err(refusal.into()),
+            Some(Overdue::Idle) => {
+                self.session.trim();
+                self.wire.trim();
+                self.retaining.shrink_to_fit();
+            }
+            None => (),
+        }
+        Ok(())
     }
 
     fn settle(&mut self, event: Event) -> Result<(), End> {
@@ -275,8 +335,16 @@ where
     }
 }
 
+/// Waits for the first of what is being retained; may be dropped at any time without losing anything.
+async fn first(retaining: &mut VecDeque<(u64, Written)>) -> Result<(), NotWritten> {
+    match retaining.front_mut() {
+        Some((_, written)) => written.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What one pass over the read buffer brought.
-struct Taken {
+struct Pass {
     /// Whether there was a packet at all.
     any: bool,
     /// Whether every whole packet was taken; else there was no room for more.
@@ -290,6 +358,7 @@ enum Happened {
     Wrote(io::Result<usize>),
     Told(Event),
     Message(Next),
+    Retained(Result<(), NotWritten>),
     Over(Refusal),
     Stopping,
     Tick,

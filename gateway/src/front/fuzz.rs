@@ -3,24 +3,45 @@
 //! [`mqtt`] returns or panics: a panic is a finding. It reads no clock and no socket, and its memory stays within the
 //! bounds of one connection, which it checks. Not part of the interface of this package.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use weir_protocol::batch::command::AgentCommand;
 use weir_protocol::time::SystemClock;
 use weir_protocol::{DeviceId, SchemaHash, Tenant};
+use weir_storage::{FaultyFs, Fs};
 
 use super::counters::Counters;
 use super::destination::{Destinations, TopicLimits};
 use super::outbound::{self, Outbound, Supply};
-use super::session::kept;
 use super::session::{self, Limits, Session, Step, ToRetain};
 use crate::access::{Access, ClientId, Identity, Proof};
 use crate::ingest::{Event, Failure, Outcome, Reason, Verdict};
-use crate::mqtt::packet::Version;
+use crate::mqtt::packet::{Connect, Version};
 use crate::mqtt::read::{MAX_PACKET, read, read_connect};
 use crate::mqtt::write::Writer;
+use crate::sessions::{self, Sessions};
 use crate::topics::stores::Stores;
+
+/// Counts the clients.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Sessions on a disk in memory.
+fn sessions() -> &'static Sessions {
+    static SESSIONS: OnceLock<Sessions> = OnceLock::new();
+    SESSIONS.get_or_init(|| {
+        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
+        let opened = sessions::Opened::open(&fs, Path::new("/fuzz"));
+        let random = || NEXT.fetch_add(1, Ordering::Relaxed);
+        match opened {
+            Ok(opened) => Sessions::new(opened, sessions::Options::default(), &SystemClock, Box::new(random)),
+            Err(error) => panic!("a disk in memory: {error}"),
+        }
+    })
+}
 
 const LIMITS: Limits = Limits { receive_maximum: 5, budget: 64 << 10 };
 const TOPICS: TopicLimits = TopicLimits { levels: 8, bytes: 256, property_bytes: 256 };
@@ -30,17 +51,41 @@ const TOPICS: TopicLimits = TopicLimits { levels: 8, bytes: 256, property_bytes:
 pub fn mqtt(bytes: &[u8]) {
     let mut stream = BytesMut::from(bytes);
     if let Ok(Some((version, connect))) = read_connect(&mut stream) {
-        drive(stream, version, connect.max_packet, connect.receive_maximum);
+        drive(stream, version, *connect);
     }
     for version in [Version::V4, Version::V5] {
-        drive(BytesMut::from(bytes), version, 64, 2);
+        drive(BytesMut::from(bytes), version, modest());
+    }
+}
+
+/// A client that takes little.
+fn modest() -> Connect {
+    Connect {
+        client_id: String::new(),
+        clean_start: true,
+        keep_alive: 0,
+        session_expiry: 0,
+        receive_maximum: 2,
+        max_packet: 64,
+        topic_alias_maximum: 0,
+        request_response_information: false,
+        request_problem_information: true,
+        authentication_method: None,
+        username: None,
+        password: None,
+        will: None,
     }
 }
 
 /// A session that gets these bytes, until it ends or has no room.
-fn drive(mut stream: BytesMut, version: Version, max_packet: u32, receive_maximum: u16) {
-    let Ok(client) = ClientId::new("fuzz") else { return };
+fn drive(mut stream: BytesMut, version: Version, connect: Connect) {
+    // A name of its own: nobody waits for anybody.
+    let Ok(client) = ClientId::new(&format!("fuzz-{}", NEXT.fetch_add(1, Ordering::Relaxed))) else { return };
     let identity = Identity { tenant: Tenant::DEFAULT, client, proof: Proof::Nothing };
+    let connect = Connect { session_expiry: 0, ..connect };
+    // It ends with its connection, so nothing is written and nothing is waited for.
+    let Some(Ok(attached)) = sessions().attach(&identity, version, &connect).now_or_never() else { return };
+    let (kept, max_packet, receive_maximum) = (attached.session, connect.max_packet, connect.receive_maximum);
     let counters = Arc::new(Counters::new());
     let writer = Writer { version, reasons: true, max_packet };
     let mut out = BytesMut::new();
@@ -50,8 +95,7 @@ fn drive(mut stream: BytesMut, version: Version, max_packet: u32, receive_maximu
         writer,
         limits: LIMITS,
         destinations: Destinations::new(identity.clone(), TOPICS, Access::open(), Stores::default()),
-        kept: kept::Session,
-        expiry: 0,
+        kept,
         outbound: Outbound::new(
             Arc::new(supply),
             outbound::Setup { writer, identity, access: Access::open(), receive_maximum, resumed: None },

@@ -66,6 +66,9 @@ use crate::ingest::{Events, Message, Sender};
 use crate::limits::{Limits as Rates, LimitsOptions};
 use crate::lobby::{Lobby, LobbyOptions, Ticket};
 use crate::log_gate::LogGate;
+use crate::mqtt::packet::Publish;
+use crate::retained::{self, Retained};
+use crate::sessions::{Sessions, Written};
 use crate::tls::Acceptor;
 use crate::topics::stores::Stores;
 pub use admission::Peer;
@@ -127,11 +130,18 @@ pub struct Front<I> {
     access: Access,
     limits: Rates,
     stores: Stores,
+    sessions: Sessions,
+    retained: Retained,
 }
 
 impl<I: Intake> Front<I> {
-    /// A front that hands messages to `intake`.
-    pub fn new(intake: I, options: FrontOptions, clock: Arc<dyn WallClock>) -> Self {
+    /// A front that hands messages to `intake`, and keeps what it knows of clients in `sessions` and `retained`.
+    pub fn new(
+        intake: I,
+        (sessions, retained): (Sessions, Retained),
+        options: FrontOptions,
+        clock: Arc<dyn WallClock>,
+    ) -> Self {
         let counters = Arc::new(Counters::new());
         Self {
             intake,
@@ -147,6 +157,8 @@ impl<I: Intake> Front<I> {
             access: Access::open(),
             limits: Rates::new(LimitsOptions::NONE),
             stores: Stores::default(),
+            sessions,
+            retained,
         }
     }
 
@@ -170,6 +182,14 @@ impl<I: Intake> Front<I> {
     /// Stores the messages of MQTT clients that `stores` has a topic for.
     pub fn with_stores(self, stores: Stores) -> Self {
         Self { stores, ..self }
+    }
+
+    /// Retains a message of a client.
+    fn retain(&self, identity: &Identity, publish: &Publish) -> Result<Written, Refusal> {
+        let Publish { topic, payload, qos, properties, .. } = publish.clone();
+        let publisher = identity.client.clone();
+        let message = retained::Message { topic, payload, qos, properties, publisher, clock_ms: 0 };
+        self.retained.set(identity.tenant, &publish.topic, Some(message)).map_err(|_| Refusal::Retained)
     }
 
     /// Where the messages of a client go.

@@ -7,6 +7,7 @@
 use crate::access::Denied;
 use crate::mqtt::malformed::{Fault, Malformed};
 use crate::mqtt::packet::Version;
+use crate::sessions;
 
 /// One way to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -230,6 +231,15 @@ impl From<Denied> for Refusal {
             Denied::Revoked => Self::Revoked,
             Denied::Busy => Self::TryAgain,
             Denied::TooOften => Self::TooOften,
+        }
+    }
+}
+
+impl From<sessions::Refused> for Refusal {
+    fn from(refused: sessions::Refused) -> Self {
+        match refused {
+            sessions::Refused::Full => Self::Sessions,
+            sessions::Refused::Busy | sessions::Refused::NotWritten => Self::TryAgain,
         }
     }
 }

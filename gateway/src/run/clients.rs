@@ -56,6 +56,11 @@ impl Clients {
         Self { sessions, retained }
     }
 
+    /// Sessions and retained messages.
+    pub(super) fn both(&self) -> (Sessions, Retained) {
+        (self.sessions.clone(), self.retained.clone())
+    }
+
     /// Lets time pass for them; wills go through `ingest`.
     pub(super) fn keep(&self, ingest: &Ingest) -> Keeping {
         let (stop, stopping) = watch::channel(false);

@@ -1,6 +1,7 @@
 //! A front whose verdicts a test decides, and a client that speaks both versions of MQTT.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ use weir_gateway::front::{Front, FrontOptions, Intake, Link, TopicLimits};
 use weir_gateway::ingest::{Event, Events, Message, Outcome, Sender, Verdict};
 use weir_gateway::lobby::LobbyOptions;
 use weir_gateway::mqtt::packet::Version;
+use weir_gateway::retained::{self, Retained};
+use weir_gateway::sessions::{self, Sessions};
 use weir_protocol::time::SystemClock;
+use weir_storage::{FaultyFs, Fs};
 
 /// Messages that one session may have in flight here.
 pub(crate) const WINDOW: u16 = 5;
@@ -79,7 +83,14 @@ impl Stage {
             topics: TopicLimits { levels: 8, bytes: 256, property_bytes: 256 },
         };
         let script = Script { submitted: send, room: room.clone() };
-        let front = Arc::new(Front::new(script, options, Arc::new(SystemClock)));
+        let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
+        let data = Path::new("/data");
+        let random = Box::new(rand::random::<u64>);
+        let sessions = sessions::Opened::open(&fs, data).unwrap();
+        let sessions = Sessions::new(sessions, sessions::Options::default(), &SystemClock, random);
+        let retained = retained::Opened::open(&fs, data).unwrap();
+        let retained = Retained::new(retained, retained::Options::default(), &SystemClock);
+        let front = Arc::new(Front::new(script, (sessions, retained), options, Arc::new(SystemClock)));
         Self { front, submitted, room, stop: watch::channel(false).0 }
     }
 

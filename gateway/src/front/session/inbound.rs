@@ -19,7 +19,6 @@ use weir_protocol::batch::MAX_PAYLOAD;
 
 use super::Limits;
 use super::aliases::Aliases;
-use super::kept;
 use super::line::{Line, Reply};
 use super::work::{Then, Work};
 use crate::front::counters::Counters;
@@ -28,6 +27,7 @@ use crate::front::refusal::{Refusal, Refused};
 use crate::ingest::{Body, Failure, Message, Outcome, Published, Verdict};
 use crate::mqtt::packet::{Ack, Publish, QoS, Version};
 use crate::mqtt::write::{AckKind, Writer};
+use crate::sessions;
 
 /// The most packet ids of QoS 2 that a client of MQTT 3.1.1 may have unreleased: nothing was announced to it.
 const MOST_UNANNOUNCED: usize = 8192;
@@ -134,7 +134,7 @@ impl Inbound {
         &mut self,
         mut publish: Box<Publish>,
         bytes: usize,
-        (session, work): (&mut kept::Session, &mut Work),
+        (session, work): (&mut sessions::Session, &mut Work),
         out: &mut BytesMut,
     ) -> Result<Option<ToRetain>, Refused> {
         self.counters.received(bytes);
@@ -157,8 +157,11 @@ impl Inbound {
         // What agents send has identities of its own, and a status has no use for one.
         let identity = match (publish.qos, destination) {
             (QoS::ExactlyOnce, Destination::Store) => match session.begin(publish.id) {
-                Ok(begun) => begun.identity,
-                Err(kept::Full) => return self.refuse_publish(Refusal::Quota, &publish, bytes, out),
+                Ok(begun) => {
+                    work.to_write |= begun.identity.is_some();
+                    begun.identity
+                }
+                Err(sessions::Full) => return self.refuse_publish(Refusal::Quota, &publish, bytes, out),
             },
             (_, _) => None,
         };
@@ -243,7 +246,7 @@ impl Inbound {
     }
 
     /// PUBREL: gives a packet id of QoS 2 free; PUBCOMP follows when that is durable.
-    pub(super) fn release(&mut self, ack: Ack, session: &mut kept::Session, work: &mut Work) {
+    pub(super) fn release(&mut self, ack: Ack, session: &mut sessions::Session, work: &mut Work) {
         let is_known = match self.ids.get(&ack.id) {
             Some(Stage::Received) => {
                 self.ids.remove(&ack.id);
@@ -254,6 +257,7 @@ impl Inbound {
             Some(Stage::Arriving | Stage::AtLeastOnce) => false,
             None => session.release(ack.id),
         };
+        work.to_write |= is_known;
         work.then.push(Then::Released { id: ack.id, is_known });
     }
 

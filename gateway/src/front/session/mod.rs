@@ -6,7 +6,6 @@
 
 pub(super) mod aliases;
 mod inbound;
-pub(super) mod kept;
 mod line;
 mod work;
 
@@ -16,16 +15,16 @@ use bytes::BytesMut;
 
 use super::counters::Counters;
 use super::destination::Destinations;
-use super::outbound::{Next, Outbound};
+use super::outbound::{Change, Next, Outbound, Subscribed};
 use super::refusal::{Refusal, Refused};
 use crate::ingest::{Event, Message};
-use crate::mqtt::packet::{Disconnect, Packet, Version};
+use crate::mqtt::packet::{Disconnect, Packet, Unsubscribe, Version};
 use crate::mqtt::read::{MAX_CONTROL, MAX_PACKET};
 use crate::mqtt::write::{AckKind, Writer};
+use crate::sessions::{End, Session as Kept, Written};
 use inbound::Inbound;
 pub(super) use inbound::ToRetain;
 pub(super) use inbound::most_in_line;
-use kept::Session as Kept;
 use work::{MOST_THEN, Then, Work};
 
 /// Answers that wait to be written, in bytes, before a client that does not read is not read either.
@@ -50,8 +49,6 @@ pub(super) struct Session {
     inbound: Inbound,
     outbound: Outbound,
     work: Work,
-    /// Whether the session is to end with its connection: what CONNECT asked for, in seconds.
-    expiry: u32,
     paused: bool,
     counters: Arc<Counters>,
 }
@@ -86,8 +83,6 @@ pub(super) struct Setup {
     pub(super) destinations: Destinations,
     /// What the gateway remembers of it.
     pub(super) kept: Kept,
-    /// Seconds that it outlives its connection.
-    pub(super) expiry: u32,
     /// What it is sent.
     pub(super) outbound: Outbound,
     /// What is counted.
@@ -97,9 +92,9 @@ pub(super) struct Setup {
 impl Session {
     /// A session of a client that was let in.
     pub(super) fn new(setup: Setup) -> Self {
-        let Setup { writer, limits, destinations, kept, expiry, outbound, counters } = setup;
+        let Setup { writer, limits, destinations, kept, outbound, counters } = setup;
         let inbound = Inbound::new(writer, destinations, limits, counters.clone());
-        Self { writer, kept, inbound, outbound, work: Work::default(), expiry, paused: false, counters }
+        Self { writer, kept, inbound, outbound, work: Work::default(), paused: false, counters }
     }
 
     /// Whether another packet may be taken in; `answers` bytes wait to be written.
@@ -157,11 +152,14 @@ impl Session {
             Packet::PubRec(ack) => self.writer.acknowledge_with(out, AckKind::PubRel, ack.id, UNKNOWN_ID, ""),
             Packet::PubRel(ack) => self.inbound.release(ack, &mut self.kept, &mut self.work),
             Packet::Subscribe(subscribe) => {
-                let codes = self.outbound.subscribe(&subscribe).codes;
+                let subscribed = self.outbound.subscribe(&subscribe);
+                let codes =
+                    self.keep(subscribed, |change| subscribe.filters.iter().position(|one| one.filter == change));
                 self.work.then.push(Then::Subscribed { id: subscribe.id, codes });
             }
             Packet::Unsubscribe(unsubscribe) => {
-                let codes = self.outbound.unsubscribe(&unsubscribe).codes;
+                let subscribed = self.outbound.unsubscribe(&unsubscribe);
+                let codes = self.keep(subscribed, |_| None);
                 self.work.then.push(Then::Unsubscribed { id: unsubscribe.id, codes });
             }
             Packet::PingReq => self.writer.pong(out),
@@ -173,9 +171,64 @@ impl Session {
         Ok(Step::Nothing)
     }
 
+    /// Keeps what a SUBSCRIBE or an UNSUBSCRIBE changed, if the session outlives its connection; the codes of the answer.
+    /// `place` finds a filter among those that were asked for.
+    fn keep(&mut self, subscribed: Subscribed, place: impl Fn(&str) -> Option<usize>) -> Vec<u8> {
+        let Subscribed { mut codes, changes } = subscribed;
+        if !self.kept.is_durable() || changes.is_empty() {
+            return codes;
+        }
+        self.work.to_write = true;
+        // Positions first: no subscription is on disk without its own.
+        self.save();
+        for change in changes {
+            match change {
+                Change::Remove(filter) => {
+                    self.kept.unsubscribe(&filter);
+                }
+                Change::Set(subscription) => {
+                    let filter = subscription.filter.filter.clone();
+                    if self.kept.subscribe(subscription).is_err() {
+                        self.outbound.unsubscribe(&Unsubscribe { id: 0, filters: vec![filter.clone()] });
+                        self.counters.refused(Refusal::TooManySubscriptions);
+                        if let Some(code) = place(&filter).and_then(|at| codes.get_mut(at)) {
+                            *code = Refusal::TooManySubscriptions.code();
+                        }
+                    }
+                }
+            }
+        }
+        codes
+    }
+
+    /// Whether there are positions to [`Session::save`].
+    pub(super) fn has_moved(&self) -> bool {
+        self.kept.is_durable() && self.outbound.has_moved()
+    }
+
+    /// Hands in the positions of a session that outlives its connection; nobody waits for them.
+    pub(super) fn save(&mut self) {
+        self.kept.state.positions = self.outbound.positions();
+        self.kept.save();
+    }
+
+    /// What there is to wait for before [`Session::committed`]: that what the session has to remember is on disk.
+    pub(super) fn flush(&mut self) -> Option<Written> {
+        if std::mem::take(&mut self.work.to_write) { self.kept.flush() } else { None }
+    }
+
+    /// The connection is over: gives the session back.
+    pub(super) fn detach(self, end: End) {
+        let Self { mut kept, outbound, .. } = self;
+        if kept.is_durable() {
+            (kept.state.positions, kept.state.outbound) = outbound.detach();
+        }
+        kept.detach(end);
+    }
+
     fn goodbye(&self, Disconnect { reason, session_expiry }: Disconnect) -> Result<Goodbye, Refused> {
         // Section 3.14.2.2.2: who said that the session ends with the connection cannot think again.
-        if self.expiry == 0 && session_expiry.is_some_and(|seconds| seconds > 0) {
+        if self.kept.expiry() == 0 && session_expiry.is_some_and(|seconds| seconds > 0) {
             return Err(Refusal::SessionExpiry.into());
         }
         // [MQTT-3.14.4-3]: only a normal one drops the will.

@@ -15,6 +15,8 @@ pub(super) struct Work {
     pub(super) messages: Vec<Message>,
     /// What is written once the session is durable.
     pub(super) then: Vec<Then>,
+    /// Whether there is something to make durable first.
+    pub(super) to_write: bool,
 }
 
 /// An answer that waits for the session to be durable.
