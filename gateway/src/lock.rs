@@ -41,14 +41,14 @@ pub enum ClaimError {
         /// The data directory.
         data: PathBuf,
         /// That gateway, if its file can be read.
-        running: Option<Running>,
+        running: Option<Box<Running>>,
     },
     /// The filesystem refused.
     #[error(transparent)]
     Io(#[from] IoError),
 }
 
-fn by(running: &Option<Running>) -> String {
+fn by(running: &Option<Box<Running>>) -> String {
     running.as_ref().map_or_else(String::new, |running| format!(" (process {}, HTTP {})", running.pid, running.http))
 }
 
@@ -66,7 +66,7 @@ impl Claim {
         let path = data.join(NAME);
         let file = fs.open(&path, Mode::Create).map_err(IoError::on("create", &path))?;
         if !file.try_lock().map_err(IoError::on("lock", &path))? {
-            return Err(ClaimError::InUse { data: data.to_owned(), running: read(&*file) });
+            return Err(ClaimError::InUse { data: data.to_owned(), running: read(&*file).map(Box::new) });
         }
         let text = serde_json::to_vec(running).unwrap_or_default();
         let written = file.set_len(0).and_then(|()| file.write_at(&text, 0)).and_then(|()| file.sync_data());

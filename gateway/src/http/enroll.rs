@@ -57,7 +57,7 @@ pub struct Enrolment {
 }
 
 /// The paths of enrolment.
-pub fn router(enrolment: Enrolment) -> Router {
+pub fn router<S: Clone + Send + Sync + 'static>(enrolment: Enrolment) -> Router<S> {
     let desk = Desk { enrolment, turns: Arc::new(Semaphore::new(AT_A_TIME)) };
     Router::new().route("/enroll", post(enroll)).route("/renew", post(renew)).with_state(desk)
 }

@@ -19,7 +19,8 @@ impl Tls {
     pub async fn keep(self, asked: Arc<Notify>, mut stop: watch::Receiver<bool>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.shared.files.stamps();
+        // What changed between the first reading and now is read again.
+        let mut seen = Vec::new();
         loop {
             let was_asked = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,

@@ -6,16 +6,24 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
+use weir_protocol::Tenant;
+use weir_protocol::time::SystemClock;
 
 use super::*;
+use crate::access::ClientId;
+use crate::ca::request::Request;
+use crate::ca::{Ca, Owner, Revoke};
+use crate::config::Config;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority and what it has signed for `localhost`, valid to the end of `year`.
 struct Signed {
@@ -180,4 +188,163 @@ fn files_that_cannot_be_used_are_named() {
     assert!(error(&one.certificate(), &one.key()).0.contains("no certificate in PEM form"));
     std::fs::write(one.certificate(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     assert!(error(&one.certificate(), &one.key()).0.contains("gateway.pem with "));
+}
+
+/// A gateway with an authority of its own, clients that show what it issued, and a turn for each connection.
+struct Gateway {
+    data: TempDir,
+    ca: Ca,
+    tls: Tls,
+    revocations: Revocations,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let data = TempDir::new().unwrap();
+        let ca = Ca::new(data.path(), Arc::new(SystemClock));
+        ca.init("Weir test").unwrap();
+        ca.serve_as(&["localhost".to_owned()]).unwrap();
+        let revocations = Revocations::default();
+        let files = Config::default().tls.files(data.path());
+        let tls = Tls::open(files, PATIENCE, revocations.clone()).unwrap();
+        Self { data, ca, tls, revocations }
+    }
+
+    /// A client with a certificate for `name`.
+    fn client(&self, name: &str) -> (ClientConfig, Serial) {
+        let key = KeyPair::generate().unwrap();
+        let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let owner = Owner { tenant: Tenant::DEFAULT, name: ClientId::new(name).unwrap() };
+        let issued = self.ca.issue(&Request::parse(csr.as_bytes()).unwrap(), &owner, DAY).unwrap();
+        let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.ca.paths().certificate).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        (config, issued.serial)
+    }
+
+    /// One connection: what the gateway saw, and whether the client got an answer.
+    async fn meet(&self, client: &Arc<ClientConfig>) -> Result<Option<PeerCertificate>, HandshakeError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connector = TlsConnector::from(client.clone());
+        let asking = tokio::spawn(async move {
+            let socket = TcpStream::connect(address).await.unwrap();
+            let Ok(mut stream) = connector.connect(ServerName::try_from("localhost").unwrap(), socket).await else {
+                return;
+            };
+            // Reads the ticket, too.
+            let _ = stream.read_u8().await;
+        });
+        let (socket, _) = listener.accept().await.unwrap();
+        let accepted = Acceptor::from(self.tls.clone()).accept(socket).await;
+        let seen = match accepted {
+            Ok((mut stream, certificate)) => {
+                stream.write_all(b"!").await.unwrap();
+                stream.flush().await.unwrap();
+                Ok(certificate)
+            }
+            Err(error) => Err(error),
+        };
+        asking.await.unwrap();
+        seen
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_whom_its_certificate_names() {
+    let gateway = Gateway::new();
+    let (client, serial) = gateway.client("pump-1");
+    let client = Arc::new(client);
+    for resumed in 0..2 {
+        let seen = gateway.meet(&client).await.unwrap().unwrap();
+        assert_eq!((&*seen.name, seen.tenant, &*seen.serial), ("pump-1", Tenant::DEFAULT, serial.bytes()));
+        assert_eq!(gateway.tls.counters().handshakes(), (1, resumed), "the second one is short");
+    }
+    let other = Gateway::new();
+    let mut stranger = other.client("pump-1").0;
+    stranger.dangerous().set_certificate_verifier(roots_of(&gateway));
+    let refused = gateway.meet(&Arc::new(stranger)).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::Untrusted, "{refused}");
+}
+
+/// What verifies the certificate of `gateway`.
+fn roots_of(gateway: &Gateway) -> Arc<dyn rustls::client::danger::ServerCertVerifier> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&gateway.ca.paths().certificate).unwrap()).unwrap();
+    rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn who_is_revoked_hears_of_it_and_does_not_come_back_with_a_session_of_before() {
+    let gateway = Gateway::new();
+    let (client, serial) = gateway.client("pump-1");
+    let (client, healthy) = (Arc::new(client), Arc::new(gateway.client("pump-2").0));
+    gateway.meet(&client).await.unwrap();
+    let revocations = gateway.revocations.clone();
+    let number = serial.clone();
+    let connected = tokio::spawn(async move { revocations.revoked(number.bytes()).await });
+    gateway.ca.revoke(&Revoke::Serial(serial)).unwrap();
+    gateway.tls.reload().unwrap();
+    connected.await.unwrap();
+    let refused = gateway.meet(&client).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::Revoked, "{refused}");
+    gateway.meet(&healthy).await.unwrap();
+    let again = Tls::open(Config::default().tls.files(gateway.data.path()), PATIENCE, Revocations::default()).unwrap();
+    assert_eq!(again.shared.revocations.len(), 1, "a restart forgets nothing");
+}
+
+/// A ticket outlives a certificate that it brings along: the one look that a resumed session gets is ours.
+#[tokio::test]
+async fn a_session_of_a_revoked_certificate_is_not_resumed() {
+    let gateway = Gateway::new();
+    let (client, serial) = gateway.client("pump-1");
+    let client = Arc::new(client);
+    gateway.meet(&client).await.unwrap();
+    // The list is known here, and the tickets are still good.
+    gateway.revocations.replace([serial].into());
+    let refused = gateway.meet(&client).await.unwrap_err();
+    assert!(matches!(refused, HandshakeError::Revoked(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_set_of_files_that_cannot_be_used_changes_nothing() {
+    let gateway = Gateway::new();
+    let client = Arc::new(gateway.client("pump-1").0);
+    let paths = gateway.ca.paths();
+    for file in [&paths.server_certificate, &paths.server_key, &paths.certificate, &paths.crl] {
+        let good = std::fs::read(file).unwrap();
+        std::fs::write(file, "-----BEGIN NOTHING-----").unwrap();
+        let error = gateway.tls.reload().unwrap_err();
+        assert!(error.is_of(file) && error.to_string().contains("PEM form"), "{error}");
+        gateway.meet(&client).await.unwrap();
+        std::fs::write(file, good).unwrap();
+    }
+    let before = gateway.tls.not_after();
+    std::fs::write(&paths.server_key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    assert!(matches!(gateway.tls.reload(), Err(TlsError::Mismatch { .. })));
+    gateway.ca.serve_as(&["localhost".to_owned()]).unwrap();
+    gateway.tls.reload().unwrap();
+    gateway.meet(&client).await.unwrap();
+    assert!(gateway.tls.not_after() >= before);
+    assert_eq!(gateway.tls.counters().reloads(), (1, 5));
+}
+
+#[tokio::test]
+async fn files_that_change_are_read_again_without_being_asked() {
+    let gateway = Gateway::new();
+    let (_, serial) = gateway.client("pump-1");
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let keeping = tokio::spawn(gateway.tls.clone().keep(Arc::default(), stopping));
+    gateway.ca.revoke(&Revoke::Serial(serial.clone())).unwrap();
+    gateway.revocations.revoked(serial.bytes()).await;
+    keeping.abort();
 }
