@@ -13,6 +13,7 @@
 mod agent;
 mod device;
 mod explore;
+mod foreign;
 mod gateway;
 mod properties;
 mod rules;
@@ -58,8 +59,26 @@ fn main() -> ExitCode {
             run(&name, &worlds::broken(rule), caught);
         }
     }
+    for broken in [None].into_iter().chain(foreign::Broken::ALL.map(Some)) {
+        let name = broken.map_or_else(|| "QoS2".to_owned(), |broken| format!("{broken:?}"));
+        if names.is_empty() || named(&name) {
+            let is_expected = show_foreign(&name, broken);
+            explored += 1;
+            bad += usize::from(!is_expected);
+        }
+    }
     println!("{explored} explored, {bad} not as expected");
     if bad == 0 && explored > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Explores a client at QoS 2; whether what was found is as expected.
+fn show_foreign(name: &str, broken: Option<foreign::Broken>) -> bool {
+    let start = Instant::now();
+    let foreign::Found { states, steps, rests, wrong } = foreign::explore(broken);
+    let seconds = start.elapsed().as_secs_f32();
+    let found = wrong.map_or_else(|| "holds".to_owned(), |wrong| format!("violates: {wrong}"));
+    println!("{name:<38} {states:>9} {steps:>10} {rests:>6} {seconds:>7.1}  {found}");
+    wrong.is_some() == broken.is_some() && (broken.is_some() || rests > 0)
 }
 
 /// Explores a world and prints what was found; with every step if that was asked for or is not as expected.

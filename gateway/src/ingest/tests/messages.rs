@@ -1,18 +1,22 @@
 //! Stories of messages that any MQTT client publishes: kept as they came, exactly once where they have an identity.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc::unbounded_channel;
 use weir_protocol::{Restart, Sequence, Tenant};
-use weir_storage::LogOptions;
 use weir_storage::fs::Fault;
+use weir_storage::{FaultyFs, LogOptions};
 
 use super::super::budget::Budget;
 use super::super::keeper::Removal;
 use super::super::{Body, Failure, IngestOptions, Published, Sender, Verdict, clients, connection};
 use super::log_content::LogContent;
 use super::payloads::*;
+use super::property::seeds;
 use super::{Gateway, Peer};
 use crate::access::ClientId;
 use crate::http::page;
@@ -201,6 +205,66 @@ fn a_message_is_never_taken_for_one_of_an_agent_nor_the_other_way_round() {
     let mut other = client(&mut gateway, "no agent");
     gateway.send(&mut other, batch(device("probe"), 1, 2..4));
     assert!(matches!(other.verdicts()[..], [Verdict::Unreadable(_)]));
+}
+
+/// Clients that send each message until it is acknowledged, over power cuts, failed commits and checkpoints: with an
+/// identity it is there once, without one at least once.
+#[test]
+fn whatever_happens_what_was_acknowledged_is_there_and_with_an_identity_once() {
+    let names = ["meter", "a meter with spaces"];
+    for seed in seeds(120) {
+        println!("WEIR_SEED={seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut gateway = Gateway::on(FaultyFs::new(seed), options());
+        // Client, sequence, and whether it had an identity.
+        let mut acknowledged = BTreeSet::new();
+        for _ in 0..random.random_range(3..8) {
+            let mut peers = names.map(|name| client(&mut gateway, name));
+            // What each ticket was.
+            let mut sent = [Vec::new(), Vec::new()];
+            for _ in 0..random.random_range(1..12) {
+                let at = random.random_range(0..2);
+                let next = (0..).find(|next| !acknowledged.contains(&(at, *next, true))).unwrap_or(0);
+                // A resend overlaps what was acknowledged, and what is still under way.
+                let first = u64::saturating_sub(next, random.random_range(0..3));
+                for sequence in first..first + random.random_range(1..5) {
+                    let topic = ["site/1/x", "site/1/alarm"][random.random_range(0..2)];
+                    let payload = format!("{at}/{sequence}").into_bytes();
+                    for identity in [Some((7, sequence)), None] {
+                        gateway.publish(&mut peers[at], published(topic, identity), payload.clone());
+                        sent[at].push((at, sequence, identity.is_some()));
+                    }
+                }
+                match random.random_range(0..6) {
+                    0 => gateway.fs.fail_once(Fault::Sync),
+                    1 => {
+                        gateway.engine.snapshot_all();
+                        // The fault may meet the checkpoint.
+                        let _ = gateway.keep();
+                    }
+                    2 => {}
+                    _ => gateway.settle(),
+                }
+            }
+            if random.random_range(0..2) == 0 {
+                gateway.settle();
+            }
+            for (peer, sent) in peers.iter_mut().zip(&sent) {
+                let stored = peer.outcomes().into_iter().filter(|outcome| outcome.verdict == Verdict::Stored);
+                acknowledged.extend(stored.map(|outcome| sent[outcome.ticket as usize]));
+            }
+            gateway = gateway.power_cut(options());
+            let content = gateway.content();
+            content.assert_conserved();
+            for (at, sequence, has_identity) in &acknowledged {
+                let payload = format!("{at}/{sequence}").into_bytes();
+                let own = content.messages.iter().filter(|message| message.2 == payload && message.3 == *has_identity);
+                let count = own.count();
+                let is_fine = if *has_identity { count == 1 } else { count >= 1 };
+                assert!(is_fine, "{} {sequence}, identity {has_identity}: {count} times", names[*at]);
+            }
+        }
+    }
 }
 
 #[test]
