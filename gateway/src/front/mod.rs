@@ -279,7 +279,11 @@ impl<I: Intake> Front<I> {
         };
         match accepted {
             Ok((stream, certificate)) => {
-                connection::serve(stream, Peer { address, certificate }, ticket, self, stop).await;
+                let shown = certificate.as_ref().map(|certificate| Arc::clone(&certificate.serial));
+                tokio::select! {
+                    () = connection::serve(stream, Peer { address, certificate }, ticket, self, stop) => (),
+                    () = acceptor.ended(shown) => (),
+                }
             }
             // Counted with its reason by TLS.
             Err(error) => {

@@ -28,7 +28,7 @@ use super::stall::Impatient;
 use crate::front::socket;
 use crate::lobby::{Lobby, LobbyOptions, Ticket};
 use crate::places::{Place, Places};
-use crate::tls::{Acceptor, PeerCertificate, Revocations, Stream};
+use crate::tls::{Acceptor, PeerCertificate, Stream};
 
 /// Who asks, in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -114,19 +114,11 @@ async fn welcome(
         Err(error) => return tracing::debug!(%error, address = %door.address, "no TLS with an HTTP client"),
     };
     let peer = Peer { address: door.address, certificate: certificate.map(Arc::new), is_tls: acceptor.is_tls() };
-    let shown = peer.certificate.clone();
+    let shown = peer.certificate.as_ref().map(|certificate| Arc::clone(&certificate.serial));
     let service = Admitting { door: Arc::new(door), peer, inner: TowerToHyperService::new(router) };
     tokio::select! {
         () = serve_one(stream, ticket, service, options, stop) => (),
-        () = revoked(acceptor.revocations(), shown) => (),
-    }
-}
-
-/// Resolves when the certificate that a client showed is revoked.
-async fn revoked(revocations: Option<&Revocations>, shown: Option<Arc<PeerCertificate>>) {
-    match (revocations, shown) {
-        (Some(revocations), Some(shown)) => revocations.revoked(&shown.serial).await,
-        _ => std::future::pending().await,
+        () = acceptor.ended(shown) => (),
     }
 }
 

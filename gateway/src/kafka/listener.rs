@@ -52,7 +52,13 @@ impl Kafka {
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, _)) => connection::serve(stream, address, ticket, self, stop).await,
+            Ok((stream, certificate)) => {
+                let shown = certificate.map(|certificate| certificate.serial);
+                tokio::select! {
+                    () = connection::serve(stream, address, ticket, self, stop) => (),
+                    () = self.acceptor.ended(shown) => (),
+                }
+            }
             Err(error) => connection::refuse(self, address, Refusal::Handshake, &error.to_string()),
         }
     }

@@ -100,6 +100,9 @@ impl Tls {
     }
 }
 
+/// How long a connection whose certificate is revoked may take to end in order.
+const GOODBYE: Duration = Duration::from_millis(500);
+
 /// Lets the connections of one port in, with TLS or without.
 #[derive(Clone, Default)]
 pub struct Acceptor {
@@ -123,9 +126,16 @@ impl Acceptor {
         self.tls.is_some()
     }
 
-    /// What is revoked, where there are certificates.
-    pub fn revocations(&self) -> Option<&Revocations> {
-        self.tls.as_ref().map(|tls| &tls.shared.revocations)
+    /// Resolves a moment after the certificate with this serial number is revoked: whoever serves it may say goodbye until
+    /// then. Never without a certificate.
+    pub async fn ended(&self, shown: Option<Arc<[u8]>>) {
+        match (&self.tls, shown) {
+            (Some(tls), Some(serial)) => {
+                tls.shared.revocations.revoked(&serial).await;
+                tokio::time::sleep(GOODBYE).await;
+            }
+            _ => std::future::pending().await,
+        }
     }
 
     /// Does the handshake, if there is one; the certificate that the client showed, if it did.
