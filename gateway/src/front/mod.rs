@@ -165,8 +165,8 @@ impl<I: Intake> Front<I> {
     /// Serves subscriptions too.
     pub fn with_delivery(self, delivery: Delivery) -> Self {
         let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
-        let limits = self.options.subscriptions;
-        Self { supply: Arc::new(Supply { delivery, clock, limits, counters }), ..self }
+        let (limits, retained) = (self.options.subscriptions, Some(self.retained.clone()));
+        Self { supply: Arc::new(Supply { delivery, retained, clock, limits, counters }), ..self }
     }
 
     /// Lets in, and lets do, what `access` says.

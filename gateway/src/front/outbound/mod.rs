@@ -13,6 +13,7 @@
 //! ```
 
 mod commands;
+mod retained;
 mod setup;
 mod source;
 mod subscribing;
@@ -28,8 +29,10 @@ use weir_protocol::batch::command::AgentCommand;
 use crate::access::{Access, Identity};
 use crate::delivery::{Budget, Message, Origin, Positions, Sent, Subscription, Unfinished};
 use crate::mqtt::packet::QoS;
-use crate::mqtt::write::{self, Writer};
+use crate::mqtt::write::{Message as Packet, Writer};
+use crate::retained as kept;
 use commands::Commands;
+use retained::{Kept, Waiting};
 pub use setup::{Resumed, Setup, Supply};
 pub use source::Next;
 use source::Source;
@@ -60,6 +63,8 @@ pub struct Outbound {
     subscriptions: Subscriptions,
     counted: Counted,
     window: Window,
+    /// Retained messages that were asked for.
+    retained: Waiting,
     /// What is out since an earlier connection, to be sent again.
     again: VecDeque<Sent>,
     source: Source,
@@ -116,8 +121,13 @@ impl Outbound {
 
     /// The next message, never without a subscription. May be dropped at any time without losing one.
     pub async fn next(&mut self) -> Next {
-        if let Some(Sent { origin: Origin::Log(place), .. }) = self.again.front() {
-            return Next::Again(self.source.again(&self.supply, *place).await);
+        match self.again.front() {
+            Some(Sent { origin: Origin::Log(place), .. }) => {
+                return Next::Again(self.source.again(&self.supply, *place).await);
+            }
+            Some(_) => return Next::Again(None),
+            None if !self.retained.is_empty() => return Next::Retained,
+            None => (),
         }
         let messages = if self.subscriptions.at_qos_1() { self.window.room() } else { MAX_READ };
         Next::New(self.source.next(Budget { messages, bytes: usize::MAX }).await)
@@ -128,9 +138,10 @@ impl Outbound {
         self.moved = true;
         match next {
             Next::Again(message) => self.write_again(message, out),
+            Next::Retained => self.write_retained(out),
             Next::New(message) => self.write(&message, out),
         }
-        while self.again.is_empty() && self.takes(out.len()) {
+        while self.again.is_empty() && self.retained.is_empty() && self.takes(out.len()) {
             match self.source.try_next() {
                 Some(message) => self.write(&message, out),
                 None => return,
@@ -143,55 +154,70 @@ impl Outbound {
             return;
         }
         let Some(granted) = self.subscriptions.grant(message, &self.identity.client) else { return };
-        if granted.qos == QoS::AtMostOnce {
-            self.publish(message, &granted, 0, false, out);
-        } else {
-            let origin = if self.source.is_log() { Origin::Log(message.place) } else { Origin::Passing };
-            let id = self.window.take(origin);
-            if !self.publish(message, &granted, id, false, out) {
-                self.window.done(id);
+        let Some(expiry) = self.remaining(message) else { return self.supply.counters.expired() };
+        let origin = if self.source.is_log() { Origin::Log(message.place) } else { Origin::Passing };
+        self.publish(&Packet { expiry, ..packet(message, &granted) }, origin, out);
+    }
+
+    /// Writes retained messages that a SUBSCRIBE asked for.
+    fn write_retained(&mut self, out: &mut BytesMut) {
+        while self.takes(out.len())
+            && let Some(Kept { message, qos, identifier, no_local }) = self.retained.pop()
+        {
+            let is_own = message.publisher == self.identity.client;
+            if is_own && no_local {
+                continue;
             }
+            let granted = Granted { qos, retain: true, identifiers: identifier.into_iter().collect() };
+            self.publish_retained(&message, &granted, out);
         }
+    }
+
+    fn publish_retained(&mut self, message: &kept::Message, granted: &Granted, out: &mut BytesMut) {
+        let expiry = self.supply.retained.as_ref().and_then(|retained| retained.expiry_left(message));
+        let packet = retained_packet(message, granted);
+        self.publish(&Packet { expiry, ..packet }, Origin::Retained(message.topic.clone(), granted.qos), out);
     }
 
     /// Sends what is out again, if it is still to be had; a message that began is finished, whatever became of its
     /// subscription ([MQTT-3.10.4-3]).
     fn write_again(&mut self, message: Option<Message>, out: &mut BytesMut) {
-        let Some(Sent { id, .. }) = self.again.pop_front() else { return };
-        let written = message.is_some_and(|message| {
-            let granted = self.subscriptions.grant(&message, &self.identity.client).unwrap_or_default();
-            self.publish(&message, &Granted { qos: QoS::AtLeastOnce, ..granted }, id, true, out)
-        });
+        let Some(Sent { id, origin }) = self.again.pop_front() else { return };
+        let written = match (origin, message) {
+            (Origin::Retained(topic, qos), _) => {
+                let retained = self.supply.retained.as_ref();
+                retained.and_then(|all| Some((all, all.get(self.identity.tenant, &topic)?))).is_some_and(
+                    |(all, kept)| {
+                        let granted = Granted { qos, retain: true, identifiers: Vec::new() };
+                        let expiry = all.expiry_left(&kept);
+                        let packet = Packet { dup: true, id, expiry, ..retained_packet(&kept, &granted) };
+                        self.writer.publish(out, &packet).is_ok()
+                    },
+                )
+            }
+            (_, Some(message)) => {
+                let granted = self.subscriptions.grant(&message, &self.identity.client).unwrap_or_default();
+                let granted = Granted { qos: QoS::AtLeastOnce, ..granted };
+                self.remaining(&message).is_some_and(|expiry| {
+                    let packet = Packet { dup: true, id, expiry, ..packet(&message, &granted) };
+                    self.writer.publish(out, &packet).is_ok()
+                })
+            }
+            (_, None) => false,
+        };
         if !written {
             self.window.done(id);
         }
     }
 
-    /// Writes one PUBLISH; false if the message is too old or too large for the client.
-    fn publish(&self, message: &Message, granted: &Granted, id: u16, dup: bool, out: &mut BytesMut) -> bool {
-        let Some(expiry) = self.remaining(message) else {
-            self.supply.counters.expired();
-            return false;
-        };
-        let packet = write::Message {
-            dup,
-            qos: granted.qos,
-            retain: granted.retain,
-            topic: &message.topic,
-            id,
-            alias: None,
-            payload: &message.payload,
-            expiry,
-            forwarded: &message.properties.forwarded,
-            identifiers: &granted.identifiers,
-        };
-        let written = self.writer.publish(out, &packet).is_ok();
-        if written {
-            self.supply.counters.delivered()
-        } else {
-            self.supply.counters.too_large()
+    /// Writes one PUBLISH, unless it is too large for the client ([MQTT-3.1.2-25]).
+    fn publish(&mut self, packet: &Packet<'_>, origin: Origin, out: &mut BytesMut) {
+        let id = if packet.qos == QoS::AtMostOnce { 0 } else { self.window.take(origin) };
+        if self.writer.publish(out, &Packet { id, ..*packet }).is_ok() {
+            return self.supply.counters.delivered();
         }
-        written
+        self.window.done(id);
+        self.supply.counters.too_large();
     }
 
     /// What is left of a message's life, in seconds ([MQTT-3.3.2-6]); `None` if nothing is.
@@ -223,11 +249,37 @@ impl Outbound {
     /// Bytes that it holds.
     pub fn held(&self) -> usize {
         let commands = self.commands.as_ref().map_or(0, |commands| commands.held());
-        commands + self.subscriptions.held() + self.window.held() + self.source.held()
+        commands + self.subscriptions.held() + self.window.held() + self.source.held() + self.retained.held()
     }
 
     /// Gives back what it holds for traffic that there is not.
     pub fn trim(&mut self) {
         self.window.trim();
+    }
+}
+
+/// A message, but for its id and what is left of its life.
+fn packet<'a>(message: &'a Message, granted: &'a Granted) -> Packet<'a> {
+    Packet {
+        qos: granted.qos,
+        retain: granted.retain,
+        topic: &message.topic,
+        payload: &message.payload,
+        forwarded: &message.properties.forwarded,
+        identifiers: &granted.identifiers,
+        ..Packet::default()
+    }
+}
+
+/// A retained message, but for its id and what is left of its life.
+fn retained_packet<'a>(message: &'a kept::Message, granted: &'a Granted) -> Packet<'a> {
+    Packet {
+        qos: granted.qos,
+        retain: true,
+        topic: &message.topic,
+        payload: &message.payload,
+        forwarded: &message.properties.forwarded,
+        identifiers: &granted.identifiers,
+        ..Packet::default()
     }
 }

@@ -7,6 +7,7 @@ use weir_protocol::mqtt::{Purpose, Topic};
 use weir_protocol::time::WallClock;
 
 use super::commands::Commands;
+use super::retained::Waiting;
 use super::source::Source;
 use super::subscriptions::{SubscriptionLimits, Subscriptions};
 use super::window::Window;
@@ -15,6 +16,7 @@ use crate::access::{Access, Identity};
 use crate::delivery::{Cursor, Delivery, DeliveryOptions, Positions, Subscription, Unfinished};
 use crate::front::counters::Counters;
 use crate::mqtt::write::Writer;
+use crate::retained::Retained;
 use crate::router::{Live, LiveOptions};
 use crate::topics::Topics;
 use crate::topics::stores::Stores;
@@ -23,6 +25,8 @@ use crate::topics::stores::Stores;
 pub struct Supply {
     /// The log.
     pub delivery: Delivery,
+    /// The retained messages, if there are any.
+    pub retained: Option<Retained>,
     /// The moment, against which messages expire.
     pub clock: Arc<dyn WallClock>,
     /// What one client may subscribe to.
@@ -40,7 +44,7 @@ impl Supply {
             Live::new(Topics::none(), LiveOptions::default()),
             DeliveryOptions::default(),
         );
-        Self { delivery, clock, limits: SubscriptionLimits::default(), counters }
+        Self { delivery, retained: None, clock, limits: SubscriptionLimits::default(), counters }
     }
 }
 
@@ -95,6 +99,19 @@ impl Outbound {
         let again = window.sent().clone();
         let mut counted = Counted { count: 0, supply: Arc::clone(&supply) };
         counted.set(subscriptions.len());
-        Self { supply, counted, writer, identity, access, commands, subscriptions, window, again, source, moved: false }
+        Self {
+            supply,
+            counted,
+            writer,
+            identity,
+            access,
+            commands,
+            subscriptions,
+            window,
+            retained: Waiting::default(),
+            again,
+            source,
+            moved: false,
+        }
     }
 }

@@ -15,6 +15,8 @@ use crate::router::{Delivered, Subscriber};
 pub enum Next {
     /// What was at the head of what is sent again; nothing if it is not to be had any more.
     Again(Option<Message>),
+    /// Retained messages that were asked for.
+    Retained,
     /// A message that was not sent before.
     New(Arc<Message>),
 }

@@ -6,6 +6,7 @@
 use weir_protocol::mqtt::{PREFIX, Purpose, Topic};
 
 use super::Outbound;
+use super::retained::is_wanted;
 use super::subscriptions::{Subscriptions, granted};
 use crate::access::Action;
 use crate::delivery::{Positions, Subscription};
@@ -79,6 +80,13 @@ impl Outbound {
             self.subscriptions.begin(&name, since, self.supply.delivery.topics());
             self.moved = true;
         }
+        let wants_retained = is_wanted(asked.retain_handling, is_known);
+        let supply = &self.supply;
+        if let Some(retained) = supply.retained.as_ref().filter(|_| wants_retained)
+            && let Some(subscription) = self.subscriptions.get(&name)
+        {
+            self.retained.ask(subscription.clone(), retained.matching(self.identity.tenant, &name));
+        }
         changes.extend(self.subscriptions.get(&name).cloned().map(Change::Set));
         Ok(code)
     }
@@ -99,6 +107,7 @@ impl Outbound {
             Some(commands) => commands.unsubscribe(),
             None if self.subscriptions.remove(filter) => {
                 self.source.unsubscribe(&self.subscriptions, filter);
+                self.retained.forget(filter);
                 changes.push(Change::Remove(filter.to_owned()));
                 self.moved = true;
                 true

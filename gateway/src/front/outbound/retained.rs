@@ -1,0 +1,83 @@
+//! The retained messages that a SUBSCRIBE asked for (section 3.3.1.3), on their way to the client.
+//!
+//! What it guarantees: page by page, so that many of them wait where they are kept and not here; a filter that is asked for
+//! again begins again, so there are no more of these than subscriptions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::delivery::Subscription;
+use crate::mqtt::packet::{QoS, RetainHandling};
+use crate::retained::{Matching, Message};
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct Waiting {
+    filters: VecDeque<Asked>,
+}
+
+/// The messages of one filter.
+struct Asked {
+    subscription: Subscription,
+    matching: Matching,
+    page: VecDeque<Arc<Message>>,
+}
+
+/// One message, and how it goes to the client.
+pub(super) struct Kept {
+    pub(super) message: Arc<Message>,
+    pub(super) qos: QoS,
+    pub(super) identifier: Option<u32>,
+    /// Whether the client does not want what it published itself.
+    pub(super) no_local: bool,
+}
+
+/// Whether a SUBSCRIBE asks for them; `is_known` if the subscription was there ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]).
+pub(super) fn is_wanted(handling: RetainHandling, is_known: bool) -> bool {
+    match handling {
+        RetainHandling::Always => true,
+        RetainHandling::IfNew => !is_known,
+        RetainHandling::Never => false,
+    }
+}
+
+impl Waiting {
+    /// Sends what `matching` finds for a subscription.
+    pub(super) fn ask(&mut self, subscription: Subscription, matching: Matching) {
+        self.forget(&subscription.filter.filter);
+        self.filters.push_back(Asked { subscription, matching, page: VecDeque::new() });
+    }
+
+    /// The filter is none any more.
+    pub(super) fn forget(&mut self, filter: &str) {
+        self.filters.retain(|asked| asked.subscription.filter.filter != filter);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// The next message; `None` if there is none, or not yet: what one call looks at is bounded.
+    pub(super) fn pop(&mut self) -> Option<Kept> {
+        let asked = self.filters.front_mut()?;
+        if asked.page.is_empty() {
+            match asked.matching.next_page() {
+                Some(page) => asked.page = page.into(),
+                None => {
+                    self.filters.pop_front();
+                    return None;
+                }
+            }
+        }
+        let message = asked.page.pop_front()?;
+        let filter = &asked.subscription.filter;
+        let (qos, no_local) = (message.qos.min(filter.qos), filter.no_local);
+        Some(Kept { message, qos, identifier: asked.subscription.identifier, no_local })
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn held(&self) -> usize {
+        // Messages are held where they are kept.
+        self.filters.iter().map(|asked| size_of::<Asked>() + asked.page.len() * size_of::<Arc<Message>>()).sum()
+    }
+}
