@@ -18,6 +18,8 @@ mod setup;
 mod source;
 mod subscribing;
 pub mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::VecDeque;

@@ -1,0 +1,164 @@
+//! Stories of sessions that outlive their connections.
+
+use super::*;
+use crate::delivery::Unfinished;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_while_the_client_was_away_comes_from_the_log() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    world.publish("site/1/x", numbers(0..10), Properties::default()).await;
+    let mut client = world.attach(&kept);
+    assert_eq!(client.subscribe(&mut kept, "site/+/x", QoS::AtLeastOnce), [1]);
+    world.publish("site/1/x", numbers(10..20), Properties::default()).await;
+    assert_eq!(
+        payloads(&client.hear_all(10).await),
+        numbers(10..20).collect::<Vec<_>>(),
+        "nothing from before it came"
+    );
+    client.detach(&mut kept);
+    // Far more than its window, its read and its buffers hold; half of it is for others.
+    for first in (20..2020).step_by(100) {
+        world.publish("site/1/x", numbers(first..first + 100), Properties::default()).await;
+        world.publish("site/1/y", numbers(first..first + 100), Properties::default()).await;
+    }
+    let mut client = world.attach(&kept);
+    let mut all = Vec::new();
+    while all.len() < 2000 {
+        let got = client.hear(PATIENCE).await;
+        assert!(client.outbound.held() < 512 << 10, "{} bytes are held", client.outbound.held());
+        client.acknowledge(&got);
+        all.extend(got);
+    }
+    assert_eq!(payloads(&all), numbers(20..2020).collect::<Vec<_>>());
+    assert!(all.iter().all(|got| !got.dup));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_out_comes_again_with_its_id_and_after_a_kill_with_another() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/#", QoS::AtLeastOnce);
+    world.publish("site/1/x", numbers(0..5), Properties::default()).await;
+    let mut out = Vec::new();
+    while out.len() < 5 {
+        out.extend(client.hear(PATIENCE).await);
+    }
+    // The one in the middle is acknowledged.
+    client.acknowledge(&out[2..3]);
+    client.detach(&mut kept);
+    let mut again = world.attach(&kept);
+    let mut got = Vec::new();
+    while got.len() < 4 {
+        got.extend(again.hear(PATIENCE).await);
+    }
+    out.remove(2);
+    let expected: Vec<_> = out.iter().cloned().map(|got| Got { dup: true, ..got }).collect();
+    assert_eq!(got, expected);
+    drop(again);
+    // Killed: only what is on disk is left, which ends before what was not acknowledged.
+    kept.resumed.unfinished = Unfinished::default();
+    let mut after = world.attach(&kept);
+    let got = after.hear_all(5).await;
+    assert_eq!(payloads(&got), ["0", "1", "2", "3", "4"]);
+    assert!(got.iter().all(|got| !got.dup));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_made_while_the_session_reads_from_further_back_begins_when_it_was_made() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/1/x", QoS::AtLeastOnce);
+    client.detach(&mut kept);
+    world.publish("site/1/x", numbers(0..10), Properties::default()).await;
+    world.publish("site/1/y", numbers(0..10), Properties::default()).await;
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/1/y", QoS::AtLeastOnce);
+    // Kept over a kill, too.
+    drop(client);
+    let mut client = world.attach(&kept);
+    world.publish("site/1/y", numbers(10..12), Properties::default()).await;
+    let got = client.hear_all(12).await;
+    let of = |topic: &str| got.iter().filter(|got| got.topic == topic).map(|got| &*got.payload).collect::<Vec<_>>();
+    assert_eq!(of("site/1/x"), numbers(0..10).collect::<Vec<_>>());
+    assert_eq!(of("site/1/y"), ["10", "11"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_or_too_large_is_passed_over_and_counted() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/#", QoS::AtLeastOnce);
+    let gone = Properties { expiry: Some(0), ..Properties::default() };
+    let later = Properties { expiry: Some(3600), ..Properties::default() };
+    world.publish("site/1/x", ["gone".to_owned()], gone).await;
+    world.publish("site/1/x", ["x".repeat(100 << 10)], Properties::default()).await;
+    world.publish("site/1/x", ["good".to_owned()], later).await;
+    assert_eq!(payloads(&client.hear_all(1).await), ["good"]);
+    let counted = world.supply.counters.snapshot();
+    assert_eq!((counted.expired, counted.too_large, counted.delivered), (1, 1, 1));
+    // They are done: nobody comes back to them.
+    client.detach(&mut kept);
+    assert!(kept.resumed.unfinished.sent.is_empty());
+    let mut client = world.attach(&kept);
+    assert!(client.hear(Duration::from_millis(50)).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_before_the_client_came_is_counted() {
+    let small = IngestOptions { retention: Retention { bytes: Some(16 << 10), age: None }, partitions: 1, ..options() };
+    let mut world = World::open(Arc::new(FaultyFs::new(1)), small, LiveOptions::default());
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/#", QoS::AtLeastOnce);
+    client.detach(&mut kept);
+    for first in (0..2000).step_by(50) {
+        world.publish("site/1/x", numbers(first..first + 50), Properties::default()).await;
+    }
+    let published = 2000;
+    let begins_later = async {
+        let topics = world.topics().clone();
+        let reader = topics.named("messages").unwrap().partitions()[0].reader();
+        while reader.start_offset() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, begins_later).await.expect("retention removes segments");
+    let mut client = world.attach(&kept);
+    let mut got: Vec<u32> = Vec::new();
+    while got.last() != Some(&(published - 1)) {
+        let heard = client.hear(PATIENCE).await;
+        client.acknowledge(&heard);
+        got.extend(heard.iter().map(|got| got.payload.parse::<u32>().unwrap()));
+    }
+    assert!(got.is_sorted());
+    let skipped = world.supply.delivery.stats().skipped;
+    assert!(skipped > 0);
+    assert_eq!(got.len() as u64 + skipped, u64::from(published));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_move_on_over_what_is_for_others() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/1/mine", QoS::AtLeastOnce);
+    world.publish("site/1/other", numbers(0..100), Properties::default()).await;
+    world.publish("site/1/mine", numbers(0..1), Properties::default()).await;
+    client.hear_all(1).await;
+    world.publish("site/1/other", numbers(100..200), Properties::default()).await;
+    let at_the_end = |client: &mut Client| {
+        let positions = client.outbound.positions();
+        positions.iter().map(|position| position.offset).sum::<u64>() == 201
+    };
+    client.unsubscribe(&mut kept, "site/1/none");
+    let reached = async {
+        while !at_the_end(&mut client) {
+            client.hear(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.expect("the positions follow the log");
+}
