@@ -28,6 +28,9 @@ pub enum Command {
     /// Serve the minimal MQTT loop that the gateway is measured against
     #[command(hide = true)]
     CodecLoop(crate::bench::codec_loop::CodecLoop),
+    /// Serve rumqttd, which the gateway is measured against
+    #[command(hide = true)]
+    Rumqttd(crate::bench::rumqttd::Rumqttd),
     /// Run the firmware image for the LM3S6965 in QEMU
     #[command(hide = true)]
     Lm3s6965(crate::qemu::Emulate),

@@ -23,6 +23,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Board(options) => board::run(&options).map(|()| true),
         Command::Guard { parent, command } => process::guard(parent, &command).map(|()| true),
         Command::CodecLoop(options) => runtime()?.block_on(bench::codec_loop::run(&options)).map(|()| true),
+        Command::Rumqttd(options) => bench::rumqttd::run(&options).map(|()| true),
         Command::Bench(options) => runtime()?.block_on(bench::run(&options)),
         Command::Soak(options) => runtime()?.block_on(soak::run(&options)),
         Command::Lm3s6965(options) => runtime()?.block_on(qemu::run(&options)).map(|()| true),

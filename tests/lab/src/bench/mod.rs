@@ -8,6 +8,7 @@ mod beside;
 mod catch_up;
 pub mod codec_loop;
 mod connections;
+mod fan_out;
 mod latency;
 mod load;
 mod machine;
@@ -20,6 +21,7 @@ mod peers;
 mod publish;
 mod readings;
 mod replay;
+pub mod rumqttd;
 mod side;
 mod table;
 
@@ -33,7 +35,7 @@ use table::{Measure, Table};
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
     /// Only the measures whose name holds this text: append, partitions, publish, readings, latency,
-    /// connections, memory, catch-up, beside, members
+    /// connections, memory, catch-up, beside, members, live-fan-out
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
@@ -80,6 +82,9 @@ pub async fn run(options: &Bench) -> Result<bool> {
     }
     if wanted("members") {
         table.extend(members::run(&binaries, options.quick).await?);
+    }
+    if wanted("live-fan-out") {
+        table.extend(fan_out::run(&binaries, options.quick).await?);
     }
     println!("{table}");
     Ok(table.ran())
