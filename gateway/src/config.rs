@@ -100,6 +100,8 @@ pub struct Mqtt {
     pub retained: Spanned<u32>,
     /// What they may take.
     pub retained_bytes: Spanned<ByteSize>,
+    /// What messages may take that some live subscriber has yet to get; beyond it the oldest go.
+    pub live_buffer: Spanned<ByteSize>,
     /// CONNECTs of one address, a second; more are refused. 0: any number.
     pub connects_per_address: Spanned<u32>,
     /// CONNECTs of one client, a second; more are refused. 0: any number.
@@ -136,6 +138,8 @@ pub struct Http {
     pub lobby_per_address: Spanned<u32>,
     /// How long a request may take to send its headers.
     pub header_timeout: Spanned<Period>,
+    /// Origins of the pages that may open MQTT over WebSocket; none: those that this address serves. `*`: all.
+    pub websocket_origins: Vec<Spanned<String>>,
     /// Whether `/metrics` is shown without a token.
     pub open_metrics: Spanned<bool>,
 }
@@ -214,6 +218,7 @@ impl Default for Mqtt {
             session_expiry: None,
             retained: unset(100_000),
             retained_bytes: unset(ByteSize::mib(64)),
+            live_buffer: unset(ByteSize::mib(64)),
             connects_per_address: unset(2000),
             connects_per_client: unset(10),
             publishes_per_client: unset(200_000),
@@ -236,6 +241,7 @@ impl Default for Http {
             lobby: unset(1000),
             lobby_per_address: unset(250),
             header_timeout: unset(Period::secs(10)),
+            websocket_origins: Vec::new(),
             open_metrics: unset(false),
         }
     }
@@ -285,6 +291,7 @@ impl Config {
         within(source, "mqtt.lobby_per_address", &mqtt.lobby_per_address, 1..=100_000)?;
         // A packet of the largest size fits, whatever else is there.
         within(source, "mqtt.buffers", &mqtt.buffers, ByteSize::mib(4)..=ByteSize::mib(64 * 1024))?;
+        within(source, "mqtt.live_buffer", &mqtt.live_buffer, ByteSize::mib(1)..=ByteSize::mib(64 * 1024))?;
         // One batch and one description: the batch may be waiting for it.
         for (key, rate) in [
             ("mqtt.connects_per_address", &mqtt.connects_per_address),
@@ -307,6 +314,7 @@ impl Config {
         within(source, "http.lobby", &http.lobby, 1..=100_000)?;
         within(source, "http.lobby_per_address", &http.lobby_per_address, 1..=100_000)?;
         within(source, "http.header_timeout", &http.header_timeout, Period::millis(100)..=Period::secs(600))?;
+        http.check_origins(source)?;
         self.kafka.check(source)?;
         self.groups.check(source)?;
         self.topics.check(source, &self.mqtt.store)?;
@@ -317,6 +325,25 @@ impl Config {
         within(source, "limits.ranges_per_restart", &limits.ranges_per_restart, 16..=16_777_216)?;
         within(source, "limits.schemas_per_device", &limits.schemas_per_device, 1..=65_536)?;
         within(source, "drain", &self.drain, Period::millis(0)..=Period::secs(3600))
+    }
+}
+
+impl Http {
+    fn check_origins(&self, source: &Source) -> Result<(), SettingsError> {
+        let is_origin = |text: &str| {
+            let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+            text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+        };
+        match self.websocket_origins.iter().find(|origin| !is_origin(origin.get_ref())) {
+            Some(got) => Err(source.error(
+                got.span(),
+                format!(
+                    "http.websocket_origins: got {:?}, expected https://host, with :port if it has one, or *",
+                    got.get_ref()
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 }
 

@@ -30,8 +30,9 @@ use crate::config::Config;
 use crate::delivery::{Delivery, DeliveryOptions};
 use crate::front::outbound::subscriptions::SubscriptionLimits;
 use crate::front::session::Limits;
-use crate::front::{Front, FrontOptions, Intake, Link, TopicLimits};
+use crate::front::{Front, FrontOptions, Intake, Link, Peer, TopicLimits};
 use crate::groups::{self, Groups};
+use crate::http::websocket::WebSockets;
 use crate::http::{self, App, Gateway, HttpOptions, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
 use crate::kafka::{Broker, Kafka, KafkaOptions, cluster_id};
@@ -179,11 +180,13 @@ pub async fn run(
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
     let (model, feeding) = start_model(config, &topics, &ingest).await;
+    let websockets = websockets(config, &front, &stopping);
     let parts = Parts {
         front: front.clone(),
         ingest: ingest.clone(),
         live: live.clone(),
         clients: clients.clone(),
+        websockets: websockets.clone(),
         kafka: log.clone(),
         tls: tls.clone(),
         model,
@@ -198,6 +201,7 @@ pub async fn run(
         groups: groups.clone(),
         sessions: clients.sessions.clone(),
         gateway: Arc::new(parts),
+        websockets: websockets.clone(),
         stop: closing.clone(),
     };
     tokio::spawn(live.run(closing.clone()));
@@ -228,6 +232,7 @@ pub async fn run(
     let aborts = [mqtt.abort_handle(), kafka.abort_handle(), web.abort_handle()];
     let drained = timeout(config.drain.get_ref().0, async {
         let _ = mqtt.await;
+        websockets.closed().await;
         let _ = kafka.await;
         keeping.stop().await;
         if let Some(feeding) = feeding {
@@ -425,7 +430,22 @@ fn front_options(config: &Config) -> FrontOptions {
 }
 
 fn live_options(config: &Config) -> LiveOptions {
-    LiveOptions { subscribers: *config.mqtt.connections.get_ref() as usize, ..LiveOptions::default() }
+    LiveOptions {
+        subscribers: *config.mqtt.connections.get_ref() as usize,
+        buffer: config.mqtt.live_buffer.get_ref().0 as usize,
+        ..LiveOptions::default()
+    }
+}
+
+/// MQTT over WebSocket, into the front like any other connection.
+fn websockets(config: &Config, front: &Arc<Front<Ingest>>, stopping: &watch::Receiver<bool>) -> WebSockets {
+    let (front, stopping) = (Arc::clone(front), stopping.clone());
+    let origins = config.http.websocket_origins.iter().map(|origin| origin.get_ref().clone()).collect();
+    WebSockets::new(origins, move |stream, peer| {
+        let (front, stopping) = (Arc::clone(&front), stopping.clone());
+        let peer = Peer { address: peer.address, certificate: peer.certificate.as_deref().cloned() };
+        Box::pin(async move { front.serve_one(stream, peer, stopping).await })
+    })
 }
 
 fn lobby(most: &Spanned<u32>, most_per_address: &Spanned<u32>) -> LobbyOptions {
@@ -457,6 +477,7 @@ struct Parts {
     ingest: Ingest,
     live: Live,
     clients: Clients,
+    websockets: WebSockets,
     kafka: Arc<Kafka>,
     tls: Option<Tls>,
     model: Option<Arc<Model>>,
@@ -497,6 +518,7 @@ impl Gateway for Parts {
         metrics::live(out, &self.live.stats());
         metrics::sessions(out, &self.clients.sessions.stats());
         metrics::retained(out, &self.clients.retained.stats());
+        metrics::websockets(out, self.websockets.counts());
         self.kafka.metrics(out);
         if let Some(tls) = &self.tls {
             tls.metrics(out);

@@ -98,6 +98,12 @@ pub fn front_bounds(out: &mut Text, options: &FrontOptions, (waiting, room): (us
     gauge(out, "mqtt_read_buffer_bytes_max", "Bytes that all of them may take together.", options.buffers);
 }
 
+/// The metrics of MQTT over WebSocket: how many are open, how many were refused.
+pub fn websockets(out: &mut Text, (open, refused): (u64, u64)) {
+    out.gauge("http_websockets", "MQTT connections over WebSocket now.", open);
+    out.counter("http_websockets_refused", "Requests for one that were refused.", refused);
+}
+
 /// The metrics of the live subscriptions.
 pub fn live(out: &mut Text, now: &LiveStats) {
     out.gauge("live_up", "1 while a live router runs; it starts with the first subscriber.", u64::from(now.up));

@@ -18,6 +18,7 @@
 //! | `POST /devices/{device}/owner` | binds a device to an agent, see [`owners`] |
 //! | `/subjects`, `/schemas`, `/config`, `/mode`, `/contexts` | the schemas of the topics, see [`registry`] |
 //! | `POST /enroll`, `POST /renew` | certificates of devices, see [`enroll`] |
+//! | `/mqtt` | MQTT over WebSocket, see [`websocket`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
 mod dead_letters;
@@ -34,6 +35,7 @@ mod serve;
 pub mod sessions;
 pub(crate) mod stall;
 pub mod tail;
+pub mod websocket;
 
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ use crate::model::Model;
 use crate::redrive::Redrive;
 use crate::sessions::Sessions;
 use crate::topics::Topics;
+use websocket::WebSockets;
 
 pub use routes::{router, starting};
 pub use serve::{HttpOptions, Peer, serve};
@@ -65,6 +68,8 @@ pub struct App {
     pub sessions: Sessions,
     /// The rest of the gateway.
     pub gateway: Arc<dyn Gateway>,
+    /// Where MQTT over WebSocket goes.
+    pub websockets: WebSockets,
     /// Turns true when the gateway stops.
     pub stop: watch::Receiver<bool>,
 }

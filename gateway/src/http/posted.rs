@@ -66,16 +66,23 @@ pub(super) fn own(headers: &HeaderMap) -> Result<(), Refused> {
             format!("content-type: got {kind:?}, expected application/json"),
         ));
     }
-    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
-    let host = text(header::HOST).unwrap_or_default();
-    let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    if own != Some(host) || !is_address(host) {
+    if let Some(origin) = text(header::ORIGIN)
+        && !is_own_page(headers)
+    {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             format!("origin: got {origin:?}, and pages of other sites change nothing here"),
         ));
     }
     Ok(())
+}
+
+/// Whether a page that says where it comes from comes from here.
+pub(super) fn is_own_page(headers: &HeaderMap) -> bool {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (origin, host) = (text(header::ORIGIN), text(header::HOST));
+    let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    own == Some(host) && is_address(host)
 }
 
 /// Whether a host is one that no site can give to this machine: an address, or `localhost`.

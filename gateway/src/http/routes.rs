@@ -13,7 +13,7 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, dead_letters, groups, metrics, owners, registry, sessions};
+use super::{App, dead_letters, groups, metrics, owners, registry, sessions, websocket};
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
@@ -50,6 +50,7 @@ pub fn router(app: App) -> Router {
         .route("/topics/{topic}/tail", get(tail))
         .route("/devices", get(devices))
         .route("/devices/{device}", get(device))
+        .route("/mqtt", get(websocket::upgrade))
         .route("/status", get(async |State(app): State<App>| Json(app.gateway.status())))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -61,7 +62,7 @@ pub fn router(app: App) -> Router {
         .merge(owners::router())
         .merge(sessions::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /status, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /status, /mqtt, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .with_state(app)

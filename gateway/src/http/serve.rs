@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stall::Impatient;
+use super::websocket::Handover;
 use crate::front::socket;
 use crate::lobby::{Lobby, LobbyOptions, Ticket};
 use crate::places::{Place, Places};
@@ -115,7 +116,8 @@ async fn welcome(
     };
     let peer = Peer { address: door.address, certificate: certificate.map(Arc::new), is_tls: acceptor.is_tls() };
     let shown = peer.certificate.as_ref().map(|certificate| Arc::clone(&certificate.serial));
-    let service = Admitting { door: Arc::new(door), peer, inner: TowerToHyperService::new(router) };
+    let (handover, inner) = (Handover::default(), TowerToHyperService::new(router));
+    let service = Admitting { door: Arc::new(door), peer, handover, inner };
     tokio::select! {
         () = serve_one(stream, ticket, service, options, stop) => (),
         () = acceptor.ended(shown) => (),
@@ -129,13 +131,14 @@ async fn serve_one(
     options: HttpOptions,
     mut stop: watch::Receiver<bool>,
 ) {
-    let door = Arc::clone(&service.door);
+    let (door, handover) = (Arc::clone(&service.door), service.handover.clone());
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Impatient::new(stream)), service);
-    let mut served = pin!(served);
+        .serve_connection(TokioIo::new(Impatient::new(stream)), service)
+        .with_upgrades();
+    let mut served = Box::pin(served);
     let finished = tokio::select! {
         outcome = &mut served => Some(outcome),
         () = crowded_out(&mut ticket, &door) => return,
@@ -145,11 +148,18 @@ async fn serve_one(
         Some(outcome) => outcome,
         None => {
             served.as_mut().graceful_shutdown();
-            served.await
+            served.as_mut().await
         }
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "HTTP connection ended");
+    }
+    drop(served);
+    if let Some(session) = handover.take() {
+        // No HTTP connection any more: it waits, and has its place, where MQTT connections do.
+        door.leave();
+        drop(ticket);
+        session.await;
     }
 }
 
@@ -174,6 +184,11 @@ impl Door {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives the place back.
+    fn leave(&self) {
+        self.lock().take();
+    }
+
     fn admit(&self) -> bool {
         let mut place = self.lock();
         if place.is_none() {
@@ -187,6 +202,7 @@ impl Door {
 struct Admitting {
     door: Arc<Door>,
     peer: Peer,
+    handover: Handover,
     inner: TowerToHyperService<Router>,
 }
 
@@ -206,6 +222,7 @@ impl Service<Request<Incoming>> for Admitting {
             return Box::pin(std::future::ready(Ok(refused)));
         }
         request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(self.handover.clone());
         Box::pin(self.inner.call(request))
     }
 }

@@ -1,7 +1,7 @@
 //! The MQTT front and the program around it, seen from outside.
 //!
 //! `session`, `limits` and `hostile` talk to the front over a transport in memory and decide the verdicts
-//! themselves, with time under control; `whole`, `kills`, `http`, `routes`, `registry`, `redrive`, `schemas`, `live`, `starting` and `commands` run everything, on real files and sockets.
+//! themselves, with time under control; `whole`, `kills`, `http`, `routes`, `registry`, `redrive`, `schemas`, `live`, `starting`, `websocket` and `commands` run everything, on real files and sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,5 +19,6 @@ mod schemas;
 mod script;
 mod session;
 mod starting;
+mod websocket;
 mod whole;
 mod world;
