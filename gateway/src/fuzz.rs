@@ -32,3 +32,13 @@ pub fn checkpoint(bytes: &[u8]) {
     let _ = checkpoint::verified(bytes);
     let _ = checkpoint::decode_state(bytes);
 }
+
+/// Takes any bytes as a record of `weir.sessions` and of `weir.retained`: the length of the key, the key, the value.
+pub fn kept(bytes: &[u8]) {
+    let [length, rest @ ..] = bytes else { return };
+    let (key, value) = rest.split_at(rest.len().min(usize::from(*length)));
+    for value in [None, Some(value)] {
+        let _ = crate::sessions::record::decode(key, value);
+        let _ = crate::retained::record::decode(key, value);
+    }
+}

@@ -28,6 +28,7 @@ pub const ALL: &[Target] = &[
     stored::EXPORT,
     stored::CHECKPOINT,
     stored::RECORD,
+    stored::SESSIONS,
     settings::AGENT,
     settings::GATEWAY,
 ];

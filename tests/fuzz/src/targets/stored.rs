@@ -72,6 +72,14 @@ pub(super) const RECORD: Target = Target {
     inputs: 200_000,
     seeds: records,
 };
+pub(super) const SESSIONS: Target = Target {
+    name: "sessions",
+    run: weir_gateway::fuzz::kept,
+    max_len: 4096,
+    memory: 1 << 20,
+    inputs: 200_000,
+    seeds: kept,
+};
 
 /// The segment that a log writes.
 fn segments() -> Vec<(&'static str, Vec<u8>)> {
@@ -134,4 +142,31 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
     let mut all: Vec<_> = BY_FASTAVRO.iter().map(|(name, hex)| (*name, super::bytes(hex))).collect();
     all.push(("noise", pinned("up.readings")));
     all
+}
+
+/// Pinned records of every kind that the gateway keeps of MQTT clients: the length of the key, the key, the value.
+fn kept() -> Vec<(&'static str, Vec<u8>)> {
+    const VERSION_1: [(&str, &str); 8] = [
+        ("session", "10010100046d696c6c000670756d702f3101000000000000010200000e10010000000000001388"),
+        (
+            "subscription",
+            "15010200046d696c6c000670756d702f310003612f2b0100000000000001022500000009000100086d6573736167657300000002000000000000012c",
+        ),
+        (
+            "positions",
+            "10010300046d696c6c000670756d702f31010000000000000102000100086d6573736167657300000002000000000000012c",
+        ),
+        ("history", "10010400046d696c6c000670756d702f310100000000000000070000000000000008"),
+        ("open-id", "12010500046d696c6c000670756d702f3101040100000000000001020000000000000007"),
+        (
+            "will",
+            "10010600046d696c6c000670756d702f31010000000000000102020100000005010000003c00000003612f6200000002010100000004676f6e65",
+        ),
+        ("clock", "020107010000000000001388"),
+        (
+            "retained",
+            "0e0100046d696c6c00000003612f620101010000003c0000000000001388000670756d702f31000000020101000000026f6e",
+        ),
+    ];
+    VERSION_1.iter().map(|(name, hex)| (*name, super::bytes(hex))).collect()
 }
