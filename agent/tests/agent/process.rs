@@ -146,6 +146,9 @@ fn settings_that_parse_and_make_no_sense_are_refused_at_their_place() {
         ("[queue]\ncap = \"64 KiB\"\n", ":2:7: got 64 KiB, expected 1 MiB or more"),
         ("[uplink]\nwindow = 1\n", ":2:10: got 1, expected 2 to 1024"),
         ("[uplink]\naddress = \"gateway:mqtt\"\n", ":2:11: got \"gateway:mqtt\", expected host:port"),
+        ("[uplink]\nca = \"/etc/weir/ca.pem\"\n", "set uplink.address = \"mqtts://127.0.0.1:8883\""),
+        ("[uplink]\nkey = \"/etc/weir/key.pem\"\n", ":2:7: uplink.key comes together with uplink.certificate"),
+        ("[uplink]\naddress = \"http://gateway\"\n", ":2:11: got \"http://gateway\", expected host:port"),
         ("[uplink]\nmqtt = \"4\"\n", ":2:8: unknown variant `4`, expected `3.1.1` or `5`"),
         ("[uplink]\nadress = \"a\"\n", ":2:1: unknown key `adress`"),
         ("[[serial]]\npath = \"ttyACM0\"\n", "write the whole path of a line"),
@@ -165,6 +168,8 @@ fn the_sample_settings_are_good_and_name_every_key() {
     let text_of_sample = std::fs::read_to_string(sample).expect("the sample");
     // Keys that are commented out for want of a good default, with the sections they are in.
     let all: String = text_of_sample.lines().map(|line| format!("{}\n", uncomment(line))).collect();
+    // Some of them are for TLS.
+    let all = all.replace("address = \"127", "address = \"mqtts://127");
     for settings in [text_of_sample, all] {
         let place = Place::new(&settings);
         let output = place.output(&["validate"]);
