@@ -40,8 +40,28 @@ fn a_mistake_in_the_settings_is_pointed_at_and_nothing_is_created() {
         ("[http]\nlisten = \"0.0.0.0:0\"\n", ":3:10: http.listen: 0.0.0.0:0 can be reached", "insecure = true"),
         (
             "[kafka]\nlisten = \"192.0.2.1:9092\"\n",
-            ":3:10: kafka.listen: 192.0.2.1:9092 can be reached from other machines, and there is no TLS and no user",
-            "set kafka.tls = true, and users with `weir-gateway user add NAME`",
+            ":3:10: kafka.listen: 192.0.2.1:9092 can be reached from other machines, and there is no TLS",
+            "set kafka.tls = true; or listen on 127.0.0.1:9092",
+        ),
+        (
+            "[access]\nkafka = \"open\"\n[kafka]\ntls = true\nlisten = \"192.0.2.1:9092\"\n",
+            ":6:10: kafka.listen: 192.0.2.1:9092 can be reached from other machines, and there is no authentication",
+            "clear access.kafka, or set it to \"required\"",
+        ),
+        (
+            "[mqtt]\nlisten = \"192.0.2.1:1883\"\n",
+            ":3:10: mqtt.listen: 192.0.2.1:1883 can be reached from other machines, and there is no TLS",
+            "listen with TLS, mqtt.tls_listen = \"ADDRESS:8883\", and here on 127.0.0.1:1883",
+        ),
+        (
+            "[access]\nmqtt = \"open\"\n[mqtt]\ntls_listen = \"192.0.2.1:8883\"\n",
+            ":5:14: mqtt.tls_listen: 192.0.2.1:8883 can be reached from other machines, and there is no authentication",
+            "clear access.mqtt",
+        ),
+        (
+            "[[access.rule]]\nclients = \"*\"\npublish = [\"a/{owner}\"]\n",
+            ":4:12: access.rule: \"a/{owner}\": no placeholder `{owner}`",
+            "^",
         ),
         (
             "[tls]\ncertificate = \"gateway.pem\"\n",
