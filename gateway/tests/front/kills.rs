@@ -109,14 +109,18 @@ async fn kill_3_a_persistent_session_with_a_shared_subscription_that_is_cut() {
     for version in BOTH {
         for _ in 0..3 {
             let mut client = Client::dial_tcp(gateway.at.mqtt, version).await;
-            // Clean session is not asked for: the session is a new one all the same.
+            // Clean session is not asked for: on 3.1.1 the session goes on, and what it missed may come before SUBACK.
             let mut hello = connect(version, "view", 0, None);
             hello[9] = 0;
             client.send(&hello).await;
             assert_eq!(client.answer().await, Answered::Connected(0));
             client.send(&subscribe(version, &[&format!("$share/group/{LIVE}"), LIVE])).await;
             let refused = if version == V4 { 0x80 } else { 0x9e };
-            assert_eq!(client.answer().await, Answered::Subscribed(vec![refused, 1]));
+            let mut answer = client.answer().await;
+            while matches!(answer, Answered::Published { .. }) {
+                answer = client.answer().await;
+            }
+            assert_eq!(answer, Answered::Subscribed(vec![refused, 1]));
             beside.go_on().await;
             // Messages are on their way, at QoS 1, and nobody acknowledges them.
             assert!(matches!(client.answer().await, Answered::Published { pkid: 1.., .. }));

@@ -12,6 +12,7 @@ mod http;
 mod kills;
 mod limits;
 mod live;
+mod quality;
 mod redrive;
 mod registry;
 mod routes;

@@ -146,6 +146,8 @@ pub(crate) struct Client<S = DuplexStream> {
 pub(crate) enum Answered {
     Connected(u8),
     Acknowledged(u16, u8),
+    Received(u16, u8),
+    Completed(u16, u8),
     Subscribed(Vec<u8>),
     Unsubscribed,
     Pong,
@@ -190,7 +192,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let body = &packet[whole_header(&packet)..];
         match packet[0] >> 4 {
             2 => Answered::Connected(body[1]),
-            4 => Answered::Acknowledged(u16::from_be_bytes([body[0], body[1]]), body.get(2).copied().unwrap_or(0)),
+            kind @ (4 | 5 | 7) => {
+                let (id, code) = (u16::from_be_bytes([body[0], body[1]]), body.get(2).copied().unwrap_or(0));
+                match kind {
+                    4 => Answered::Acknowledged(id, code),
+                    5 => Answered::Received(id, code),
+                    _ => Answered::Completed(id, code),
+                }
+            }
             11 => Answered::Unsubscribed,
             9 => Answered::Subscribed(body[2 + usize::from(self.version == Version::V5)..].to_vec()),
             13 => Answered::Pong,

@@ -195,9 +195,9 @@ async fn the_status_of_an_agent_is_its_last_word_or_its_will() {
         let mut agent = stage.dial(version);
         agent.send(&connect(version, "edge-1", 0, Some((STATUS, "gone")))).await;
         agent.send(&publish(version, STATUS, 1, 1, b"leaving")).await;
-        agent.send(&packet(0xe0, &[])).await;
         assert_eq!(agent.answer().await, Answered::Connected(0));
         assert_eq!(agent.answer().await, Answered::Acknowledged(1, 0));
+        agent.send(&packet(0xe0, &[])).await;
         assert_eq!(agent.answer().await, Answered::Closed);
         assert_eq!(stage.front.agents().to_json()[0]["status"], "leaving");
     }
