@@ -38,6 +38,9 @@ pub const ENV_PREFIX: &str = "WEIR_GATEWAY_";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where it was read from, to read it again; `None` of one that was made in memory.
+    #[serde(skip)]
+    pub origin: Option<Origin>,
     /// The directory of the topic logs; made at the first start.
     pub data: PathBuf,
     /// Allows listening on other than loopback addresses without TLS and authentication.
@@ -64,6 +67,13 @@ pub struct Config {
     pub schemas: Schemas,
     /// Bounds of what is remembered.
     pub limits: Limits,
+}
+
+/// Where settings come from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    path: Option<PathBuf>,
+    variables: Vec<(String, String)>,
 }
 
 /// The table `mqtt`.
@@ -171,6 +181,7 @@ pub struct Limits {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            origin: None,
             data: PathBuf::from("/var/lib/weir/gateway"),
             insecure: false,
             drain: unset(Period::secs(10)),
@@ -268,10 +279,17 @@ impl Config {
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let source = source(path, variables)?;
+        let origin = Origin { path: path.map(Path::to_owned), variables: variables.into_iter().collect() };
+        let source = source(path, origin.variables.clone())?;
         let config = Self::of(&source)?;
         config.check_tls_files(&source)?;
-        Ok(config)
+        Ok(Self { origin: Some(origin), ..config })
+    }
+
+    /// Reads and checks the same file again, with the same variables over it; `None` if there is none.
+    pub fn read_again(&self) -> Option<Result<Self, SettingsError>> {
+        let Origin { path, variables } = self.origin.as_ref()?;
+        Some(Self::load_with_files(path.as_deref(), variables.clone()))
     }
 
     /// Reads and checks settings.

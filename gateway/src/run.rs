@@ -6,6 +6,7 @@
 //!
 //! Order of a stop: the front takes no more and answers; ingest commits what it has; HTTP serves until then.
 
+mod access;
 mod clients;
 
 use std::future::Future;
@@ -25,6 +26,8 @@ use weir_protocol::time::WallClock;
 use weir_storage::keyed::Opened;
 use weir_storage::{Fs, IoError, JournalOptions, LogOptions, Redone, durable};
 
+use self::access::{Reloading, keep, stop as stop_access};
+use crate::access::{Access, audit};
 use crate::ca::{self, Ca};
 use crate::config::Config;
 use crate::delivery::{Delivery, DeliveryOptions};
@@ -32,8 +35,9 @@ use crate::front::outbound::subscriptions::SubscriptionLimits;
 use crate::front::session::Limits;
 use crate::front::{Front, FrontOptions, Intake, Link, Peer, TopicLimits};
 use crate::groups::{self, Groups};
+use crate::http::enroll::Enrolment;
 use crate::http::websocket::WebSockets;
-use crate::http::{self, App, Gateway, HttpOptions, metrics};
+use crate::http::{self, App, Gateway, HttpOptions, Socket, SocketError, metrics};
 use crate::ingest::{self, Connection, Events, Ingest, IngestOptions, Message, RecoveryReport, Sender, StartError};
 use crate::kafka::{Broker, Kafka, KafkaOptions, cluster_id};
 use crate::keyed_log::KeyedLogError;
@@ -98,6 +102,9 @@ pub enum RunError {
     /// An internal topic cannot be opened.
     #[error(transparent)]
     Internal(#[from] KeyedLogError),
+    /// The socket for commands cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -134,7 +141,8 @@ pub async fn run(
     };
     let web = listen(&config.http.listen, "http.listen").await?;
     let kafka = listen(&config.kafka.listen, "kafka.listen").await?;
-    let tls = config.open_tls(Revocations::default())?;
+    let revocations = Revocations::default();
+    let tls = config.open_tls(revocations.clone())?;
     let acceptor =
         |wanted: &Spanned<bool>| tls.clone().filter(|_| *wanted.get_ref()).map_or_else(Acceptor::plain, Acceptor::from);
     let addresses = Addresses {
@@ -153,6 +161,7 @@ pub async fn run(
         instance: instance.clone(),
     };
     let _claim = Claim::new(&*world.fs, &config.data, &running)?;
+    Socket::fits(&config.data)?;
 
     let web = Arc::new(web);
     let http_options = HttpOptions {
@@ -163,19 +172,22 @@ pub async fn run(
     };
     let (close, closing) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
-    let (ingest, topics, groups, clients) = tokio::select! {
-        started = start(config, &world) => started?,
+    let Started { ingest, topics, groups, clients, access } = tokio::select! {
+        started = start(config, &world, revocations) => started?,
         // Recovery may be cut off at any point, as a kill does.
         () = &mut shutdown => return Ok(()),
         () = http::serve(web.clone(), acceptor(&config.http.tls), http::starting(), http_options, closing.clone()) => return Err(RunError::CutOff),
     };
+    let socket = Socket::listen(&config.data)?;
     let broker = broker(config, &world, addresses.kafka)?;
     let log = Kafka::new(groups.topics().clone(), groups.clone(), broker, KafkaOptions::from(config));
-    let log = Arc::new(log.with_users(config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
+    let log =
+        Arc::new(log.with_access(access.clone(), config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone(), live_options(config));
     let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), DeliveryOptions::default());
     let front =
         Front::new(ingest.clone(), clients.both(), front_options(config), world.clock.clone()).with_delivery(delivery);
+    let front = front.with_access(access.clone()).with_rates(access.limits().clone());
     let front = front.with_stores(ingest.stores().clone());
     let front = Arc::new(front);
     let (stop, stopping) = watch::channel(false);
@@ -194,22 +206,35 @@ pub async fn run(
         instance,
     };
     let redrive = Redrive::open(world.fs.clone(), &config.data, ingest.clone(), topics.clone())?;
+    // Not for Kafka: what it serves, every user of it reads.
+    let all = groups.topics().with_internal(audit::TOPIC, access.audit().reader());
+    access.audit().announce_in(&all);
     let app = App {
-        topics: groups.topics().clone(),
+        topics: all,
         ingest: ingest.clone(),
         redrive,
         groups: groups.clone(),
         sessions: clients.sessions.clone(),
+        access: access.clone(),
         gateway: Arc::new(parts),
         websockets: websockets.clone(),
         stop: closing.clone(),
     };
+    let reloading = Reloading::new(config, world.reload.clone(), access.clone(), log.clone());
+    let auditing = tokio::spawn(keep(access.clone(), reloading.keep(), stopping.clone()));
     tokio::spawn(live.run(closing.clone()));
     let ca = Ca::new(&config.data, world.clock.clone());
+    let enrolment = Enrolment {
+        ca: ca.clone(),
+        access: access.clone(),
+        lifetime: config.ca.lifetime.get_ref().0,
+        clock: world.clock.clone(),
+    };
     tokio::spawn(ca::keep(ca, closing.clone()));
     if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.keep(world.reload.clone(), closing.clone()));
+        tokio::spawn(tls.keep(reloading.of_tls(), closing.clone()));
     }
+    tokio::spawn(reloading.run(closing.clone()));
     let keeping = clients.keep(&ingest);
     let timing = tokio::spawn(groups.clone().run(stopping.clone()));
     let kafka = tokio::spawn(log.serve(kafka, stopping.clone()));
@@ -221,7 +246,9 @@ pub async fn run(
     let mqtt = tokio::spawn(async move {
         tokio::join!(plain, futures_util::future::OptionFuture::from(encrypted));
     });
-    let web = tokio::spawn(http::serve(web, acceptor(&config.http.tls), http::router(app), http_options, closing));
+    let router = http::router(app).merge(http::enroll::router(enrolment));
+    let commands = tokio::spawn(socket.serve(router.clone(), closing.clone()));
+    let web = tokio::spawn(http::serve(web, acceptor(&config.http.tls), router, http_options, closing));
     tracing::info!(mqtt = %addresses.mqtt, mqtt_tls = ?addresses.mqtt_tls, http = %addresses.http, kafka = %addresses.kafka, data = %config.data.display(), "ready");
     ready(addresses);
 
@@ -229,7 +256,7 @@ pub async fn run(
     tracing::info!("stopping: answering what is in flight");
     // Receivers live in the tasks above; a task that is gone needs no telling.
     let _ = stop.send(true);
-    let aborts = [mqtt.abort_handle(), kafka.abort_handle(), web.abort_handle()];
+    let aborts = [mqtt.abort_handle(), kafka.abort_handle(), web.abort_handle(), commands.abort_handle()];
     let drained = timeout(config.drain.get_ref().0, async {
         let _ = mqtt.await;
         websockets.closed().await;
@@ -245,6 +272,9 @@ pub async fn run(
         let _ = tokio::task::spawn_blocking(move || groups.stop()).await;
         let _ = close.send(true);
         let _ = web.await;
+        let _ = commands.await;
+        let _ = auditing.await;
+        let _ = tokio::task::spawn_blocking(move || stop_access(&access)).await;
     });
     if drained.await.is_err() {
         tracing::warn!("not everything in flight was answered in time; its senders will send it again");
@@ -274,23 +304,33 @@ fn local(listener: &TcpListener, asked: &Spanned<SocketAddr>) -> SocketAddr {
     listener.local_addr().unwrap_or(*asked.get_ref())
 }
 
+/// What was opened.
+struct Started {
+    ingest: Ingest,
+    topics: crate::topics::Topics,
+    groups: Groups,
+    clients: Clients,
+    access: Access,
+}
+
 /// Recovers the logs; it reads files for a while, so not on a worker thread.
-async fn start(config: &Config, world: &World) -> Result<(Ingest, crate::topics::Topics, Groups, Clients), RunError> {
+async fn start(config: &Config, world: &World, revocations: Revocations) -> Result<Started, RunError> {
     let options = ingest_options(config, world);
     let (fs, clock, data) = (world.fs.clone(), world.clock.clone(), config.data.clone());
-    let settings = config.clone();
+    let (settings, wanted) = (config.clone(), access::Wanted::of(config));
     let started = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
-        let started = Ingest::start(fs.clone(), &data, options, clock)?;
-        Ok((started, groups::Opened::open(&fs, &data)?, clients::Opened::open(&fs, &settings)?))
+        let started = Ingest::start(fs.clone(), &data, options, clock.clone())?;
+        let access = access::open(&fs, &data, wanted, clock, revocations)?;
+        Ok((started, groups::Opened::open(&fs, &data)?, clients::Opened::open(&fs, &settings)?, access))
     });
-    let ((ingest, topics, report), offsets, clients) = started.await.map_err(|_| RunError::CutOff)??;
+    let ((ingest, topics, report), offsets, clients, access) = started.await.map_err(|_| RunError::CutOff)??;
     log_recovery(&report);
     log_offsets(&offsets);
     let options = config.groups.options();
     let all = topics.with_internal(groups::offsets::TOPIC, [offsets.reader()]);
     let groups = Groups::new(offsets, all, options, &*world.clock, Box::new(groups::random_bits));
     let clients = Clients::new(clients, config, &*world.clock);
-    Ok((ingest, topics, groups, clients))
+    Ok(Started { ingest, topics, groups, clients, access })
 }
 
 /// Opens the read model and begins to feed it. A gateway without it stores and serves all the same.

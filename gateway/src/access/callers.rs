@@ -80,14 +80,13 @@ impl Access {
     /// Who asks over HTTP from `address` and shows this token, or none.
     ///
     /// # Errors
-    /// [`Unproven`], which is in the audit then.
+    /// [`Unproven`].
     pub fn bearer(&self, shown: Option<&str>, address: IpAddr) -> Result<Caller, Unproven> {
-        let found = match shown {
+        match shown {
             Some(shown) => self.holder(shown, address),
             None if self.settings().http == Door::Open => Ok(anybody(address)),
             None => Err(Unproven::Missing),
-        };
-        found.inspect_err(|why| self.inner.audit.refused("http", "", Some(address), unproven(*why)))
+        }
     }
 
     /// Who shows this token over Kafka from `address`.
@@ -96,7 +95,7 @@ impl Access {
     /// [`Unproven`], which is in the audit then.
     pub fn token_over_kafka(&self, shown: &str, address: IpAddr) -> Result<Caller, Unproven> {
         let found = self.holder(shown, address);
-        found.inspect_err(|why| self.inner.audit.refused("kafka", "token", Some(address), unproven(*why)))
+        found.inspect_err(|why| self.inner.audit.refused("kafka", "token", Some(address), why.audited()))
     }
 
     fn holder(&self, shown: &str, address: IpAddr) -> Result<Caller, Unproven> {
@@ -114,6 +113,16 @@ impl Access {
 
     fn find(&self, shown: &str) -> Option<(Arc<str>, Arc<Token>)> {
         self.inner.credentials.table().token(&token::hash(shown)?)
+    }
+
+    /// A login from `address` failed.
+    pub fn failed_login(&self, address: IpAddr) {
+        self.inner.limits.failed_login(address, Instant::now());
+    }
+
+    /// Whether too many logins of `address` failed.
+    pub fn is_shut_out(&self, address: IpAddr) -> bool {
+        self.inner.limits.logins(address, Instant::now()).is_err()
     }
 
     /// Takes an enrolment token: it is used up, durably, when this returns.
@@ -199,13 +208,15 @@ fn usable(token: &Token, name: &str, now_ms: i64) -> Result<(), EnrolError> {
     Ok(())
 }
 
-/// Why, as the audit says it.
-const fn unproven(why: Unproven) -> &'static str {
-    match why {
-        Unproven::Missing => "no token",
-        Unproven::Unknown => "an unknown or revoked token",
-        Unproven::Expired => "a token that has ended",
-        Unproven::EnrolmentOnly => "a token for enrolment alone",
-        Unproven::TooOften => "too many failed logins",
+impl Unproven {
+    /// Why, as the audit says it.
+    pub const fn audited(self) -> &'static str {
+        match self {
+            Self::Missing => "no token",
+            Self::Unknown => "an unknown or revoked token",
+            Self::Expired => "a token that has ended",
+            Self::EnrolmentOnly => "a token for enrolment alone",
+            Self::TooOften => "too many failed logins",
+        }
     }
 }

@@ -14,6 +14,7 @@
 //! | nothing, and the door is open | any, or none | that client, of the tenant `default` |
 
 pub mod acl;
+pub mod admin;
 pub mod audit;
 mod callers;
 pub mod credentials;

@@ -1,6 +1,6 @@
-//! A small HTTP client for the port of a running gateway.
+//! A small HTTP client for the socket of a running gateway ([`crate::http::Socket`]).
 
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +11,13 @@ use hyper::http::request;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::Failed;
+use crate::http;
 
-/// How long the gateway may take to accept a connection and to answer; loopback needs no time.
+/// How long the gateway may take to accept a connection and to answer; a socket needs no time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read whole, in bytes: a page is bounded by the gateway far below this.
 const MAX_ANSWER: usize = 64 << 20;
@@ -27,15 +28,24 @@ pub(super) fn escaped(name: &str) -> String {
     name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// The HTTP port of a gateway.
-#[derive(Clone, Copy, Debug)]
+/// The socket of a gateway.
+#[derive(Clone, Debug)]
 pub(super) struct Client {
-    address: SocketAddr,
+    socket: PathBuf,
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address }
+    /// That of the gateway that runs on `data`, if one does.
+    pub(super) fn of(data: &Path) -> Self {
+        Self { socket: data.join(http::SOCKET) }
+    }
+
+    /// Whether whoever runs this may talk to the gateway, if there is one.
+    pub(super) fn check_rights(&self) -> Result<(), Failed> {
+        match std::os::unix::net::UnixStream::connect(&self.socket) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(self.unreachable(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// The JSON at `path`.
@@ -48,9 +58,9 @@ impl Client {
         let status = response.status();
         let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
         let body = timeout(PATIENCE, limited.collect()).await.map_err(|_| self.silent())?;
-        let body = body.map_err(|error| Failed::unavailable(format!("{}: {error}", self.address)))?.to_bytes();
+        let body = body.map_err(|error| Failed::unavailable(format!("{}: {error}", self.socket.display())))?.to_bytes();
         let value: Value = serde_json::from_slice(&body)
-            .map_err(|error| Failed::runtime(format!("{}{path}: answer is not JSON: {error}", self.address)))?;
+            .map_err(|error| Failed::runtime(format!("{path}: answer is not JSON: {error}")))?;
         if status.is_success() {
             return Ok(value);
         }
@@ -80,6 +90,12 @@ impl Client {
         self.whole(path, self.send(request, Full::from(body.to_string())).await?).await
     }
 
+    /// Puts JSON; the answer.
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failed> {
+        let request = Request::put(path).header(header::CONTENT_TYPE, "application/json");
+        self.whole(path, self.send(request, Full::from(body.to_string())).await?).await
+    }
+
     /// Deletes what is at `path`; the answer.
     pub(super) async fn delete(&self, path: &str) -> Result<Value, Failed> {
         let request = Request::delete(path).header(header::CONTENT_TYPE, "application/json");
@@ -92,22 +108,30 @@ impl Client {
 
     async fn send(&self, request: request::Builder, body: Full<Bytes>) -> Result<Response<Incoming>, Failed> {
         let asked = async {
-            let stream = TcpStream::connect(self.address).await?;
+            let stream = UnixStream::connect(&self.socket).await?;
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
             tokio::spawn(connection);
-            let request = request.header(header::HOST, self.address.to_string());
+            let request = request.header(header::HOST, "localhost");
             let request = request.body(body).map_err(std::io::Error::other)?;
             sender.send_request(request).await.map_err(std::io::Error::other)
         };
         match timeout(PATIENCE, asked).await {
-            Ok(response) => response.map_err(|error| Failed::unavailable(format!("{}: {error}", self.address))),
+            Ok(response) => response.map_err(|error| self.unreachable(&error)),
             Err(_) => Err(self.silent()),
         }
     }
 
     fn silent(&self) -> Failed {
-        Failed::unavailable(format!("the gateway at {} does not answer; is it stopped (`ps`)?", self.address))
+        Failed::unavailable(format!("the gateway at {} does not answer; is it stopped (`ps`)?", self.socket.display()))
+    }
+
+    fn unreachable(&self, error: &std::io::Error) -> Failed {
+        let help = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "; run this as the user of the gateway or as root (`sudo`)",
+            _ => "",
+        };
+        Failed::unavailable(format!("{}: {error}{help}", self.socket.display()))
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Data goes to stdout, as text for people or as JSON (`--output json`); everything else to stderr. Exit codes:
 //! 0, 1 the command failed or found damage, 2 it was misspelt, 69 what it needs is not available, 78 the
-//! settings are wrong. Beside a running gateway the commands that read go through its HTTP port; else they
-//! read the files and change nothing. `topic verify` always reads the files.
+//! settings are wrong. Beside a running gateway the commands go through its socket, which its user and root may open; else they
+//! read the files and change nothing, but for users and tokens. `topic verify` always reads the files.
 
+mod acl;
+mod admin;
 mod ca;
 mod client;
 mod consume;
@@ -19,6 +21,7 @@ mod schema;
 mod session;
 mod source;
 mod start;
+mod token;
 mod topic;
 mod user;
 
@@ -28,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use weir_protocol::settings::SettingsError;
 
+use crate::access::Role;
 use crate::config::{Config, DEFAULT_PATH};
 use print::Printer;
 
@@ -80,12 +84,18 @@ enum Command {
     /// The read model that devices are shown from.
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Who may read through the Kafka port.
+    /// Who may come with a name and a password: readers over Kafka, and devices over MQTT.
     #[command(subcommand)]
     User(UserCommand),
     /// The gateway's own authority, which says who a client is: certificates of clients and of the gateway.
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// What people and programs show to act over HTTP and Kafka, and devices to get a certificate.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Which topics clients may use.
+    #[command(subcommand)]
+    Acl(AclCommand),
 }
 
 #[derive(Debug, Args)]
@@ -228,14 +238,85 @@ enum ModelCommand {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Reads a password from stdin and prints the line of the settings that lets NAME in.
+    /// Reads a password from stdin and prints the line of the settings that lets NAME read over Kafka; with --mqtt, lets the
+    /// device NAME connect, at once.
     Add {
         /// The name of the user.
         name: String,
-        /// How often the password is hashed: what a login, and a guess, costs.
-        #[arg(long, default_value_t = 15_000, value_name = "COUNT")]
+        /// A device that connects over MQTT: it may, or its password is replaced, at once.
+        #[arg(long)]
+        mqtt: bool,
+        /// Whose device it is; `default` without.
+        #[arg(long, value_name = "TENANT", requires = "mqtt")]
+        tenant: Option<String>,
+        /// The client ids that it may take, with `*` for any characters; its own name without.
+        #[arg(long, value_name = "PATTERN", requires = "mqtt")]
+        clients: Option<String>,
+        /// Of a reader: how often the password is hashed, which is what a login, and a guess, costs.
+        #[arg(long, default_value_t = 15_000, value_name = "COUNT", conflicts_with = "mqtt")]
         iterations: u32,
     },
+    /// Lists the users of MQTT.
+    List,
+    /// Removes a user of MQTT and disconnects it.
+    Remove {
+        /// The name of the user.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Makes a token and shows it, once.
+    Create(TokenArgs),
+    /// Lists the tokens.
+    List,
+    /// Ends a token, and the connections that it let in.
+    Revoke {
+        /// Its id, as `list` prints it.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// What it may do: viewer, operator or admin.
+    #[arg(long, value_name = "ROLE", required_unless_present = "enroll", conflicts_with = "enroll")]
+    role: Option<Role>,
+    /// Instead: good for one certificate, for this name, or one that matches it if there is a `*` in it.
+    #[arg(long, value_name = "NAME")]
+    enroll: Option<String>,
+    /// The only tenant that it is good for.
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    /// How long it is good, such as 1h or 30d; for ever without.
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// What people call it.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AclCommand {
+    /// Say whether a client may, and by which rule of the settings; exit code 1 if not.
+    Test(AclTestArgs),
+}
+
+#[derive(Debug, Args)]
+struct AclTestArgs {
+    /// The client id.
+    #[arg(long, value_name = "CLIENT")]
+    client: String,
+    /// Its tenant; `default` without.
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    /// A topic that it wants to publish on.
+    #[arg(long, value_name = "TOPIC", required_unless_present = "subscribe", conflicts_with = "subscribe")]
+    publish: Option<String>,
+    /// A topic filter that it wants to subscribe to.
+    #[arg(long, value_name = "FILTER")]
+    subscribe: Option<String>,
 }
 
 /// Why a command ends without success.
@@ -252,6 +333,11 @@ impl Failed {
 
     pub(crate) fn usage(message: impl ToString) -> Self {
         Self { code: 2, message: message.to_string() }
+    }
+
+    /// What there is to say was printed.
+    pub(crate) fn said() -> Self {
+        Self::runtime("")
     }
 
     pub(crate) fn unavailable(message: impl ToString) -> Self {
@@ -279,6 +365,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { code: 0, .. }) => ExitCode::SUCCESS,
+        Err(Failed { code, message }) if message.is_empty() => ExitCode::from(code),
         Err(Failed { code, message }) => {
             eprintln!("weir-gateway: {message}");
             ExitCode::from(code)
@@ -288,7 +375,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<(), Failed> {
     let mut printer = Printer::new(cli.output);
-    if let Command::User(UserCommand::Add { name, iterations }) = &cli.command {
+    if let Command::User(UserCommand::Add { name, iterations, mqtt: false, .. }) = &cli.command {
         return user::add(name, *iterations, &mut printer);
     }
     // Naming the settings file is no setting.
@@ -322,8 +409,9 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Model(ModelCommand::Rebuild) => device::rebuild(&config, &mut printer),
         Command::Deadletter(DeadLetterCommand::Show { place }) => dead_letters::show(&config, &place, &mut printer),
         Command::Ca(command) => ca::run(&config, &command, &mut printer),
-        // Done above, without settings.
-        Command::User(UserCommand::Add { .. }) => Ok(()),
+        Command::User(command) => user::of_mqtt(&config, &command, &mut printer),
+        Command::Token(command) => token::run(&config, &command, &mut printer),
+        Command::Acl(AclCommand::Test(args)) => acl::test(&config, &args, &mut printer),
     }
 }
 

@@ -7,9 +7,11 @@ use weir_storage::{Fs, Reader, RealFs, RecoveryMode};
 
 use super::Failed;
 use super::client::Client;
+use crate::access::audit;
 use crate::config::Config;
 use crate::groups;
 use crate::http::page::{self, Start};
+use crate::keyed_log;
 use crate::lock;
 use crate::moment;
 use crate::schemas;
@@ -27,14 +29,10 @@ pub(super) enum Source {
 impl Source {
     /// The running gateway of `config`, or its files.
     pub(super) async fn open(config: &Config) -> Result<Self, Failed> {
-        if let Some(running) = lock::last_claim(&RealFs, &config.data) {
-            let client = Client::new(running.http);
-            let version = client.json("/version").await;
-            if version.is_ok_and(|version| version["instance"] == running.instance) {
-                return Ok(Self::Gateway(client));
-            }
+        match running(config).await? {
+            Some(client) => Ok(Self::Gateway(client)),
+            None => files(config).map(Self::Files),
         }
-        files(config).map(Self::Files)
     }
 
     /// What a path of the running gateway answers.
@@ -112,6 +110,15 @@ impl Source {
     }
 }
 
+/// The gateway that runs on the data of `config`, if one does.
+pub(super) async fn running(config: &Config) -> Result<Option<Client>, Failed> {
+    let Some(running) = lock::last_claim(&RealFs, &config.data) else { return Ok(None) };
+    let client = Client::of(&config.data);
+    client.check_rights()?;
+    let version = client.json("/version").await;
+    Ok(version.is_ok_and(|version| version["instance"] == running.instance).then_some(client))
+}
+
 /// Where a page begins, as HTTP takes it.
 fn query(start: Start) -> String {
     match start {
@@ -137,12 +144,15 @@ pub(super) fn files(config: &Config) -> Result<Topics, Failed> {
         }
     }
     let topics = Topics::new(&definitions, readers);
-    let offsets = groups::offsets::dir(&config.data);
-    if !offsets.exists() {
-        return Ok(topics);
-    }
-    let reader = Reader::open(&fs, &offsets, RecoveryMode::Tail).map_err(Failed::unavailable)?.0;
-    Ok(topics.with_internal(groups::offsets::TOPIC, [reader]))
+    let internal = [groups::offsets::TOPIC, audit::TOPIC];
+    internal.into_iter().try_fold(topics, |topics, name| {
+        let dir = keyed_log::dir(&config.data, name);
+        if !dir.exists() {
+            return Ok(topics);
+        }
+        let reader = Reader::open(&fs, &dir, RecoveryMode::Tail).map_err(Failed::unavailable)?.0;
+        Ok(topics.with_internal(name, [reader]))
+    })
 }
 
 /// The topics on the disk.

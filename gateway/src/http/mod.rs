@@ -1,7 +1,9 @@
 //! HTTP: the topics as JSON, the tail as server-sent events, and what operators ask.
 //!
 //! What it guarantees: only committed records are served; nothing here can delay a commit; requests, headers,
-//! pages and waiting readers are bounded; a bad request is 400 with what to type.
+//! pages and waiting readers are bounded; a bad request is 400 with what to type. Each path needs a role ([`permits`]), which a
+//! token gives (`Authorization: Bearer weir_..`); where the door is open, everybody has every role ([`guard`]). The commands
+//! of this machine come through a socket instead ([`socket`]).
 //!
 //! | path | answer |
 //! |---|---|
@@ -19,20 +21,25 @@
 //! | `/subjects`, `/schemas`, `/config`, `/mode`, `/contexts` | the schemas of the topics, see [`registry`] |
 //! | `POST /enroll`, `POST /renew` | certificates of devices, see [`enroll`] |
 //! | `/mqtt` | MQTT over WebSocket, see [`websocket`] |
+//! | `/access/users`, `/access/tokens` | users of MQTT and tokens, see [`credentials`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
+mod credentials;
 mod dead_letters;
 pub mod enroll;
 pub mod fuzz;
 pub(crate) mod groups;
+mod guard;
 pub mod metrics;
 mod owners;
 pub mod page;
+mod permits;
 mod posted;
 mod registry;
 mod routes;
 mod serve;
 pub mod sessions;
+mod socket;
 pub(crate) mod stall;
 pub mod tail;
 pub mod websocket;
@@ -42,6 +49,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::model::Model;
@@ -52,6 +60,8 @@ use websocket::WebSockets;
 
 pub use routes::{router, starting};
 pub use serve::{HttpOptions, Peer, serve};
+pub(crate) use socket::NAME as SOCKET;
+pub use socket::{Socket, SocketError};
 
 /// What the HTTP port serves.
 #[derive(Clone)]
@@ -66,6 +76,8 @@ pub struct App {
     pub groups: Groups,
     /// Sessions of MQTT clients.
     pub sessions: Sessions,
+    /// Who may ask what.
+    pub access: Access,
     /// The rest of the gateway.
     pub gateway: Arc<dyn Gateway>,
     /// Where MQTT over WebSocket goes.

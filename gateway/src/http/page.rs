@@ -10,8 +10,10 @@
 //! that does not decode is `null` beside an `error`. Restarts are text: 64 bits do not survive a JavaScript number.
 
 use serde_json::{Map, Value as Json, json};
+use weir_protocol::Tenant;
 use weir_storage::{Damage, ReadError, Record};
 
+use crate::access::audit::entry as audit;
 use crate::groups::offsets::record::{self as offsets, Key, Said};
 use crate::record::Value;
 use crate::topics::{Partition, Topic};
@@ -30,6 +32,15 @@ pub struct Page {
     pub gaps: Vec<Damage>,
     /// Where to go on.
     pub next: u64,
+}
+
+impl Page {
+    /// Leaves out what is not of `tenant`, if there is one. Offsets go on as they are.
+    pub(super) fn keep(&mut self, tenant: Option<Tenant>) {
+        let Some(tenant) = tenant else { return };
+        let is_of = |json: &Json| json["tenant"].as_str() == Some(tenant.as_str());
+        self.records.retain(|record| is_of(record) || is_of(&record["value"]));
+    }
 }
 
 /// Where reading begins.
@@ -151,10 +162,13 @@ pub(crate) fn render(partition: usize, record: &Record<'_>) -> Json {
                 out.insert("key".into(), group.into());
                 out.insert("value".into(), value)
             }
-            None => {
-                out.insert("value".into(), Json::Null);
-                out.insert("error".into(), error.into())
-            }
+            None => match record.value.and_then(audit::decode) {
+                Some(entry) => out.insert("value".into(), entry),
+                None => {
+                    out.insert("value".into(), Json::Null);
+                    out.insert("error".into(), error.into())
+                }
+            },
         },
     };
     Json::Object(out)

@@ -4,7 +4,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_protocol::{DeviceId, Tenant};
@@ -13,7 +13,8 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, dead_letters, groups, metrics, owners, registry, sessions, websocket};
+use super::{App, credentials, dead_letters, groups, guard, metrics, owners, registry, sessions, websocket};
+use crate::access::Caller;
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
 use crate::topics::{Partition, Topic, Topics};
@@ -61,10 +62,12 @@ pub fn router(app: App) -> Router {
         .merge(groups::router())
         .merge(owners::router())
         .merge(sessions::router())
+        .merge(credentials::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /status, /mqtt, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /access, /status, /mqtt, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
+        .layer(middleware::from_fn_with_state(app.access.clone(), guard::guard))
         .with_state(app)
 }
 
@@ -82,8 +85,12 @@ async fn topics(State(app): State<App>) -> Json<Value> {
     Json(Value::Array(app.topics.all().iter().map(|topic| page::describe(topic)).collect()))
 }
 
-async fn topic(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Refused> {
-    Ok(Json(page::describe(named(&app.topics, &name)?)))
+async fn topic(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    Ok(Json(page::describe(named(&app.topics, &caller, &name)?)))
 }
 
 /// Where a page starts and how long it is.
@@ -111,6 +118,7 @@ impl RecordsQuery {
 
 async fn records(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path((name, number)): Path<(String, String)>,
     query: Result<Query<RecordsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
@@ -118,10 +126,11 @@ async fn records(
     let (limit, start) = (query.limit()?, query.start()?);
     let topics = app.topics.clone();
     let read = move || {
-        let topic = named(&topics, &name)?;
+        let topic = named(&topics, &caller, &name)?;
         let (number, partition) = numbered(topic, &number)?;
         let from = start.offset(partition).map_err(unread)?;
-        let page = page::read(partition, number, from, limit).map_err(unread)?;
+        let mut page = page::read(partition, number, from, limit).map_err(unread)?;
+        page.keep(caller.tenant);
         Ok(Json(page::to_json(topic, partition, number, page)))
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(internal("the read was cancelled")))
@@ -152,18 +161,19 @@ pub(super) struct TailQuery {
 
 async fn tail(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     headers: HeaderMap,
     query: Result<Query<TailQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= and partition=")))?;
-    let topic = named(&app.topics, &name)?;
+    let topic = named(&app.topics, &caller, &name)?;
     let only = query.partition.as_deref().map(|number| numbered(topic, number)).transpose()?;
     // A client that comes back says where it was, and that is newer than what its address says.
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let from = resumed.or(query.offset).unwrap_or_else(|| "latest".to_owned());
     let position = Position::parse(topic, only.map(|(number, _)| number), &from).map_err(Refused::bad)?;
-    Ok(tail::response(app.topics.clone(), topic.name().to_owned(), position, app.stop.clone()))
+    Ok(tail::response(app.topics.clone(), topic.name().to_owned(), position, caller.tenant, app.stop.clone()))
 }
 
 /// Which devices a page shows.
@@ -176,6 +186,7 @@ struct DevicesQuery {
 
 async fn devices(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<DevicesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use after= and limit=")))?;
@@ -183,14 +194,20 @@ async fn devices(
     let limit = limit
         .filter(|limit| (1..=MAX_DEVICES).contains(limit))
         .ok_or_else(|| Refused::bad(format!("limit: expected 1 to {MAX_DEVICES}")))?;
-    let found = of_model(&app, move |model| model.devices(Tenant::DEFAULT, query.after.as_deref(), limit)).await?;
+    let tenant = caller.tenant.unwrap_or(Tenant::DEFAULT);
+    let found = of_model(&app, move |model| model.devices(tenant, query.after.as_deref(), limit)).await?;
     Ok(Json(Value::Array(found)))
 }
 
-async fn device(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Refused> {
+async fn device(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let tenant = caller.tenant.unwrap_or(Tenant::DEFAULT);
     let known: Result<DeviceId, _> = name.parse();
     let device = known.map_err(|error| Refused::bad(format!("device {name:?}: {error}")))?;
-    let found = of_model(&app, move |model| model.device(Tenant::DEFAULT, device.as_str())).await?;
+    let found = of_model(&app, move |model| model.device(tenant, device.as_str())).await?;
     let unknown = || Refused(StatusCode::NOT_FOUND, format!("no device {name:?}; /devices lists those there are"));
     found.map(Json).ok_or_else(unknown)
 }
@@ -223,7 +240,13 @@ async fn metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text.finish()).into_response()
 }
 
-fn named<'t>(topics: &'t Topics, name: &str) -> Result<&'t Topic, Refused> {
+/// A topic that the caller may read.
+fn named<'t>(topics: &'t Topics, caller: &Caller, name: &str) -> Result<&'t Topic, Refused> {
+    if !guard::may_read(caller, name) {
+        let why =
+            format!("{name} is read in the role admin; `weir-gateway token create --role admin` makes a token for it");
+        return Err(Refused(StatusCode::FORBIDDEN, why));
+    }
     topics.named(name).ok_or_else(|| {
         let known: Vec<_> = topics.all().iter().map(|topic| topic.name()).collect();
         Refused(StatusCode::NOT_FOUND, format!("no topic {name:?}; there are {}", known.join(", ")))

@@ -22,6 +22,7 @@ use futures_util::future::select_all;
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
+use weir_protocol::Tenant;
 
 use super::page;
 use crate::topics::{Topic, Topics};
@@ -90,9 +91,16 @@ fn one_offset(text: &str) -> Result<Option<u64>, std::num::ParseIntError> {
     if text == "-" { Ok(None) } else { text.parse().map(Some) }
 }
 
-/// The answer: events from `position` on, until the client is gone or `stop` turns true.
-pub(super) fn response(topics: Topics, topic: String, position: Position, stop: watch::Receiver<bool>) -> Response {
-    let tail = Tail { topics, topic, position, stop, ready: VecDeque::new() };
+/// The answer: events from `position` on, those of `tenant` alone if there is one, until the client is gone or `stop` turns
+/// true.
+pub(super) fn response(
+    topics: Topics,
+    topic: String,
+    position: Position,
+    tenant: Option<Tenant>,
+    stop: watch::Receiver<bool>,
+) -> Response {
+    let tail = Tail { topics, topic, position, tenant, stop, ready: VecDeque::new() };
     let events = stream::unfold(tail, async |mut tail| {
         let bytes = tail.next().await?;
         Some((Ok::<_, std::convert::Infallible>(bytes), tail))
@@ -105,6 +113,7 @@ struct Tail {
     topics: Topics,
     topic: String,
     position: Position,
+    tenant: Option<Tenant>,
     stop: watch::Receiver<bool>,
     /// Events of one turn, not sent yet.
     ready: VecDeque<Bytes>,
@@ -140,6 +149,7 @@ impl Tail {
     /// One turn: what is new in every partition.
     async fn look(&mut self) -> Option<()> {
         let (topics, name, mut position) = (self.topics.clone(), self.topic.clone(), self.position.clone());
+        let tenant = self.tenant;
         let read = move || {
             let mut ready = VecDeque::new();
             for (number, partition) in topics.named(&name)?.partitions().iter().enumerate() {
@@ -147,7 +157,7 @@ impl Tail {
                 if from >= partition.reader().end_offset() {
                     continue;
                 }
-                let page = match page::read(partition, number, from, RECORDS_PER_TURN) {
+                let mut page = match page::read(partition, number, from, RECORDS_PER_TURN) {
                     Ok(page) => page,
                     Err(error) => {
                         ready.push_back(event(&position, "error", &json!({"error": error.to_string()})));
@@ -155,6 +165,7 @@ impl Tail {
                         break;
                     }
                 };
+                page.keep(tenant);
                 for damage in &page.gaps {
                     let mut gap = page::gap(damage);
                     gap["partition"] = number.into();

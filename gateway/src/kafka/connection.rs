@@ -47,7 +47,11 @@ pub(super) async fn serve<S>(
             Some(_place) => {
                 drop(ticket);
                 kafka.counters.connected();
-                connection.inside(first).await
+                let shut_out = connection.client.shut_out(kafka);
+                tokio::select! {
+                    end = connection.inside(first) => end,
+                    () = shut_out => Some(closing(Refusal::Unauthenticated)),
+                }
             }
             None => Some(closing(Refusal::Full)),
         },

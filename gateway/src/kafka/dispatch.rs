@@ -10,11 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::auth::{Denied, Session};
+use super::auth::{Denied, Session, Tokens, Users};
 use super::handlers::{self, groups};
 use super::memory::Lease;
 use super::messages::header::encode_response;
-use super::messages::{ApiKey, ErrorCode, Request, RequestHeader, api_versions};
+use super::messages::{ApiKey, ErrorCode, Request, RequestHeader, Supported, api_versions};
+use super::permits;
 use super::refusal::Refusal;
 use super::wire::{Input, Output};
 use super::{Kafka, fetch};
@@ -33,12 +34,39 @@ impl Client {
     /// A client at `address` that has said nothing yet.
     pub(super) fn new(kafka: &Kafka, address: IpAddr) -> Self {
         let named = coordinator::Client { id: "".into(), host: format!("/{address}").into() };
-        Self { named, session: Session::new(kafka.users.clone()), is_bare: false }
+        let users = kafka.users.borrow().clone();
+        let is_tls = kafka.acceptor.is_tls();
+        let tokens = kafka.access.clone().map(|access| Tokens::new(access, address, is_tls));
+        Self { named, session: Session::new(users).with_tokens(tokens), is_bare: false }
+    }
+
+    /// Resolves when it would not be let in any more.
+    pub(super) fn shut_out(&self, kafka: &Kafka) -> impl Future<Output = ()> + Send + 'static {
+        let (mut users, before) = (kafka.users.subscribe(), self.session.users().cloned());
+        let name = self.session.user().map(str::to_owned);
+        let ended = kafka.access.as_ref().zip(self.session.caller()).map(|(access, caller)| access.ended(caller));
+        async move {
+            if let Some(ended) = ended {
+                return ended.await;
+            }
+            let stands = move |now: &Option<Users>| match (now, &before, &name) {
+                (None, _, _) => true,
+                (Some(now), Some(before), Some(name)) => now.agree(before, name),
+                _ => false,
+            };
+            if users.wait_for(|now| !stands(now)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Whether it has authenticated, or need not.
     pub(super) fn may_ask(&self) -> bool {
         self.session.is_open()
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.named.host.strip_prefix('/')?.parse().ok()
     }
 
     fn name(&mut self, id: Option<String>) {
@@ -98,6 +126,9 @@ pub(super) async fn answer(
         return Err((Refusal::Unauthenticated, format!("{:?} without authentication", api.key)));
     }
     let request = Request::decode(api.key, &mut input, version).map_err(malformed)?;
+    if client.session.role() < permits::role(api.key) {
+        return Ok(forbidden(kafka, client, &request, api, version, correlation_id));
+    }
     if matches!(&request, Request::Produce(produce) if produce.acks == 0) {
         return Err((Refusal::Unsupported, "Produce without an answer".to_owned()));
     }
@@ -105,6 +136,26 @@ pub(super) async fn answer(
     encode_response(&mut out, api, version, correlation_id);
     let (lease, last) = respond(kafka, client, request, version, &mut out, stop).await;
     Ok(Answer { pieces: out.finish(), lease, last })
+}
+
+/// The answer to a request that the role does not allow.
+fn forbidden(
+    kafka: &Kafka,
+    client: &Client,
+    request: &Request,
+    api: &Supported,
+    version: i16,
+    correlation_id: i32,
+) -> Answer {
+    let error = kafka.counters.failed(ErrorCode::GroupAuthorizationFailed);
+    if let Some(access) = &kafka.access {
+        let who = client.session.user().unwrap_or_default();
+        access.audit().refused("kafka", who, client.address(), "the role does not allow it");
+    }
+    let mut out = Output::new();
+    encode_response(&mut out, api, version, correlation_id);
+    permits::refuse(request, error, &mut out, version);
+    Answer { pieces: out.finish(), lease: None, last: None }
 }
 
 /// Writes the response; the room that it takes, and why the connection ends behind it.

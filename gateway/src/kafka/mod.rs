@@ -30,18 +30,22 @@ mod memory;
 pub mod messages;
 pub mod metrics;
 mod options;
+mod permits;
 mod refusal;
 pub mod wire;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::access::{Access, Door};
 use crate::groups::Groups;
 use crate::lobby::Lobby;
 use crate::log_gate::LogGate;
 use crate::places::Places;
 use crate::tls::Acceptor;
 use crate::topics::Topics;
+use tokio::sync::watch;
+
 use auth::Users;
 use counters::Counters;
 use fetch::Reads;
@@ -55,8 +59,9 @@ pub use refusal::Refusal;
 pub struct Kafka {
     topics: Topics,
     groups: Groups,
-    /// None: nobody has to authenticate.
-    users: Option<Users>,
+    /// None inside: nobody has to authenticate.
+    users: watch::Sender<Option<Users>>,
+    access: Option<Access>,
     acceptor: Acceptor,
     broker: Broker,
     options: KafkaOptions,
@@ -74,7 +79,8 @@ impl Kafka {
         Self {
             topics,
             groups,
-            users: None,
+            users: watch::Sender::new(None),
+            access: None,
             acceptor: Acceptor::plain(),
             broker,
             options,
@@ -87,9 +93,17 @@ impl Kafka {
         }
     }
 
-    /// Serves those who prove to be one of these users, and nobody else.
-    pub fn with_users(self, users: Option<Users>) -> Self {
-        Self { users, ..self }
+    /// Serves whom the door of `access` lets in: one of these users, or somebody with a token; or everybody.
+    pub fn with_access(self, access: Access, users: Option<Users>) -> Self {
+        let kafka = Self { access: Some(access), ..self };
+        kafka.set_users(users);
+        kafka
+    }
+
+    /// These are the users from now on; connections of those who are none any more end.
+    pub fn set_users(&self, users: Option<Users>) {
+        let is_open = self.access.as_ref().is_none_or(|access| access.settings().kafka == Door::Open);
+        self.users.send_replace((!is_open).then(|| users.unwrap_or_else(Users::nobody)));
     }
 
     /// Lets clients in through `acceptor`.

@@ -1,4 +1,4 @@
-//! Who may read: SASL/PLAIN and SASL/SCRAM-SHA-256 against the users of the settings.
+//! Who may read: SASL/PLAIN and SASL/SCRAM-SHA-256 against the users of the settings, and tokens by SASL/PLAIN ([`Tokens`]).
 //!
 //! What it guarantees: with users, nothing but asking for versions and proving who one is is answered before the proof;
 //! neither answer nor time tells an unknown user from a wrong password; secrets are compared in constant time and are
@@ -16,10 +16,14 @@ mod plain;
 mod scram;
 mod secret;
 mod session;
+mod tokens;
 mod users;
+
+use crate::access::Unproven;
 
 pub use secret::{ITERATIONS, MOST_PASSWORD, Secret};
 pub use session::{Session, Step};
+pub use tokens::Tokens;
 pub use users::{MOST_DERIVATIONS, MOST_USER_NAME, Users};
 
 #[cfg(test)]
@@ -40,6 +44,15 @@ pub enum Denied {
     /// The system gave no randomness.
     #[error("no randomness from the system")]
     Randomness,
+    /// The token.
+    #[error("{0}")]
+    Token(#[from] Unproven),
+    /// A token that others could have read along.
+    #[error("a token over a connection without TLS from another machine")]
+    Exposed,
+    /// A token of one tenant: topics hold the records of all.
+    #[error("a token of one tenant, and topics hold the records of all")]
+    Tenant,
     /// The gateway is stopping.
     #[error("the gateway stops")]
     Stopping,

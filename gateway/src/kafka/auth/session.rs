@@ -3,13 +3,16 @@
 use bytes::Bytes;
 
 use super::scram::{ClientFirst, Exchange};
-use super::{Denied, MOST_MESSAGE, Mechanism, Users, plain};
+use super::{Denied, MOST_MESSAGE, Mechanism, Tokens, Users, plain, tokens};
+use crate::access::{Caller, Role, Unproven};
 use crate::kafka::messages::{ApiKey, ErrorCode, sasl_authenticate, sasl_handshake};
 
 /// Where a connection stands.
 pub struct Session {
     /// None: there are no users, and nobody has to prove anything.
     users: Option<Users>,
+    /// None: tokens are unknown here.
+    tokens: Option<Tokens>,
     state: State,
 }
 
@@ -21,7 +24,7 @@ enum State {
     /// The client has to prove that it is this user.
     Challenged(String, Box<Exchange>),
     /// It has.
-    User(String),
+    User(String, Option<Caller>),
     /// It was denied, or did what no client does.
     Ended,
 }
@@ -38,7 +41,35 @@ pub struct Step {
 impl Session {
     /// A new connection.
     pub fn new(users: Option<Users>) -> Self {
-        Self { users, state: State::Fresh }
+        Self { users, tokens: None, state: State::Fresh }
+    }
+
+    /// Takes tokens too.
+    pub fn with_tokens(self, tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..self }
+    }
+
+    /// What it may do. Users of the settings read; whoever need not prove anything does everything.
+    pub fn role(&self) -> Role {
+        match &self.state {
+            State::User(_, Some(caller)) => caller.role,
+            State::User(_, None) => Role::Viewer,
+            _ if self.users.is_none() => Role::Admin,
+            _ => Role::Viewer,
+        }
+    }
+
+    /// Who came with a token.
+    pub fn caller(&self) -> Option<&Caller> {
+        match &self.state {
+            State::User(_, caller) => caller.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The users that it was judged by.
+    pub fn users(&self) -> Option<&Users> {
+        self.users.as_ref()
     }
 
     /// Whether a request may be answered now. If not, the connection is closed: no client gets here by accident but one
@@ -52,7 +83,7 @@ impl Session {
     pub fn is_open(&self) -> bool {
         match self.state {
             State::Ended => false,
-            State::User(_) => true,
+            State::User(..) => true,
             _ => self.users.is_none(),
         }
     }
@@ -60,7 +91,7 @@ impl Session {
     /// Who it is, once that is proven.
     pub fn user(&self) -> Option<&str> {
         match &self.state {
-            State::User(name) => Some(name),
+            State::User(name, _) => Some(name),
             _ => None,
         }
     }
@@ -92,7 +123,7 @@ impl Session {
             self.state = state;
             return Step::illegal();
         };
-        match proceed(users, state, message).await {
+        match proceed(users, self.tokens.as_ref(), state, message).await {
             Ok((state, answer)) => {
                 self.state = state;
                 Step::answered(answer)
@@ -102,14 +133,33 @@ impl Session {
     }
 }
 
-async fn proceed(users: &Users, state: State, message: &[u8]) -> Result<(State, String), Denied> {
+async fn proceed(
+    users: &Users,
+    tokens: Option<&Tokens>,
+    state: State,
+    message: &[u8],
+) -> Result<(State, String), Denied> {
+    if tokens.is_some_and(Tokens::is_shut_out) {
+        return Err(Denied::Token(Unproven::TooOften));
+    }
+    let tried = |user: &str, is_in: bool| {
+        if let Some(tokens) = tokens {
+            tokens.tried(user, is_in);
+        }
+    };
     match state {
         State::Chosen(mechanism) if message.len() > MOST_MESSAGE => Err(Denied::Message(mechanism)),
         State::Chosen(Mechanism::Plain) => {
             let message = plain::Message::read(message)?;
             let user = message.user.to_owned();
-            users.verify(message).await?;
-            Ok((State::User(user), String::new()))
+            if let Some(tokens) = tokens.filter(|_| user == tokens::USER) {
+                let caller = tokens.holder(message.password)?;
+                return Ok((State::User(user, Some(caller)), String::new()));
+            }
+            let verified = users.verify(message).await;
+            tried(&user, verified != Err(Denied::Credentials));
+            verified?;
+            Ok((State::User(user, None), String::new()))
         }
         State::Chosen(Mechanism::ScramSha256) => {
             let first = ClientFirst::read(message)?;
@@ -117,10 +167,11 @@ async fn proceed(users: &Users, state: State, message: &[u8]) -> Result<(State, 
             Ok((State::Challenged(first.user, Box::new(exchange)), answer))
         }
         State::Challenged(user, exchange) => {
-            let answer = exchange.end(message)?;
-            Ok((State::User(user), answer))
+            let ended = exchange.end(message);
+            tried(&user, ended != Err(Denied::Credentials));
+            Ok((State::User(user, None), ended?))
         }
-        State::Fresh | State::User(_) | State::Ended => Err(Denied::Credentials),
+        State::Fresh | State::User(..) | State::Ended => Err(Denied::Credentials),
     }
 }
 

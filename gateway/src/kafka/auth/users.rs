@@ -1,6 +1,7 @@
 //! Who is known, and what is said of those who are not.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,9 @@ use super::{Denied, plain};
 pub const MOST_USER_NAME: usize = 128;
 /// How many passwords are hashed at a time, each on a thread of its own for milliseconds; more logins wait in turn.
 pub const MOST_DERIVATIONS: usize = 1;
+
+/// What an unknown name costs where there are no users at all.
+const USUAL_ITERATIONS: NonZeroU32 = NonZeroU32::new(15_000).unwrap();
 
 type Randomness = dyn Fn() -> Option<[u8; NONCE_BYTES]> + Send + Sync;
 
@@ -33,6 +37,14 @@ struct Inner {
     random: Box<Randomness>,
 }
 
+impl Inner {
+    fn new(secrets: BTreeMap<String, Secret>, random: Box<Randomness>) -> Self {
+        let keys: Vec<u8> = secrets.values().flat_map(|secret| secret.server_key).collect();
+        let derivations = Arc::new(Semaphore::new(MOST_DERIVATIONS));
+        Self { decoy: hash(&keys), derivations, random, secrets }
+    }
+}
+
 impl Users {
     /// These users, with the system's randomness. None if there is nobody, and so nobody has to prove anything.
     pub fn new(secrets: BTreeMap<String, Secret>) -> Option<Self> {
@@ -48,14 +60,24 @@ impl Users {
         secrets: BTreeMap<String, Secret>,
         random: impl Fn() -> Option<[u8; NONCE_BYTES]> + Send + Sync + 'static,
     ) -> Option<Self> {
-        let keys: Vec<u8> = secrets.values().flat_map(|secret| secret.server_key).collect();
-        let inner = Inner {
-            decoy: hash(&keys),
-            derivations: Arc::new(Semaphore::new(MOST_DERIVATIONS)),
-            random: Box::new(random),
-            secrets,
-        };
+        let inner = Inner::new(secrets, Box::new(random));
         (!inner.secrets.is_empty()).then(|| Self { inner: Arc::new(inner) })
+    }
+
+    /// Nobody: only tokens let somebody in.
+    pub fn nobody() -> Self {
+        let system = SystemRandom::new();
+        let random = move || {
+            let mut bytes = [0; NONCE_BYTES];
+            system.fill(&mut bytes).ok().map(|()| bytes)
+        };
+        Self { inner: Arc::new(Inner::new(BTreeMap::new(), Box::new(random))) }
+    }
+
+    /// Whether `name` is a user in both, with the same password.
+    pub fn agree(&self, other: &Self, name: &str) -> bool {
+        let of = |users: &Self| users.inner.secrets.get(name).cloned();
+        of(self).is_some() && of(self) == of(other)
     }
 
     /// The secret of this user; of a name that is not known, one that no password has, the same each time.
@@ -65,11 +87,11 @@ impl Users {
         let drawn = sign(decoy, name.as_bytes());
         // Salt and iterations as some user has them, so that they tell nothing.
         let like = secrets.values().nth(usize::from(drawn[0]) % secrets.len().max(1));
-        let mut salt = like.map(|secret| secret.salt.clone()).unwrap_or_default();
+        let mut salt = like.map_or_else(|| vec![0; 16], |secret| secret.salt.clone());
         let salts = sign(&drawn, b"salt").into_iter().chain(sign(&drawn, b"more salt"));
         salt.iter_mut().zip(salts).for_each(|(byte, drawn)| *byte = drawn);
         let unknown = Secret {
-            iterations: like.map_or(std::num::NonZeroU32::MIN, |secret| secret.iterations),
+            iterations: like.map_or(USUAL_ITERATIONS, |secret| secret.iterations),
             salt,
             stored_key: sign(&drawn, b"stored"),
             server_key: sign(&drawn, b"server"),

@@ -21,6 +21,7 @@ pub enum ErrorCode {
     RebalanceInProgress = 27,
     InvalidCommitOffsetSize = 28,
     TopicAuthorizationFailed = 29,
+    GroupAuthorizationFailed = 30,
     UnsupportedSaslMechanism = 33,
     IllegalSaslState = 34,
     UnsupportedVersion = 35,
