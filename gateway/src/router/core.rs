@@ -89,7 +89,9 @@ impl Core {
         let mut way_in = None;
         for (lane, (mut sender, receiver)) in links.into_iter().enumerate() {
             sender.try_subscribe(lane.to_string())?;
-            way_in.get_or_insert(sender);
+            // The last one: its first nudge comes behind the subscriptions of all others, and makes the router take
+            // whatever is in its buffer by then.
+            way_in = Some(sender);
             pumps.push(tokio::spawn(lanes::run(lane, receiver, Arc::clone(shared))));
         }
         let sender = way_in.ok_or_else(|| Failure::Ended("it has no links".to_owned()))?;
@@ -197,6 +199,27 @@ async fn on_a_thread(work: fn() -> Result<Started, Failure>, left_behind: &mut V
         Ok(Err(_)) | Err(_) => {
             left_behind.push(Box::new(move || thread.is_finished()));
             Err(Failure::Stalled)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_storage::Reader;
+
+    use super::*;
+    use crate::router::{Live, LiveOptions};
+    use crate::topics::Topics;
+
+    /// The first tokens used to go in by the link that subscribed first: a router that came late to its first nudge took
+    /// them before the other lanes had subscribed, and said nothing for ever.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_lanes_of_a_new_router_work_however_late_its_thread_comes() {
+        let Live(shared) = Live::new(Topics::new([], std::iter::empty::<Reader>()), LiveOptions::default());
+        for _ in 0..100 {
+            let mut core = Core::start(&shared, &mut Vec::new()).await.unwrap();
+            core.begin(None).await.unwrap();
+            core.end().await;
         }
     }
 }
