@@ -219,7 +219,7 @@ mod tests {
         for _ in 0..100 {
             let mut core = Core::start(&shared, &mut Vec::new()).await.unwrap();
             core.begin(None).await.unwrap();
-            core.end().await;
+            let _is_gone = core.end().await;
         }
     }
 }
