@@ -29,6 +29,10 @@ pub struct Plan {
     pub topics: String,
     /// More settings of the gateway's table `kafka`, and tables below it, as TOML lines.
     pub kafka: String,
+    /// More settings of the gateway's table `mqtt`, and tables below it, as TOML lines.
+    pub mqtt: String,
+    /// More tables of the gateway's settings, as TOML.
+    pub tables: String,
     /// Where the agent keeps its data instead of the run's own directory.
     pub agent_data: Option<PathBuf>,
     /// Where the gateway keeps its data instead of the run's own directory.
@@ -55,6 +59,8 @@ impl Plan {
             policy: "block",
             topics: String::new(),
             kafka: String::new(),
+            mqtt: String::new(),
+            tables: String::new(),
             agent_data: None,
             gateway_data: None,
             plant: None,

@@ -15,12 +15,12 @@ fn quoted(text: impl std::fmt::Display) -> String {
 
 /// The gateway's settings; it listens on `mqtt`, `http` and `kafka`.
 pub(super) fn gateway(data: &Path, [mqtt, http, kafka]: [SocketAddr; 3], plan: &Plan) -> String {
-    let (topics, of_kafka) = (&plan.topics, &plan.kafka);
+    let Plan { topics, kafka: of_kafka, mqtt: of_mqtt, tables, .. } = plan;
     let data = quoted(data.display());
     let [mqtt, http, kafka] = [mqtt, http, kafka].map(quoted);
     format!(
-        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n\n[http]\nlisten = {http}\n\n[topics]\n{topics}\n\
-         [kafka]\nlisten = {kafka}\n{of_kafka}"
+        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n{of_mqtt}\n[http]\nlisten = {http}\n\n[topics]\n{topics}\n\
+         [kafka]\nlisten = {kafka}\n{of_kafka}\n{tables}"
     )
 }
 

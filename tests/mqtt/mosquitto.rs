@@ -1,0 +1,120 @@
+//! mosquitto_pub and mosquitto_sub, which are programs already.
+
+use std::process::{Output, Stdio};
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use weir_tests::{PATIENCE, skip};
+
+use crate::stage::Stage;
+
+/// The versions, as they call them.
+const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
+
+fn command(program: &str, stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-h", &stage.mqtt.ip().to_string(), "-p", &stage.mqtt.port().to_string()]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Publishes, and waits for the end of the program; `None`, said loudly, if it is not installed.
+async fn publish(stage: &Stage, arguments: &[&str]) -> Option<Output> {
+    let output = command("mosquitto_pub", stage, arguments).output();
+    match tokio::time::timeout(PATIENCE, output).await.expect("mosquitto_pub ends") {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            skip("mosquitto_pub is not installed; type: apt-get install mosquitto-clients");
+            None
+        }
+        Err(error) => panic!("mosquitto_pub: {error}"),
+    }
+}
+
+/// A subscriber that runs.
+struct Subscriber {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Subscriber {
+    /// Starts it and waits until it is subscribed, which it says with `-d`.
+    async fn start(stage: &Stage, arguments: &[&str]) -> Self {
+        let mut child = command("mosquitto_sub", stage, &[arguments, &["-d"]].concat()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut subscriber = Self { child, lines };
+        while !subscriber.line().await.starts_with("Subscribed") {}
+        subscriber
+    }
+
+    async fn line(&mut self) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("it says something");
+        line.unwrap().expect("it goes on")
+    }
+
+    /// The next message as `-v` shows it.
+    async fn message(&mut self) -> String {
+        loop {
+            let line = self.line().await;
+            if line.starts_with("plant/") {
+                return line;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mosquitto_publishes_at_each_qos_and_subscribes() {
+    let stage = Stage::new().await;
+    let Some(_) = publish(&stage, &["-t", "plant/none", "-m", "x"]).await else { return };
+    for version in VERSIONS {
+        let watching = ["-V", version, "-i", "watcher", "-v", "-q", "2", "-t", "plant/+/temperature"];
+        let mut watcher = Subscriber::start(&stage, &watching).await;
+        for qos in ["0", "1", "2"] {
+            let said = ["-V", version, "-q", qos, "-t", "plant/press/temperature", "-m", qos];
+            let output = publish(&stage, &said).await.unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(watcher.message().await, format!("plant/press/temperature {qos}"));
+        }
+        watcher.child.kill().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_mosquitto_sub_outlives_a_kill_of_the_gateway() {
+    let mut stage = Stage::new().await;
+    let Some(_) = publish(&stage, &["-t", "plant/none", "-m", "x"]).await else { return };
+    for (version, durable) in [("mqttv311", vec!["-c"]), ("mqttv5", vec!["-c", "-x", "3600"])] {
+        let session = [&["-V", version, "-i", version, "-v", "-q", "1", "-t", "plant/#"][..], &durable].concat();
+        let mut subscriber = Subscriber::start(&stage, &session).await;
+        subscriber.child.kill().await.unwrap();
+        for number in ["1", "2", "3"] {
+            publish(&stage, &["-V", version, "-q", "1", "-t", "plant/count", "-m", number]).await.unwrap();
+        }
+        stage.kill_gateway().await;
+        let mut subscriber = Subscriber::start(&stage, &session).await;
+        for number in ["1", "2", "3"] {
+            assert_eq!(subscriber.message().await, format!("plant/count {number}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mosquitto_retains_and_wills_is_kept() {
+    let stage = Stage::new().await;
+    for version in VERSIONS {
+        let Some(output) = publish(&stage, &["-V", version, "-r", "-q", "1", "-t", "plant/mode", "-m", version]).await
+        else {
+            return;
+        };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut late = Subscriber::start(&stage, &["-V", version, "-v", "-t", "plant/mode"]).await;
+        assert_eq!(late.message().await, format!("plant/mode {version}"));
+
+        let mut watcher = Subscriber::start(&stage, &["-V", version, "-v", "-t", "plant/will"]).await;
+        let will = ["-V", version, "-t", "plant/none", "--will-topic", "plant/will", "--will-payload", "gone"];
+        let mut mortal = Subscriber::start(&stage, &will).await;
+        mortal.child.kill().await.unwrap();
+        assert_eq!(watcher.message().await, "plant/will gone");
+    }
+}
