@@ -2,6 +2,7 @@
 //! [`crowd`] that opens sockets and says as little as it is told to.
 
 pub(crate) mod crowd;
+pub(crate) mod foreign;
 pub(crate) mod steady;
 
 use std::net::{Ipv4Addr, SocketAddr};

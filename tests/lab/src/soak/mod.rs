@@ -14,6 +14,7 @@ mod firehose;
 mod group_kills;
 mod image;
 mod kills;
+mod mqtt_kills;
 mod network;
 mod plants;
 mod power;
@@ -103,8 +104,9 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "kills",
+    "mqtt-kills",
     "group-kills",
     "compaction",
     "consumer-retention",
@@ -157,6 +159,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
     use crate::binaries::Plant;
     match name {
         "kills" => kills::run(bench).await,
+        "mqtt-kills" => mqtt_kills::run(bench).await,
         "group-kills" => group_kills::run(bench).await,
         "compaction" => compaction::run(bench).await,
         "consumer-retention" => consumer_retention::run(bench).await,
