@@ -72,6 +72,12 @@ impl Opened {
         &self.recovery
     }
 
+    /// Parts that belong to no session.
+    #[cfg(test)]
+    pub(super) fn leftovers(self) -> usize {
+        self.found.clients.into_values().map(|client| client.settle().2.len()).sum()
+    }
+
     /// Records that another build wrote, or nobody; they are left alone.
     pub fn foreign(&self) -> u64 {
         self.found.foreign

@@ -2,7 +2,9 @@
 
 use tokio::time::advance;
 use weir_protocol::Sequence;
+use weir_storage::Batch;
 
+use super::record::Part;
 use super::*;
 use crate::delivery::Position;
 
@@ -211,4 +213,37 @@ async fn what_could_not_be_written_is_refused_and_is_written_when_the_client_com
     let sessions = start(&fs.power_cut());
     let mut session = attach(&sessions, "pump", connect(3600)).await.session;
     assert_eq!((session.open_ids(), session.begin(2).expect("room").identity), (1, begun.identity));
+}
+
+/// What a session left behind when the end of it was only half on the disk belongs to no later session: a packet id would
+/// swallow another message.
+#[tokio::test]
+async fn what_an_earlier_session_left_behind_is_not_the_next_ones_and_goes() {
+    let fs = FaultyFs::new(1);
+    let sessions = start(&fs);
+    let mut session = attach(&sessions, "pump", connect(3600)).await.session;
+    session.begin(1).expect("room");
+    flush(&mut session).await.expect("written");
+    // Of an earlier session, whose number was another.
+    let (mut batch, mut name, mut value) = (Batch::new(), Vec::new(), Vec::new());
+    record::encode_key(&key("pump"), &Part::OpenId(2), &mut name);
+    record::open_id::encode(12, 34, &mut value);
+    batch.push(NOW_MS, Some(&name), Some(&value), &[]).expect("small");
+    record::encode_key(&key("pump"), &Part::Subscription("old".into()), &mut name);
+    record::subscription::encode(12, &subscription("old"), &mut value);
+    batch.push(NOW_MS, Some(&name), Some(&value), &[]).expect("small");
+    let (told, hear) = tokio::sync::oneshot::channel();
+    let done = move |written: Result<_, _>| told.send(written).expect("waited for");
+    sessions.shared.log.submit(batch, done).unwrap_or_else(crate::keyed_log::Refused::tell);
+    hear.await.expect("told").expect("written");
+
+    let fs = fs.power_cut();
+    let sessions = start(&fs);
+    sessions.sweep();
+    let mut session = attach(&sessions, "pump", connect(3600)).await.session;
+    assert!(filters(&session).is_empty());
+    assert!(session.begin(2).expect("room").is_new && !session.begin(1).expect("room").is_new);
+    sessions.stop();
+    let read = Opened::open(&(Arc::new(fs.power_cut()) as Arc<dyn Fs>), Path::new("/data")).expect("opens");
+    assert_eq!(read.leftovers(), 0, "the disk has been told");
 }
