@@ -35,5 +35,9 @@ mod messages;
 mod mosquitto;
 #[path = "mqtt/order.rs"]
 mod order;
+#[path = "mqtt/secured.rs"]
+mod secured;
+#[path = "mqtt/security.rs"]
+mod security;
 #[path = "mqtt/stage.rs"]
 mod stage;

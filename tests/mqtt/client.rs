@@ -172,6 +172,13 @@ impl Running {
         self.until(|_, event| (*event == Event::Disconnected).then_some(())).await;
     }
 
+    /// Expects that it was not let in since the last look.
+    pub(crate) fn is_not_connected(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            assert!(!matches!(event, Event::Connected(_)), "{:?} was let in", self.client);
+        }
+    }
+
     /// Subscribes, and waits for the answer: QoS or reason code.
     pub(crate) async fn subscribe(&mut self, qos: u8, filter: &str) -> String {
         self.tell(&format!("subscribe {qos} {filter}")).await;

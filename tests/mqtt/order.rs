@@ -13,8 +13,6 @@ pub(crate) enum Transport {
     Tls,
     /// Through the HTTP port.
     WebSocket,
-    /// Through the HTTP port, encrypted.
-    SecureWebSocket,
 }
 
 impl Transport {
@@ -24,7 +22,6 @@ impl Transport {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::WebSocket => "ws",
-            Self::SecureWebSocket => "wss",
         }
     }
 }

@@ -9,7 +9,7 @@ use weir_tests::{binaries, plan};
 use crate::order::{Order, Transport};
 
 /// What clients may publish: everything below `plant/`, into the topic `messages`.
-const STORE: &str = "[[mqtt.store]]\nfilter = \"plant/#\"\n";
+pub(crate) const STORE: &str = "[[mqtt.store]]\nfilter = \"plant/#\"\n";
 
 /// A running gateway.
 pub(crate) struct Stage {
@@ -48,6 +48,11 @@ impl Stage {
         let mut deployment = Deployment::prepare(plan, binaries()).await.unwrap();
         deployment.gateway.start().unwrap();
         deployment.wait_for_gateway().await.unwrap();
+        Self::of(deployment)
+    }
+
+    /// A gateway that runs already.
+    pub(crate) fn of(deployment: Deployment) -> Self {
         Self { mqtt: deployment.mqtt, http: deployment.http, deployment }
     }
 
