@@ -1,37 +1,38 @@
-//! The MQTT front: MQTT 3.1.1 and 5 as far as an agent needs them, and a clear no to everything else.
+//! The MQTT front: MQTT 3.1.1 and 5 for every device.
 //!
 //! What it guarantees:
-//! - PUBACK only after the verdict of [`crate::ingest`], in the order of the PUBLISHes ([`session`]);
+//! - PUBACK and PUBREC only after the verdict of [`crate::ingest`], in the order of the PUBLISHes ([`session`]);
 //! - whatever a client sends is answered with its reason code, counted by reason ([`refusal`]), and costs
 //!   bounded memory, summed up in one place ([`memory`]): with the defaults 8.7 MiB for one connection at the most; a
 //!   client beyond a bound is refused, or not read until there is room;
 //! - sockets that say nothing, or never finish what they say, are few ([`crate::lobby`]) and are closed in time
 //!   ([`watchdog`]), and nobody waits for them;
-//! - sessions never outlive their connection: `session_present` is always 0, and what an agent has not seen
-//!   acknowledged it sends again.
+//! - a session outlives its connection only on disk ([`crate::sessions`]), and `session_present` says no more than that;
+//! - who a client is and what it may do is what [`crate::access`] says ([`admission`]).
 //!
 //! | packet | MQTT 5 | MQTT 3.1.1 |
 //! |---|---|---|
-//! | CONNECT, client id = agent name | CONNACK with the limits | CONNACK |
+//! | CONNECT | CONNACK with the limits | CONNACK |
 //! | CONNECT, anything wrong with it | CONNACK 0x84, 0x85, 0x87, 0x8c, 0x95 | CONNACK 1, 2, 5 |
-//! | CONNECT, as many sessions as there may be | CONNACK 0x97 | CONNACK 3 |
+//! | CONNECT, as many sessions as there may be; too often | CONNACK 0x97; 0x9f | CONNACK 3 |
 //! | no CONNECT in time, or no CONNECT first | closed | closed |
-//! | a second session of a client | the first gets DISCONNECT 0x8e | the first is closed |
-//! | PUBLISH on `batch`, `describe`, `status` of its own | PUBACK after the verdict | the same |
-//! | PUBLISH on the topic of another, on none of Weir's | PUBACK 0x87, 0x90; at QoS 0 DISCONNECT | closed |
+//! | a second connection of a client | the first gets DISCONNECT 0x8e | the first is closed |
+//! | PUBLISH on what is stored, or as an agent on `batch`, `describe`, `status` of its own | PUBACK, PUBREC after the verdict | the same |
+//! | PUBLISH where it may not, on what nothing stores | PUBACK, PUBREC 0x87, 0x90; at QoS 0 DISCONNECT | closed |
 //! | PUBLISH with the packet id of one in flight | PUBACK 0x91, in its turn | closed |
-//! | PUBLISH at QoS 2, with a topic alias, beyond Receive Maximum | DISCONNECT 0x9b, 0x94, 0x93 | QoS 2: closed |
-//! | SUBSCRIBE to its own `command`, to `weir/1/{tenant}/live/...` | SUBACK 0 or 1 | SUBACK 0 or 1 |
-//! | SUBSCRIBE to no filter or a shared one, to anything else, to too much | SUBACK 0x8f, 0x87, 0x97 | SUBACK 0x80 |
+//! | PUBLISH with an alias that is not known, beyond Receive Maximum | DISCONNECT 0x94, 0x93 | |
+//! | PUBREL | PUBCOMP once the packet id is free on disk | the same |
+//! | SUBSCRIBE | SUBACK 0 or 1 | SUBACK 0 or 1 |
+//! | SUBSCRIBE to no filter, where it may not, to too much, to a shared one | SUBACK 0x8f, 0x87, 0x97, 0x9e | SUBACK 0x80 |
 //! | UNSUBSCRIBE from what it has not | UNSUBACK 0x11 | UNSUBACK |
 //! | larger than the limit, malformed, out of place | DISCONNECT 0x95, 0x81, 0x82 | closed |
 //! | silence, a packet that does not end, answers not read | DISCONNECT 0x8d, 0x83, 0x80 | closed |
-//! | a stop, a failed commit | DISCONNECT 0x8b, 0x83 | closed |
+//! | a stop, a failed commit, revoked | DISCONNECT 0x8b, 0x83, 0x98 | closed |
 //!
 //! After a refused batch (0x83, 0x97) the messages behind it get 0x80 and the connection ends with a
 //! DISCONNECT: only so can no later reading overtake an earlier one.
 //!
-//! Bytes flow through [`connection`], [`exchange`], [`wire`], [`session`], and back through [`answer`].
+//! Bytes flow through [`connection`], [`admission`], [`exchange`] and [`session`] into ingest, and through [`outbound`] back.
 
 mod admission;
 pub mod agents;
