@@ -162,3 +162,24 @@ async fn positions_move_on_over_what_is_for_others() {
     };
     timeout(PATIENCE, reached).await.expect("the positions follow the log");
 }
+
+/// The router keeps only so much for a client that takes nothing; the log has the rest, and the switch between them leaves
+/// no hole.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_router_drops_of_a_session_that_is_there_comes_from_the_log() {
+    let router = LiveOptions { buffer: 1, ..LiveOptions::default() };
+    let mut world = World::open(Arc::new(FaultyFs::new(1)), options(), router);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/#", QoS::AtLeastOnce);
+    world.publish("site/1/x", numbers(0..1), Properties::default()).await;
+    client.hear_all(1).await;
+    // It listens to the router by now, and takes nothing while another one hears all.
+    let mut quick = world.connect(None);
+    quick.subscribe(&mut Kept::default(), "site/#", QoS::AtMostOnce);
+    for number in 1..300 {
+        world.publish("site/1/x", numbers(number..number + 1), Properties::default()).await;
+        quick.hear_all(1).await;
+    }
+    assert_eq!(payloads(&client.hear_all(299).await), numbers(1..300).collect::<Vec<_>>());
+}
