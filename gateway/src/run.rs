@@ -185,8 +185,8 @@ pub async fn run(
         Arc::new(log.with_access(access.clone(), config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone(), live_options(config));
     let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), DeliveryOptions::default());
-    let front =
-        Front::new(ingest.clone(), clients.both(), front_options(config), world.clock.clone()).with_delivery(delivery);
+    let front = Front::new(ingest.clone(), clients.both(), front_options(config), world.clock.clone())
+        .with_delivery(delivery.clone());
     let front = front.with_access(access.clone()).with_rates(access.limits().clone());
     let front = front.with_stores(ingest.stores().clone());
     let front = Arc::new(front);
@@ -198,6 +198,8 @@ pub async fn run(
         ingest: ingest.clone(),
         live: live.clone(),
         clients: clients.clone(),
+        delivery,
+        access: access.clone(),
         websockets: websockets.clone(),
         kafka: log.clone(),
         tls: tls.clone(),
@@ -517,6 +519,8 @@ struct Parts {
     ingest: Ingest,
     live: Live,
     clients: Clients,
+    delivery: Delivery,
+    access: Access,
     websockets: WebSockets,
     kafka: Arc<Kafka>,
     tls: Option<Tls>,
@@ -541,7 +545,7 @@ impl Gateway for Parts {
     }
 
     fn status(&self) -> Value {
-        self.front.agents().to_json()
+        self.clients.sessions.agents(&self.clients.retained)
     }
 
     fn version(&self) -> Value {
@@ -558,6 +562,8 @@ impl Gateway for Parts {
         metrics::live(out, &self.live.stats());
         metrics::sessions(out, &self.clients.sessions.stats());
         metrics::retained(out, &self.clients.retained.stats());
+        metrics::delivery(out, &self.delivery.stats());
+        metrics::access(out, &self.access);
         metrics::websockets(out, self.websockets.counts());
         self.kafka.metrics(out);
         if let Some(tls) = &self.tls {

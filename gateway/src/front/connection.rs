@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{SemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use weir_protocol::mqtt::PREFIX;
 
 use super::admission::{self, Admitted, Peer};
 use super::buffer::ReadBuffer;
@@ -141,7 +140,6 @@ where
         kept.detach(sessions::End::default());
         return seat;
     }
-    let lease = front.agents.connect(&identity, version, front.clock.now());
     let (told, events) = mpsc::unbounded_channel();
     let signals = Signals::new(events, taken, stop, Box::pin(front.access.revoked(&identity)));
     let mut link = front.intake.connect(Sender { tenant: identity.tenant, client: identity.client.clone() }, told);
@@ -158,21 +156,13 @@ where
     front.counters.opened();
     // Section 3.1.2.10.
     let silence = Duration::from_millis(1500 * u64::from(greeting::keep_alive(connect.keep_alive)));
-    let will = connect.will.filter(|will| is_status(&will.topic)).map(|will| will.payload);
     let rates = front.limits.publisher(&identity, std::time::Instant::now());
-    let retain = |publish: &Publish| {
-        if is_status(&publish.topic) {
-            front.agents.set_status(&lease, Bytes::copy_from_slice(&publish.payload));
-        }
-        front.retain(&identity, publish)
-    };
+    let retain = |publish: &Publish| front.retain(&identity, publish);
     let mut exchange = Exchange::new(wire, session, signals, (rates, silence), retain);
     let end = exchange.run(&mut link).await;
     drop(link);
     exchange.finish(&end);
     front.counters.closed();
-    let will = will.filter(|_| !matches!(end, End::Goodbye(goodbye) if !goodbye.with_will));
-    front.agents.disconnect(&lease, will, front.clock.now());
     if let End::Refused(refused) | End::Answered(refused) = end {
         let Refused { refusal, text } = refused;
         if matches!(end, End::Refused(_)) {
@@ -193,11 +183,6 @@ fn resume(state: &mut sessions::State) -> Resumed {
         positions: state.positions.clone(),
         unfinished: std::mem::take(&mut state.outbound),
     }
-}
-
-/// Whether a topic on which a client may publish is that of its status.
-fn is_status(topic: &[u8]) -> bool {
-    topic.starts_with(PREFIX.as_bytes())
 }
 
 /// Hands over the last answers and closes.

@@ -35,7 +35,6 @@
 //! Bytes flow through [`connection`], [`admission`], [`exchange`] and [`session`] into ingest, and through [`outbound`] back.
 
 mod admission;
-pub mod agents;
 mod buffer;
 mod connection;
 pub mod counters;
@@ -73,7 +72,6 @@ use crate::sessions::{Sessions, Written};
 use crate::tls::Acceptor;
 use crate::topics::stores::Stores;
 pub use admission::Peer;
-use agents::Agents;
 use buffer::Room;
 use counters::Counters;
 use destination::Destinations;
@@ -121,7 +119,6 @@ pub struct Front<I> {
     intake: I,
     options: FrontOptions,
     clock: Arc<dyn WallClock>,
-    agents: Agents,
     counters: Arc<Counters>,
     log: LogGate,
     lobby: Lobby,
@@ -149,7 +146,6 @@ impl<I: Intake> Front<I> {
             options,
             supply: Arc::new(Supply::none(Arc::clone(&clock), Arc::clone(&counters))),
             clock,
-            agents: Agents::new(),
             counters,
             log: LogGate::new(Instant::now()),
             lobby: Lobby::new(options.lobby),
@@ -196,11 +192,6 @@ impl<I: Intake> Front<I> {
     /// Where the messages of a client go.
     fn destinations(&self, identity: &Identity) -> Destinations {
         Destinations::new(identity.clone(), self.options.topics, self.access.clone(), self.stores.clone())
-    }
-
-    /// The agents and their statuses.
-    pub fn agents(&self) -> &Agents {
-        &self.agents
     }
 
     /// What was counted.

@@ -5,6 +5,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::access::Access;
+use crate::delivery::DeliveryStats;
 use crate::front::FrontOptions;
 use crate::front::counters::Counters;
 use crate::front::memory;
@@ -113,6 +115,26 @@ pub fn live(out: &mut Text, now: &LiveStats) {
     out.counter("live_dropped", "Live messages lost: their subscriber was slow or takes only less.", now.dropped);
     out.counter("live_skipped", "Readings not served live because the router was behind.", now.skipped);
     out.counter("live_restarts", "Times the live router was replaced after a failure.", now.restarts);
+}
+
+/// The metrics of durable subscriptions.
+pub fn delivery(out: &mut Text, now: &DeliveryStats) {
+    let skipped = "Offsets that retention removed before a durable MQTT session had read them.";
+    out.counter("mqtt_positions_skipped", skipped, now.skipped);
+    out.counter("mqtt_positions_damaged", "Offsets that no MQTT session could read because of damage.", now.damaged);
+    out.counter("mqtt_log_reads", "Reads of the log for durable MQTT sessions.", now.reads);
+    out.counter("mqtt_log_messages", "Messages that they found.", now.messages);
+}
+
+/// The metrics of who may come, and how often.
+pub fn access(out: &mut Text, access: &Access) {
+    out.gauge(
+        "access_passwords_waiting",
+        "Logins that wait for their password to be checked.",
+        access.waiting() as u64,
+    );
+    let limited = access.limits().counts().map(|(limited, count)| (reason(limited.as_str()), count));
+    out.counters("mqtt_limited", "Connects refused and publishers paused for their rate.", limited);
 }
 
 /// The metrics of what is kept of MQTT clients.

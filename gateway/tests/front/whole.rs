@@ -5,14 +5,14 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::QoS as QoS5;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_gateway::mqtt::packet::Version;
 use weir_protocol::batch::command::{self, AgentCommand};
 
-use crate::script::{Answered, Client, connect};
+use crate::script::{Answered, Client, connect, packet, publish};
 use crate::world::{Gateway, batch, description};
 
 /// Far beyond what anything here takes: a test that waits so long has failed.
@@ -273,5 +273,49 @@ async fn an_http_request_that_never_ends_its_headers_is_closed() {
     let mut rest = Vec::new();
     timeout(PATIENCE, slow.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert_eq!(gateway.get("/healthz").await.0, 200);
+    gateway.stop().await;
+}
+
+/// What `/status` says of the only agent, once it is `expected`.
+async fn status_becomes(gateway: &Gateway, expected: &Value) {
+    let says = async {
+        loop {
+            let (_, body) = gateway.get("/status").await;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            if body[0]["status"] == *expected {
+                return body[0]["connected"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let connected = timeout(PATIENCE, says).await.unwrap_or_else(|_| panic!("/status never says {expected}"));
+    assert!(connected.is_boolean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_of_an_agent_is_its_last_word_or_its_will_also_after_a_restart() {
+    const STATUS: &str = "weir/1/default/edge-1/status";
+    let mut gateway = Gateway::start().await;
+    for version in [Version::V4, Version::V5] {
+        let mut agent = Client::dial_tcp(gateway.at.mqtt, version).await;
+        agent.send(&connect(version, "edge-1", 0, Some((STATUS, r#"{"online":false}"#)))).await;
+        assert_eq!(agent.answer().await, Answered::Connected(0));
+        agent.send(&publish(version, STATUS, 1, 1, br#"{"online":true}"#)).await;
+        assert_eq!(agent.answer().await, Answered::Acknowledged(1, 0));
+        status_becomes(&gateway, &json!({"online": true})).await;
+        drop(agent);
+        status_becomes(&gateway, &json!({"online": false})).await;
+
+        // Who says goodbye leaves no will.
+        let mut agent = Client::dial_tcp(gateway.at.mqtt, version).await;
+        agent.send(&connect(version, "edge-1", 0, Some((STATUS, "gone")))).await;
+        assert_eq!(agent.answer().await, Answered::Connected(0));
+        agent.send(&publish(version, STATUS, 1, 1, b"leaving")).await;
+        assert_eq!(agent.answer().await, Answered::Acknowledged(1, 0));
+        agent.send(&packet(0xe0, &[])).await;
+        assert_eq!(agent.answer().await, Answered::Closed);
+        gateway = Gateway::start_on(gateway.stop().await).await;
+        status_becomes(&gateway, &"leaving".into()).await;
+    }
     gateway.stop().await;
 }
