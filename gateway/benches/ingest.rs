@@ -1,16 +1,21 @@
 //! How fast ingest is from payload to verdict: decode, drop repeats, Avro, group commit with `fdatasync`.
 //!
-//! `cargo bench -p weir-gateway --bench ingest [-- SECONDS [DIRECTORY [direct]]]`, `direct` being without a journal: 8 connections, each with a device of
-//! its own and a window of 100 batches of about 200 B, on a real disk. Prints batches and readings a second,
-//! bytes written, and CPU time of the whole process. A report, not a gate: the disk decides.
+//! `cargo bench -p weir-gateway --bench ingest [-- SECONDS [DIRECTORY [direct]]]`, `direct` being without a journal: 8 connections
+//! with a window of 100 each, on a real disk; first batches of about 200 B, each connection's of a device of its own, then messages
+//! of MQTT clients of 200 B, at QoS 1 and at QoS 2 with identities. Prints what is stored a second, bytes written, and CPU time of
+//! the whole process. A report, not a gate: the disk decides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::unbounded_channel;
-use weir_gateway::ingest::{Body, Event, Ingest, IngestOptions, Message, Sender, Verdict};
+use weir_gateway::ingest::{Body, Event, Ingest, IngestOptions, Message, Published, Sender, Verdict};
+use weir_gateway::mqtt::packet::{Properties, QoS};
+use weir_gateway::topics::layout::Routing;
+use weir_gateway::topics::stores::Store;
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
 use weir_protocol::time::{SystemClock, WallClock};
@@ -35,13 +40,30 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
 
     let journal = Some(JournalOptions { bytes: 64 << 20, salt: 1 }).filter(|_| !direct);
-    let options = IngestOptions { journal, ..IngestOptions::default() };
-    let clock = Arc::new(SystemClock);
-    let (ingest, _topics, _report) = Ingest::start(Arc::new(RealFs), scratch.path(), options, clock).expect("starts");
+    for load in [Load::Batches, Load::Messages(QoS::AtLeastOnce), Load::Messages(QoS::ExactlyOnce)] {
+        let data = scratch.path().join(format!("{load:?}"));
+        run(&runtime, &data, journal, load, Duration::from_secs(seconds));
+    }
+}
+
+/// What is published.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    Batches,
+    Messages(QoS),
+}
+
+fn run(runtime: &Runtime, data: &Path, journal: Option<JournalOptions>, load: Load, time: Duration) {
+    let store = Store { filter: "site/#".into(), tenant: None, topic: "messages".into() };
+    let routing = Routing { stores: vec![store], ..Routing::default() };
+    let options = IngestOptions { journal, routing, ..IngestOptions::default() };
+    let (ingest, _topics, _report) =
+        Ingest::start(Arc::new(RealFs), data, options, Arc::new(SystemClock)).expect("starts");
     let (start, cpu_before) = (Instant::now(), cpu_seconds());
-    let until = start + Duration::from_secs(seconds);
+    let until = start + time;
     let payload_bytes = runtime.block_on(async {
-        let publishers: Vec<_> = (0..CONNECTIONS).map(|at| tokio::spawn(publish(ingest.clone(), at, until))).collect();
+        let one = |at| tokio::spawn(publish(ingest.clone(), at, until, load));
+        let publishers: Vec<_> = (0..CONNECTIONS).map(one).collect();
         let mut bytes = 0;
         for publisher in publishers {
             bytes = publisher.await.expect("a publisher");
@@ -52,27 +74,25 @@ fn main() {
     runtime.block_on(ingest.stop());
 
     let stats = ingest.stats();
-    let (batches, readings) = (stats.batches as f64, stats.readings as f64);
+    let (batches, stored) = (stats.batches as f64, (stats.readings + stats.messages) as f64);
+    println!("{load:?}: {CONNECTIONS} connections, window {WINDOW}, {payload_bytes} B a payload, {elapsed:.1} s");
+    println!("{:>12.0} payloads/s", batches / elapsed);
+    println!("{:>12.0} readings or messages stored/s", stored / elapsed);
     println!(
-        "{CONNECTIONS} connections, window {WINDOW}, {READINGS} readings in {payload_bytes} B a batch, {elapsed:.1} s"
-    );
-    println!("{:>12.0} batches/s", batches / elapsed);
-    println!("{:>12.0} readings/s", readings / elapsed);
-    println!(
-        "{:>12.1} MB/s written, {:.0} B a reading",
+        "{:>12.1} MB/s written, {:.0} B each",
         stats.committed_bytes as f64 / elapsed / 1e6,
-        stats.committed_bytes as f64 / readings
+        stats.committed_bytes as f64 / stored
     );
     println!(
-        "{:>12.0} commits/s, {:.0} batches a commit",
+        "{:>12.0} commits/s, {:.0} payloads a commit",
         stats.commits as f64 / elapsed,
         batches / stats.commits as f64
     );
-    println!("{:>12.2} us of CPU a batch, {:.0} % of one core", cpu / batches * 1e6, cpu / elapsed * 100.0);
+    println!("{:>12.2} us of CPU a payload, {:.0} % of one core", cpu / batches * 1e6, cpu / elapsed * 100.0);
 }
 
 /// Publishes with a full window until the time is over; the size of its last batch.
-async fn publish(ingest: Ingest, at: u64, until: Instant) -> usize {
+async fn publish(ingest: Ingest, at: u64, until: Instant, load: Load) -> usize {
     let name = format!("probe-{at}");
     let device = DeviceId::new(&name).expect("a name");
     let sender = Sender::from((Tenant::DEFAULT, AgentId::new(&format!("agent-{at}")).expect("a name")));
@@ -97,9 +117,12 @@ async fn publish(ingest: Ingest, at: u64, until: Instant) -> usize {
         let messages: Vec<_> = (0..room)
             .map(|_| {
                 ticket += 1;
-                let payload = batches.next(now);
-                bytes = payload.len();
-                Message { ticket, body: Body::Batch, payload: Bytes::from(payload) }
+                let message = match load {
+                    Load::Batches => (Body::Batch, Bytes::from(batches.next(now))),
+                    Load::Messages(qos) => (published(qos, ticket), Bytes::from(vec![b'x'; 200])),
+                };
+                bytes = message.1.len();
+                Message { ticket, body: message.0, payload: message.1 }
             })
             .collect();
         waiting += messages.len();
@@ -115,6 +138,13 @@ async fn publish(ingest: Ingest, at: u64, until: Instant) -> usize {
         }
     }
     bytes
+}
+
+/// A message of a client; at QoS 2 it is stored exactly once.
+fn published(qos: QoS, sequence: u64) -> Body {
+    let identity = (qos == QoS::ExactlyOnce).then_some((Restart(1), Sequence(sequence)));
+    let topic = Bytes::from_static(b"site/7/temperature");
+    Body::Published(Box::new(Published { topic, qos, retain: false, properties: Properties::default(), identity }))
 }
 
 /// Makes one batch after the other, as an agent would.
