@@ -83,7 +83,7 @@ impl Stage {
                 all.extend(records.iter().map(|record| Stored {
                     client: record["key"].as_str().unwrap().to_owned(),
                     topic: record["value"]["topic"].as_str().unwrap().to_owned(),
-                    text: record["value"]["text"].as_str().unwrap_or_default().to_owned(),
+                    text: record["value"]["payload"].as_str().unwrap_or_default().to_owned(),
                 }));
             }
         }

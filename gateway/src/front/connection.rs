@@ -151,8 +151,15 @@ where
         resumed: kept.is_durable().then(|| resume(&mut kept.state)),
     };
     let outbound = Outbound::new(front.supply.clone(), outbound);
-    let session =
-        Session::new(session::Setup { writer, limits, destinations, kept, outbound, counters: front.counters.clone() });
+    let session = Session::new(session::Setup {
+        writer,
+        limits,
+        destinations,
+        kept,
+        is_resumed: present,
+        outbound,
+        counters: front.counters.clone(),
+    });
     front.counters.opened();
     // Section 3.1.2.10.
     let silence = Duration::from_millis(1500 * u64::from(greeting::keep_alive(connect.keep_alive)));

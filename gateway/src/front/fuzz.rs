@@ -96,6 +96,7 @@ fn drive(mut stream: BytesMut, version: Version, connect: Connect) {
         limits: LIMITS,
         destinations: Destinations::new(identity.clone(), TOPICS, Access::open(), Stores::default()),
         kept,
+        is_resumed: attached.present,
         outbound: Outbound::new(
             Arc::new(supply),
             outbound::Setup { writer, identity, access: Access::open(), receive_maximum, resumed: None },

@@ -48,6 +48,29 @@ async fn pubrel_for_nothing_is_completed_and_said_where_it_can_be_said() {
     }
 }
 
+/// Clients of MQTT 5 call a PUBCOMP with 0x92 a message that failed.
+#[tokio::test]
+async fn pubrel_that_comes_again_after_a_lost_pubcomp_is_completed_with_success() {
+    let mut stage = Stage::new();
+    let durable = b"\x10\x18\x00\x04MQTT\x05\x00\x00\x00\x05\x11\x00\x00\x0e\x10\x00\x06edge-1";
+    let mut agent = stage.dial(V5);
+    agent.send(durable).await;
+    assert_eq!(agent.answer().await, Answered::Connected(0));
+    agent.send(&publish(V5, BATCH, 2, 7, b"batch")).await;
+    let message = stage.message().await;
+    stage.decide(&message, Verdict::Stored);
+    assert_eq!(agent.answer().await, Answered::Received(7, 0));
+    agent.send(&pubrel(7)).await;
+    assert_eq!(agent.answer().await, Answered::Completed(7, 0));
+    agent.vanish().await;
+
+    let mut agent = stage.dial(V5);
+    agent.send(durable).await;
+    assert_eq!(agent.answer().await, Answered::Connected(0));
+    agent.send(&pubrel(7)).await;
+    assert_eq!(agent.answer().await, Answered::Completed(7, 0));
+}
+
 #[tokio::test]
 async fn a_refused_message_at_qos_2_gives_its_id_free() {
     let mut stage = Stage::new();

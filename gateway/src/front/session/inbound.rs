@@ -246,7 +246,9 @@ impl Inbound {
     }
 
     /// PUBREL: gives a packet id of QoS 2 free; PUBCOMP follows when that is durable.
-    pub(super) fn release(&mut self, ack: Ack, session: &mut sessions::Session, work: &mut Work) {
+    /// A client that came back (`is_resumed`) may release again what was released, because PUBCOMP got lost: 0x92 would be no
+    /// error (section 4.3.3), but clients tell their users that the message failed.
+    pub(super) fn release(&mut self, ack: Ack, is_resumed: bool, session: &mut sessions::Session, work: &mut Work) {
         let is_known = match self.ids.get(&ack.id) {
             Some(Stage::Received) => {
                 self.ids.remove(&ack.id);
@@ -255,7 +257,7 @@ impl Inbound {
             }
             // PUBREL before PUBREC: nobody is to believe that the message arrived.
             Some(Stage::Arriving | Stage::AtLeastOnce) => false,
-            None => session.release(ack.id),
+            None => session.release(ack.id) || is_resumed,
         };
         work.to_write |= is_known;
         work.then.push(Then::Released { id: ack.id, is_known });

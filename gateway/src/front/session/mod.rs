@@ -46,6 +46,8 @@ pub struct Limits {
 pub(super) struct Session {
     writer: Writer,
     kept: Kept,
+    /// Whether it goes on with what an earlier connection left.
+    is_resumed: bool,
     inbound: Inbound,
     outbound: Outbound,
     work: Work,
@@ -83,6 +85,8 @@ pub(super) struct Setup {
     pub(super) destinations: Destinations,
     /// What the gateway remembers of it.
     pub(super) kept: Kept,
+    /// Whether it goes on with what an earlier connection left.
+    pub(super) is_resumed: bool,
     /// What it is sent.
     pub(super) outbound: Outbound,
     /// What is counted.
@@ -92,9 +96,9 @@ pub(super) struct Setup {
 impl Session {
     /// A session of a client that was let in.
     pub(super) fn new(setup: Setup) -> Self {
-        let Setup { writer, limits, destinations, kept, outbound, counters } = setup;
+        let Setup { writer, limits, destinations, kept, is_resumed, outbound, counters } = setup;
         let inbound = Inbound::new(writer, destinations, limits, counters.clone());
-        Self { writer, kept, inbound, outbound, work: Work::default(), paused: false, counters }
+        Self { writer, kept, is_resumed, inbound, outbound, work: Work::default(), paused: false, counters }
     }
 
     /// Whether another packet may be taken in; `answers` bytes wait to be written.
@@ -150,7 +154,7 @@ impl Session {
             Packet::PubAck(ack) => self.outbound.acknowledged(ack.id, out),
             // Nothing is sent at QoS 2, so no packet id is known.
             Packet::PubRec(ack) => self.writer.acknowledge_with(out, AckKind::PubRel, ack.id, UNKNOWN_ID, ""),
-            Packet::PubRel(ack) => self.inbound.release(ack, &mut self.kept, &mut self.work),
+            Packet::PubRel(ack) => self.inbound.release(ack, self.is_resumed, &mut self.kept, &mut self.work),
             Packet::Subscribe(subscribe) => {
                 let subscribed = self.outbound.subscribe(&subscribe);
                 let codes =

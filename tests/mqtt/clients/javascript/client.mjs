@@ -59,8 +59,8 @@ const orders = {
     }
   },
   subscribe: ([qos, filter]) =>
-    client.subscribe(filter, { qos: Number(qos) }, (error, granted) =>
-      say("subscribed", granted?.length ? granted.map((each) => each.qos).join(",") : (error?.code ?? 128))),
+    client.subscribe(filter, { qos: Number(qos) }, (error, granted, packet) =>
+      say("subscribed", packet?.granted?.join(",") ?? error?.code ?? "128")),
   unsubscribe: ([filter]) => client.unsubscribe(filter, () => say("unsubscribed")),
   disconnect: () => client.end(false, {}, () => { say("bye"); process.exit(0); }),
   vanish: () => process.exit(0),
