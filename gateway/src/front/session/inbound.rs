@@ -247,7 +247,7 @@ impl Inbound {
 
     /// PUBREL: gives a packet id of QoS 2 free; PUBCOMP follows when that is durable.
     /// A client that came back (`is_resumed`) may release again what was released, because PUBCOMP got lost: 0x92 would be no
-    /// error (section 4.3.3), but clients tell their users that the message failed.
+    /// error (section 3.7.2.1), but clients tell their users that the message failed.
     pub(super) fn release(&mut self, ack: Ack, is_resumed: bool, session: &mut sessions::Session, work: &mut Work) {
         let is_known = match self.ids.get(&ack.id) {
             Some(Stage::Received) => {
