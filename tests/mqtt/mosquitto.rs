@@ -1,5 +1,6 @@
 //! mosquitto_pub and mosquitto_sub, which are programs already.
 
+use std::collections::VecDeque;
 use std::process::{Output, Stdio};
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -10,6 +11,9 @@ use crate::stage::Stage;
 
 /// The versions, as they call them.
 const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
+
+/// How a line begins that shows a message.
+const MESSAGES: &str = "plant/";
 
 /// Line by line: into a pipe, mosquitto_sub would say nothing until its buffer is full.
 fn command(program: &str, stage: &Stage, arguments: &[&str]) -> Command {
@@ -38,6 +42,8 @@ async fn publish(stage: &Stage, arguments: &[&str]) -> Option<Output> {
 struct Subscriber {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// What came in front of SUBACK: whoever has a session already gets what it missed at once.
+    early: VecDeque<String>,
 }
 
 impl Subscriber {
@@ -45,9 +51,14 @@ impl Subscriber {
     async fn start(stage: &Stage, arguments: &[&str]) -> Self {
         let mut child = command("mosquitto_sub", stage, &[arguments, &["-d"]].concat()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut subscriber = Self { child, lines };
-        while !subscriber.line().await.starts_with("Subscribed") {}
-        subscriber
+        let mut subscriber = Self { child, lines, early: VecDeque::new() };
+        loop {
+            let line = subscriber.line().await;
+            if line.starts_with("Subscribed") {
+                return subscriber;
+            }
+            subscriber.early.extend(Some(line).filter(|line| line.starts_with(MESSAGES)));
+        }
     }
 
     async fn line(&mut self) -> String {
@@ -57,12 +68,19 @@ impl Subscriber {
 
     /// The next message as `-v` shows it.
     async fn message(&mut self) -> String {
-        loop {
-            let line = self.line().await;
-            if line.starts_with("plant/") {
-                return line;
-            }
+        if let Some(line) = self.early.pop_front() {
+            return line;
         }
+        let message = async {
+            loop {
+                let line = self.line().await;
+                if line.starts_with(MESSAGES) {
+                    return line;
+                }
+            }
+        };
+        // It says something about its pings for ever.
+        tokio::time::timeout(PATIENCE, message).await.expect("a message comes")
     }
 }
 

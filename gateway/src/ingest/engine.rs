@@ -128,8 +128,10 @@ impl Engine {
         self.counters.connections.set(self.connections.len() as u64);
     }
 
-    /// A connection has gone: what it has staged will commit, what waits is forgotten.
+    /// A connection has gone: what it has staged will commit, what waits is forgotten. Who publishes at QoS 0 and says goodbye
+    /// in the same breath is decided first.
     pub(crate) fn disconnect(&mut self, id: u64) {
+        self.advance();
         if let Some(connection) = self.connections.remove(&id) {
             connection.budget.give_back(connection.queue.iter().map(|entry| entry.cost).sum());
             for (device, schema, deadline) in connection.asked() {

@@ -100,6 +100,17 @@ fn a_message_is_kept_as_it_came_in_the_topic_that_its_name_leads_to() {
     assert_eq!(gateway.content().messages.len(), 2);
 }
 
+/// `mosquitto_pub` publishes at QoS 0, says DISCONNECT and closes, all in one write.
+#[test]
+fn a_message_whose_client_goes_in_the_same_breath_is_stored() {
+    let mut gateway = Gateway::with(options());
+    let mut hasty = client(&mut gateway, "hasty");
+    gateway.submit(&mut hasty, published("site/1/x", None), b"and gone".to_vec());
+    gateway.engine.disconnect(hasty.id);
+    gateway.settle();
+    assert_eq!(gateway.content().messages.len(), 1);
+}
+
 #[test]
 fn without_an_identity_a_message_that_is_sent_twice_is_there_twice() {
     let mut gateway = Gateway::with(options());

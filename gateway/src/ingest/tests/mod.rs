@@ -178,13 +178,19 @@ impl Gateway {
     }
 
     fn publish(&mut self, peer: &mut Peer, body: Body, payload: Vec<u8>) -> u64 {
+        let ticket = self.submit(peer, body, payload);
+        self.engine.advance();
+        ticket
+    }
+
+    /// Hands it in; nothing is decided yet.
+    fn submit(&mut self, peer: &mut Peer, body: Body, payload: Vec<u8>) -> u64 {
         let ticket = peer.next_ticket;
         peer.next_ticket += 1;
         let work = decode(&peer.sender, self.engine.stores(), body, Bytes::from(payload));
         let cost = peer.budget.cost(0);
         let entry = Entry { ticket, cost, arrival: ARRIVAL, state: State::Waiting(work) };
         self.engine.submit(peer.id, vec![entry]);
-        self.engine.advance();
         ticket
     }
 
