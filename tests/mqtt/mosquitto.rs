@@ -102,7 +102,6 @@ async fn mosquitto_publishes_at_each_qos_and_subscribes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not understood yet: the first of three messages is not seen behind the kill; the same story holds for the other clients"]
 async fn a_session_of_mosquitto_sub_outlives_a_kill_of_the_gateway() {
     let mut stage = Stage::new().await;
     let Some(_) = publish(&stage, &["-t", "plant/none", "-m", "x"]).await else { return };
@@ -111,7 +110,9 @@ async fn a_session_of_mosquitto_sub_outlives_a_kill_of_the_gateway() {
         let mut subscriber = Subscriber::start(&stage, &session).await;
         subscriber.child.kill().await.unwrap();
         for number in ["1", "2", "3"] {
-            publish(&stage, &["-V", version, "-q", "1", "-t", "plant/count", "-m", number]).await.unwrap();
+            // One client, so one partition: nothing is promised about the order of several.
+            let said = ["-V", version, "-i", "counter", "-q", "1", "-t", "plant/count", "-m", number];
+            publish(&stage, &said).await.unwrap();
         }
         stage.kill_gateway().await;
         let mut subscriber = Subscriber::start(&stage, &session).await;
