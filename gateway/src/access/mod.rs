@@ -4,7 +4,7 @@
 //! password ([`password`]), or by nothing where the door is open; what it may do follows from its name, its tenant and the
 //! rules alone ([`acl`]), and with rules it may do nothing else. Whoever acts over HTTP or Kafka shows a token
 //! ([`token`]) that has a role ([`role`]). What is revoked ends connections at once ([`Access::revoked`],
-//! [`Access::ended`]). Every act and every refusal is in the audit ([`audit`]). Nothing here waits for a disk but changes of
+//! [`Access::ended`]). Every act over HTTP and the socket, and every refusal, is in the audit ([`audit`]). Nothing here waits for a disk but changes of
 //! [`credentials`] and acts.
 //!
 //! | a client shows | its client id | it is |

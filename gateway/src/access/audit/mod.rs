@@ -118,9 +118,11 @@ impl Audit {
         Ok(act)
     }
 
-    /// Counts a refusal, and writes it if it is the first of its kind. Waits for nothing.
+    /// Counts a refusal, and writes it if it is the first of its kind. Waits for nothing. `from` is `None` for a topic that a
+    /// connected client may not use: its CONNECT had an address, its messages have none.
     pub fn refused(&self, refused: &'static str, who: &str, from: Option<IpAddr>, why: &'static str) {
-        let kind = Kind { refused, who: text(who), from: place(from), why };
+        let from = from.map_or_else(|| "mqtt".to_owned(), |address| address.to_canonical().to_string());
+        let kind = Kind { refused, who: text(who), from, why };
         if self.inner.refusals().count(kind.clone()) {
             self.write_soon(&[(kind, 1)]);
         }
