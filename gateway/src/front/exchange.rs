@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Link;
 use super::buffer::ReadBuffer;
@@ -34,6 +34,9 @@ use crate::mqtt::packet::{Packet, Publish};
 use crate::mqtt::read::{MAX_PACKET, read};
 use crate::sessions::{self, NotWritten, Taken, Written};
 
+/// The most that a connection that is over waits for the verdicts on what its client wanted retained; below the time that the
+/// client's next connection waits for this one.
+const HEAR_OUT: Duration = Duration::from_secs(5);
 /// How soon positions that moved are handed in.
 const SAVE: Duration = Duration::from_secs(1);
 
@@ -176,6 +179,26 @@ where
         self.watchdog.set_reading(taken.all);
         let happened = self.next().await;
         self.apply(happened)
+    }
+
+    /// The connection is over: waits until what its client wanted retained is stored, and retains it. At QoS 0 a client says
+    /// goodbye in the same breath, and never says that message again.
+    pub(super) async fn hear_out(&mut self) {
+        let all = async {
+            while self.session.is_to_retain() {
+                match self.signals.events.recv().await.map(|event| self.settle(event)) {
+                    Some(Ok(())) => (),
+                    // What is not stored is not retained.
+                    Some(Err(_)) | None => break,
+                }
+            }
+            for (_, written) in self.retaining.drain(..) {
+                // Whoever had to be told is gone.
+                let _ = written.await;
+            }
+        };
+        // A log that takes nothing for so long has not promised anything.
+        let _ = timeout(HEAR_OUT, all).await;
     }
 
     /// The connection is over: gives the session back.

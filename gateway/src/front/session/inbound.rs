@@ -303,6 +303,11 @@ impl Inbound {
         Ok(None)
     }
 
+    /// Whether a message that is to be retained has no verdict yet.
+    pub(super) fn is_to_retain(&self) -> bool {
+        self.line.is_to_retain()
+    }
+
     /// A stored message is retained too, or there is no room to retain it; answers go to `out`.
     pub(super) fn retained(&mut self, ticket: u64, result: Result<(), Refusal>, out: &mut BytesMut) {
         let Some(place) = self.line.waiting(ticket) else { return };

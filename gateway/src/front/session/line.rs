@@ -63,6 +63,11 @@ impl Line {
         self.places.get_mut(at).filter(|place| place.reply.is_none())
     }
 
+    /// Whether a message that is to be retained waits for ingest.
+    pub(super) fn is_to_retain(&self) -> bool {
+        self.places.iter().any(|place| place.to_retain.is_some())
+    }
+
     /// Takes the first message off the line if its answer is known.
     pub(super) fn next(&mut self) -> Option<(Place, Reply)> {
         let reply = self.places.front()?.reply?;

@@ -278,6 +278,11 @@ impl Session {
         Ok(to_retain)
     }
 
+    /// Whether a message that is to be retained has no verdict yet.
+    pub(super) fn is_to_retain(&self) -> bool {
+        self.inbound.is_to_retain()
+    }
+
     /// A message is retained, or cannot be; answers go to `out`.
     pub(super) fn retained(&mut self, ticket: u64, result: Result<(), Refusal>, out: &mut BytesMut) {
         self.inbound.retained(ticket, result, out);

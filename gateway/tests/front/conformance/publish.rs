@@ -229,6 +229,23 @@ async fn a_retained_message_is_replaced_by_the_next_and_removed_by_an_empty_one(
     }
 }
 
+/// `mosquitto_pub -r` says both in one breath, at QoS 0, and its message was stored and never retained: the connection was gone
+/// before the verdict on it came.
+#[tokio::test]
+async fn what_is_published_with_the_retain_flag_in_front_of_a_goodbye_is_retained() {
+    let gateway = gateway().await;
+    for (version, qos) in BOTH.into_iter().flat_map(|version| [0, 1, 2].map(|qos| (version, qos))) {
+        let topic = format!("t/last/{version:?}/{qos}");
+        let mut peer = Peer::new(&gateway, version, "brief").await;
+        peer.send(&publish_as(version, 0x31 | qos << 1, &topic, u16::from(qos > 0), &[], b"last word")).await;
+        peer.send(&[0xe0, 0]).await;
+        while peer.next().await.is_some() {}
+        let mut late = Peer::new(&gateway, version, "late").await;
+        late.subscribe(&[], &[(&topic, 1)]).await;
+        assert!(late.take("last word").await.retain, "{version:?} at QoS {qos}");
+    }
+}
+
 /// Sections 3.3.4 and 4.9, towards the gateway: what it announced is what it takes.
 #[tokio::test]
 async fn more_in_flight_than_announced_ends_the_connection() {
