@@ -4,7 +4,8 @@
 //! the authority's behind it; a token is used up, durably, before the certificate is made, and a request that cannot be
 //! certified costs no token; a certificate is renewed for whom it names and nobody else, if it is of this authority, and not
 //! before half of its life, so that what a stolen one can do is bounded; nothing of this is answered over a connection that
-//! others can read along. Bodies are bounded, and so are certificates that are signed at a time.
+//! others can read along. Who gets a certificate is in the audit before it is made and with the result before it is answered,
+//! and so is who is refused. Bodies are bounded, and so are certificates that are signed at a time.
 //!
 //! | answer | to |
 //! |---|---|
@@ -34,7 +35,8 @@ use x509_parser::prelude::FromDer;
 use super::posted::{self, Unread};
 use super::routes::Refused;
 use super::serve::Peer;
-use crate::access::{Access, ClientId, EnrolError};
+use crate::access::audit::{Actor, NotWritten};
+use crate::access::{Access, ClientId, EnrolError, Who};
 use crate::ca::request::{BadRequest, Request};
 use crate::ca::{Ca, CaError, Certificate, Owner};
 
@@ -82,9 +84,9 @@ async fn enroll(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    private(&peer)?;
+    desk.private(&peer, "enrol")?;
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use name=")))?;
-    let token = bearer(&headers)?.to_owned();
+    let token = bearer(&headers).inspect_err(|_| desk.refused("enrol", "", &peer, "no token"))?.to_owned();
     let request = request(body).await?;
     let asked = query.name.or_else(|| request.name().map(str::to_owned)).unwrap_or_default();
     let name = ClientId::new(&asked)
@@ -92,13 +94,14 @@ async fn enroll(
     desk.there()?;
     let enrolled = desk.enrolment.access.enrol(&token, name.as_str(), peer.address).await.map_err(not_enrolled)?;
     let owner = Owner { tenant: enrolled.tenant, name };
-    tracing::info!(tenant = %owner.tenant, name = %owner.name, token = %enrolled.token, "enrolled");
-    desk.certify(request, owner).await
+    let actor = Actor::device(Who::Token(enrolled.token).to_string(), peer.address);
+    desk.certify("POST /enroll", actor, request, owner).await
 }
 
 async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body: Body) -> Result<Response, Refused> {
-    private(&peer)?;
+    desk.private(&peer, "renew")?;
     let shown = peer.certificate.as_ref().ok_or_else(|| {
+        desk.refused("renew", "", &peer, "no certificate");
         Refused::new(
             StatusCode::UNAUTHORIZED,
             "a renewal needs the present certificate: use https and `curl --cert device.pem --key device.key`, or \
@@ -111,6 +114,7 @@ async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body:
     let serial = Arc::clone(&shown.serial);
     let known = tokio::task::spawn_blocking(move || ca.is_of_ours(&serial)).await;
     if !known.map_err(|_| stopping())?.map_err(not_issued)? {
+        desk.refused("renew", &shown.name, &peer, "a certificate of others, or revoked");
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             "the certificate is none of this gateway's authority, or revoked; enrol with a token",
@@ -118,8 +122,9 @@ async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body:
     }
     desk.is_old_enough(&shown.der)?;
     let name = ClientId::new(&shown.name).map_err(|error| Refused::bad(error.to_string()))?;
-    tracing::info!(tenant = %shown.tenant, name = %name, "renewed");
-    desk.certify(request, Owner { tenant: shown.tenant, name }).await
+    let owner = Owner { tenant: shown.tenant, name };
+    let actor = Actor::device(format!("client:{}/{}", owner.tenant, owner.name), peer.address);
+    desk.certify("POST /renew", actor, request, owner).await
 }
 
 impl Desk {
@@ -143,7 +148,37 @@ impl Desk {
         Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, why))
     }
 
-    async fn certify(&self, request: Request, owner: Owner) -> Result<Response, Refused> {
+    /// Tokens are worth stealing.
+    fn private(&self, peer: &Peer, door: &'static str) -> Result<(), Refused> {
+        if peer.is_tls || peer.address.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        self.refused(door, "", peer, "a connection without TLS");
+        let why = "over https alone: set http.tls = true in the settings of the gateway";
+        Err(Refused::new(StatusCode::FORBIDDEN, why))
+    }
+
+    fn refused(&self, door: &'static str, who: &str, peer: &Peer, why: &'static str) {
+        self.enrolment.access.audit().refused(door, who, Some(peer.address), why);
+    }
+
+    /// Certifies the key of a request, which is an act.
+    async fn certify(&self, name: &str, actor: Actor, request: Request, owner: Owner) -> Result<Response, Refused> {
+        let access = &self.enrolment.access;
+        let not_written = |error: NotWritten| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        let id = access
+            .new_id()
+            .ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no randomness from the system"))?;
+        let target = format!("{}/{}", owner.tenant, owner.name);
+        let act = access.audit().begin(actor, name, &id, &target).await.map_err(not_written)?;
+        let issued = self.issue(request, owner).await;
+        let status = issued.as_ref().map_or_else(Refused::status, Response::status);
+        tracing::info!(owner = target, %status, "{name}");
+        act.end(issued.is_ok(), status.as_str()).await.map_err(not_written)?;
+        issued
+    }
+
+    async fn issue(&self, request: Request, owner: Owner) -> Result<Response, Refused> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| stopping())?;
         let Enrolment { ca, lifetime, .. } = self.enrolment.clone();
         let issue = move || {
@@ -155,15 +190,6 @@ impl Desk {
         let Certificate { chain, .. } = issued.map_err(not_issued)?;
         Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, CHAIN)], chain).into_response())
     }
-}
-
-/// Tokens are worth stealing.
-fn private(peer: &Peer) -> Result<(), Refused> {
-    if peer.is_tls || peer.address.to_canonical().is_loopback() {
-        return Ok(());
-    }
-    let why = "over https alone: set http.tls = true in the settings of the gateway";
-    Err(Refused::new(StatusCode::FORBIDDEN, why))
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {

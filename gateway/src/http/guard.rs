@@ -31,7 +31,7 @@ pub(super) async fn guard(State(access): State<Access>, mut request: Request, ne
         Err(why) => return unproven(&access, &request, why),
     };
     if let Err(why) = may(&caller, &permit) {
-        access.audit().refused("http", &caller.who.to_string(), caller.address, "the role does not allow it");
+        forbidden(&access, &caller);
         return refused(StatusCode::FORBIDDEN, &why);
     }
     request.extensions_mut().insert(caller.clone());
@@ -105,9 +105,17 @@ fn may(caller: &Caller, permit: &Permit) -> Result<(), String> {
     }
 }
 
-/// Topics that one role alone reads.
-pub(super) fn may_read(caller: &Caller, topic: &str) -> bool {
-    topic != crate::access::audit::TOPIC || (caller.role == Role::Admin && caller.tenant.is_none())
+/// Whether the caller may read a topic: there is one that one role alone reads. A no is in the audit.
+pub(super) fn may_read(access: &Access, caller: &Caller, topic: &str) -> bool {
+    let may = topic != crate::access::audit::TOPIC || (caller.role == Role::Admin && caller.tenant.is_none());
+    if !may {
+        forbidden(access, caller);
+    }
+    may
+}
+
+fn forbidden(access: &Access, caller: &Caller) {
+    access.audit().refused("http", &caller.who.to_string(), caller.address, "the role does not allow it");
 }
 
 fn unproven(access: &Access, request: &Request, why: Unproven) -> Response {

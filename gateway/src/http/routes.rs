@@ -17,7 +17,7 @@ use super::{App, credentials, dead_letters, groups, guard, metrics, owners, regi
 use crate::access::Caller;
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
-use crate::topics::{Partition, Topic, Topics};
+use crate::topics::{Partition, Topic};
 
 /// Records on a page if nobody says how many.
 const DEFAULT_LIMIT: usize = 100;
@@ -29,6 +29,10 @@ pub(super) struct Refused(StatusCode, String);
 impl Refused {
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.0
     }
 
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
@@ -90,7 +94,7 @@ async fn topic(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refused> {
-    Ok(Json(page::describe(named(&app.topics, &caller, &name)?)))
+    Ok(Json(page::describe(named(&app, &caller, &name)?)))
 }
 
 /// Where a page starts and how long it is.
@@ -124,9 +128,8 @@ async fn records(
 ) -> Result<Json<Value>, Refused> {
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= or time=, and limit=")))?;
     let (limit, start) = (query.limit()?, query.start()?);
-    let topics = app.topics.clone();
     let read = move || {
-        let topic = named(&topics, &caller, &name)?;
+        let topic = named(&app, &caller, &name)?;
         let (number, partition) = numbered(topic, &number)?;
         let from = start.offset(partition).map_err(unread)?;
         let mut page = page::read(partition, number, from, limit).map_err(unread)?;
@@ -167,7 +170,7 @@ async fn tail(
     query: Result<Query<TailQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use offset= and partition=")))?;
-    let topic = named(&app.topics, &caller, &name)?;
+    let topic = named(&app, &caller, &name)?;
     let only = query.partition.as_deref().map(|number| numbered(topic, number)).transpose()?;
     // A client that comes back says where it was, and that is newer than what its address says.
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -241,14 +244,14 @@ async fn metrics(State(app): State<App>) -> Response {
 }
 
 /// A topic that the caller may read.
-fn named<'t>(topics: &'t Topics, caller: &Caller, name: &str) -> Result<&'t Topic, Refused> {
-    if !guard::may_read(caller, name) {
+fn named<'a>(app: &'a App, caller: &Caller, name: &str) -> Result<&'a Topic, Refused> {
+    if !guard::may_read(&app.access, caller, name) {
         let why =
             format!("{name} is read in the role admin; `weir-gateway token create --role admin` makes a token for it");
         return Err(Refused(StatusCode::FORBIDDEN, why));
     }
-    topics.named(name).ok_or_else(|| {
-        let known: Vec<_> = topics.all().iter().map(|topic| topic.name()).collect();
+    app.topics.named(name).ok_or_else(|| {
+        let known: Vec<_> = app.topics.all().iter().map(|topic| topic.name()).collect();
         Refused(StatusCode::NOT_FOUND, format!("no topic {name:?}; there are {}", known.join(", ")))
     })
 }

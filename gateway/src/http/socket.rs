@@ -1,12 +1,12 @@
 //! The socket of the operator: `<data>/gateway.sock`, HTTP as on the port, for the commands of this machine.
 //!
-//! What it guarantees: only who may open it reaches it, by the rights of the filesystem: mode 0600, so the user of the gateway
-//! and root. Whoever does is admin, and the audit names the user's number, which the kernel tells. So commands work beside a
+//! What it guarantees: only who may open it reaches it, by the rights of the filesystem: mode 0600 from its first moment, so the
+//! user of the gateway and root. Whoever does is admin, and the audit names the user's number, which the kernel tells. So commands work beside a
 //! gateway whose ports need tokens, TLS, or are not there. The claim on the data directory comes first, so a socket that
 //! lies there is nobody's and is replaced.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,8 +26,10 @@ use crate::access::{Caller, Role, Who};
 
 /// Its name in the data directory.
 pub(crate) const NAME: &str = "gateway.sock";
-/// Its name until others may know it; no longer than the other.
-const NEW: &str = "new.sock";
+/// A directory that nobody else enters, and the socket's name in it until it has its mode. A connection that was made before
+/// that would wait in the listener and be served. The path is no longer than that of the socket.
+const NEW: &str = "new.s";
+const IN_NEW: &str = "s";
 /// The longest path that a socket may have on Linux, in bytes (unix(7): `sun_path`, with a zero at its end).
 const MAX_PATH: usize = 107;
 /// Commands at a time; one more waits.
@@ -85,19 +87,8 @@ impl Socket {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
             _ => (),
         }
-        // Nobody may connect before its mode is set: it gets its name when it has it.
-        let made = data.join(NEW);
-        let listener = (|| {
-            match std::fs::remove_file(&made) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => (),
-            }
-            let listener = UnixListener::bind(&made)?;
-            std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
-            std::fs::rename(&made, &path)?;
-            Ok(listener)
-        })();
-        Ok(Self { listener: listener.map_err(refused)?, path })
+        let listener = bind(&data.join(NEW), &path).map_err(refused)?;
+        Ok(Self { listener, path })
     }
 
     /// Serves commands until `stop` turns true, then finishes the requests under way.
@@ -132,6 +123,22 @@ impl Socket {
     }
 }
 
+/// Listens in the directory `made`, which exists only for that, and gives the socket its name once it has its mode.
+fn bind(made: &Path, path: &Path) -> std::io::Result<UnixListener> {
+    match std::fs::remove_dir_all(made) {
+        // A gateway was killed just then.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => (),
+    }
+    DirBuilder::new().mode(0o700).create(made)?;
+    let new = made.join(IN_NEW);
+    let listener = UnixListener::bind(&new)?;
+    std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, path)?;
+    std::fs::remove_dir(made)?;
+    Ok(listener)
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         // One that stays behind is replaced by the next gateway.
@@ -164,5 +171,75 @@ async fn serve_one(stream: UnixStream, router: Router, mut stop: watch::Receiver
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a command ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileTypeExt;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A gateway that starts again and again.
+    const STARTS: usize = 300;
+
+    /// Sockets in `dir` or below that somebody else could get at: those whose own rights let him, where he can enter.
+    fn exposed(dir: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            // What is gone again, or got its name just now, is looked at in the next round.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let is_private = metadata.permissions().mode() & 0o077 == 0;
+            if metadata.is_dir() && !is_private {
+                exposed(&entry.path(), found);
+            }
+            if metadata.file_type().is_socket() && !is_private {
+                found.push(format!("{} {:o}", entry.path().display(), metadata.permissions().mode()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_else_gets_at_the_socket_at_any_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().to_owned();
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let watch = {
+            let (data, stop, rounds) = (data.clone(), Arc::clone(&stop), Arc::clone(&rounds));
+            std::thread::spawn(move || {
+                let mut found = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    exposed(&data, &mut found);
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+                found
+            })
+        };
+        for _ in 0..STARTS {
+            // However fast the machine is, each start is looked at.
+            let looked = rounds.load(Ordering::Relaxed);
+            let socket = Socket::listen(&data).unwrap();
+            let mode = std::fs::metadata(data.join(NAME)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            while rounds.load(Ordering::Relaxed) == looked {
+                std::thread::yield_now();
+            }
+            drop(socket);
+        }
+        stop.store(true, Ordering::Relaxed);
+        let found = watch.join().unwrap();
+        assert!(found.is_empty(), "{found:?}");
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "it leaves nothing behind");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_gateway_left_behind_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(NEW)).unwrap();
+        let left =
+            [dir.path().join(NEW).join(IN_NEW), dir.path().join(NAME)].map(|path| UnixListener::bind(path).unwrap());
+        let socket = Socket::listen(dir.path()).unwrap();
+        assert!(UnixStream::connect(dir.path().join(NAME)).await.is_ok());
+        drop((left, socket));
     }
 }

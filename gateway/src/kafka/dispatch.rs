@@ -149,8 +149,12 @@ fn forbidden(
 ) -> Answer {
     let error = kafka.counters.failed(ErrorCode::GroupAuthorizationFailed);
     if let Some(access) = &kafka.access {
-        let who = client.session.user().unwrap_or_default();
-        access.audit().refused("kafka", who, client.address(), "the role does not allow it");
+        let who = client.session.caller().map_or_else(
+            || client.session.user().unwrap_or_default().to_owned(),
+            // Every token comes as the same user.
+            |caller| caller.who.to_string(),
+        );
+        access.audit().refused("kafka", &who, client.address(), "the role does not allow it");
     }
     let mut out = Output::new();
     encode_response(&mut out, api, version, correlation_id);

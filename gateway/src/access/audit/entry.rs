@@ -9,7 +9,8 @@
 //!  "why": "an unknown user or a wrong password", "count": 412}
 //! ```
 //!
-//! An act has two records, `begun` before anything happens and `done` or `failed` before it is answered: one that is begun
+//! Who acts is `uid:N` (a user of this machine), `token:ID`, `user:NAME` (of Kafka), `anybody`, or `client:TENANT/NAME`; the role
+//! is that of the token or user, or `device` for a device that gets a certificate. An act has two records, `begun` before anything happens and `done` or `failed` before it is answered: one that is begun
 //! and no more was cut off by a kill, and may have happened. Fields may be added.
 
 use serde::Serialize;

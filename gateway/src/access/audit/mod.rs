@@ -62,8 +62,29 @@ pub struct Act {
     audit: Audit,
     name: String,
     id: String,
-    caller: Caller,
+    actor: Actor,
     target: String,
+}
+
+/// Who acts, as the audit names it.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    who: String,
+    role: &'static str,
+    from: String,
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        Self { who: caller.who.to_string(), role: caller.role.as_str(), from: place(caller.address) }
+    }
+}
+
+impl Actor {
+    /// A device that gets a certificate at `address`, by what it showed: `token:ID` or `client:TENANT/NAME`.
+    pub fn device(shown: String, address: IpAddr) -> Self {
+        Self { who: shown, role: "device", from: place(Some(address)) }
+    }
 }
 
 /// Why an act must not be done: it cannot be written down.
@@ -102,18 +123,13 @@ impl Audit {
         *self.inner.topics() = Some(topics.clone());
     }
 
-    /// Writes that `caller` is about to do something; it may be done when this returns.
+    /// Writes that somebody is about to do something; it may be done when this returns.
     ///
     /// # Errors
     /// [`NotWritten`]: it must not be done.
-    pub async fn begin(&self, caller: &Caller, name: &str, id: &str, target: &str) -> Result<Act, NotWritten> {
-        let act = Act {
-            audit: self.clone(),
-            name: name.to_owned(),
-            id: id.to_owned(),
-            caller: caller.clone(),
-            target: text(target),
-        };
+    pub async fn begin(&self, actor: impl Into<Actor>, name: &str, id: &str, target: &str) -> Result<Act, NotWritten> {
+        let actor = actor.into();
+        let act = Act { audit: self.clone(), name: name.to_owned(), id: id.to_owned(), actor, target: text(target) };
         self.write(&act.entry("begun", None)).await?;
         Ok(act)
     }
@@ -232,9 +248,9 @@ impl Act {
             act: &self.name,
             id: &self.id,
             state,
-            who: self.caller.who.to_string(),
-            role: self.caller.role.as_str(),
-            from: place(self.caller.address),
+            who: self.actor.who.clone(),
+            role: self.actor.role,
+            from: self.actor.from.clone(),
             target: self.target.clone(),
             result,
         }

@@ -28,12 +28,19 @@ impl Tokens {
     /// # Errors
     /// [`Denied`].
     pub(super) fn holder(&self, token: &[u8]) -> Result<Caller, Denied> {
+        let refused = |denied: Denied, why| {
+            self.access.audit().refused("kafka", USER, Some(self.address), why);
+            denied
+        };
         if !self.is_private {
-            return Err(Denied::Exposed);
+            return Err(refused(Denied::Exposed, "a token without TLS"));
         }
-        let token = std::str::from_utf8(token).map_err(|_| Denied::Credentials)?;
+        let token = std::str::from_utf8(token).map_err(|_| refused(Denied::Credentials, "no token"))?;
         let caller = self.access.token_over_kafka(token, self.address)?;
-        if caller.tenant.is_some() { Err(Denied::Tenant) } else { Ok(caller) }
+        match caller.tenant {
+            Some(_) => Err(refused(Denied::Tenant, "a token of one tenant")),
+            None => Ok(caller),
+        }
     }
 
     /// A user of the settings came, or did not.
