@@ -5,6 +5,7 @@
 //!   tenant's, never after its expiry, never larger than the client takes;
 //! - at QoS 1, which is the most that is granted, no more are out than the client takes ([`window`]); while
 //!   [`MAX_WAITING`] bytes wait to be written nothing more is read for it;
+//! - a session brings its client nothing that the rules do not allow it when it comes;
 //! - a session that outlives its connection reads the log from its positions ([`crate::delivery`]): what was out when
 //!   the client went comes again first, with its packet ids and the DUP flag, as long as this process lives.
 //!
@@ -117,8 +118,11 @@ impl Outbound {
 
     /// Whether a message may be written; `waiting` bytes wait to be.
     pub fn takes(&self, waiting: usize) -> bool {
-        let has_room = !self.subscriptions.at_qos_1() || self.window.room() > 0;
-        waiting < MAX_WAITING && (!self.again.is_empty() || (!self.subscriptions.is_empty() && has_room))
+        let has_room = match self.again.len() {
+            0 => !self.subscriptions.is_empty() && (!self.subscriptions.at_qos_1() || self.window.room() > 0),
+            again => self.window.takes_again(again),
+        };
+        waiting < MAX_WAITING && has_room
     }
 
     /// The next message, never without a subscription. May be dropped at any time without losing one.
@@ -185,6 +189,9 @@ impl Outbound {
     /// subscription ([MQTT-3.10.4-3]).
     fn write_again(&mut self, message: Option<Message>, out: &mut BytesMut) {
         let Some(Sent { id, origin }) = self.again.pop_front() else { return };
+        if !self.window.is_out(id) {
+            return;
+        }
         let written = match (origin, message) {
             (Origin::Retained(topic, qos), _) => {
                 let retained = self.supply.retained.as_ref();

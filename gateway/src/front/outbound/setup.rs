@@ -12,7 +12,7 @@ use super::source::Source;
 use super::subscriptions::{SubscriptionLimits, Subscriptions};
 use super::window::Window;
 use super::{Counted, Outbound};
-use crate::access::{Access, Identity};
+use crate::access::{Access, Action, Identity};
 use crate::delivery::{Cursor, Delivery, DeliveryOptions, Positions, Subscription, Unfinished};
 use crate::front::counters::Counters;
 use crate::mqtt::write::Writer;
@@ -84,7 +84,9 @@ impl Outbound {
         let is_durable = resumed.is_some();
         let Resumed { subscriptions, mut positions, unfinished } = resumed.unwrap_or_default();
         let window = Window::new(receive_maximum, unfinished.sent, unfinished.last_id);
-        let subscriptions = Subscriptions::new(subscriptions, supply.delivery.topics());
+        // What the rules said when it subscribed is not what they say now.
+        let may = |filter: &str| access.may(&identity, Action::Subscribe, filter);
+        let subscriptions = Subscriptions::new(subscriptions, may, supply.delivery.topics());
         // What was sent is not read again as if it was new, as long as it is known what was.
         for next in unfinished.next.iter() {
             positions.set(&next.topic, next.partition, next.offset);

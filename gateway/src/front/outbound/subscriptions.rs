@@ -2,7 +2,8 @@
 //!
 //! What it guarantees: a filter is there once, at most so many filters are ([`SubscriptionLimits`]), and a message that
 //! several of them match comes once: at the highest QoS among them, with the identifiers of all of them (section 3.3.4).
-//! Above QoS 1 nothing is granted.
+//! Above QoS 1 nothing is granted. What a session was allowed once and is not any more brings nothing, as long as this
+//! connection lasts; it is not forgotten, because a mistake in the rules must not cost a session its subscriptions.
 
 use crate::access::ClientId;
 use crate::delivery::{Message, Place, Position, Positions, Subscription};
@@ -40,6 +41,8 @@ struct Held {
     subscription: Subscription,
     /// Where it began, as far as the session is not there yet.
     since: Vec<Place>,
+    /// The client may not have it any more.
+    is_withheld: bool,
 }
 
 /// How a message goes to the client.
@@ -51,9 +54,13 @@ pub(super) struct Granted {
 }
 
 impl Subscriptions {
-    /// Those of a session that goes on.
-    pub(super) fn new(all: Vec<Subscription>, topics: &Topics) -> Self {
-        Self { all: all.into_iter().map(|subscription| Held::new(subscription, topics)).collect() }
+    /// Those of a session that goes on; `may` says which of them the client may still have.
+    pub(super) fn new(all: Vec<Subscription>, may: impl Fn(&str) -> bool, topics: &Topics) -> Self {
+        let held = |subscription: Subscription| {
+            let is_withheld = !may(&subscription.filter.filter);
+            Held { is_withheld, ..Held::new(subscription, topics) }
+        };
+        Self { all: all.into_iter().map(held).collect() }
     }
 
     /// Whether a client may have `filter` as far as its form goes.
@@ -74,6 +81,11 @@ impl Subscriptions {
     ) -> Result<bool, Refusal> {
         let known = self.all.iter().position(|known| known.subscription.filter.filter == subscription.filter.filter);
         match known {
+            // It brought nothing so far: it begins now.
+            Some(known) if self.all[known].is_withheld => {
+                self.all[known] = Held::new(subscription, topics);
+                Ok(false)
+            }
             Some(known) => {
                 let known = &mut self.all[known];
                 // It began when it was made first: what it replaces had the rest ([MQTT-3.8.4-3]).
@@ -113,7 +125,7 @@ impl Subscriptions {
         self.all.iter().map(|known| &known.subscription)
     }
 
-    /// Their filters.
+    /// Their filters; the log is passed over for those that bring nothing too.
     pub(super) fn filters(&self) -> impl Iterator<Item = Box<str>> {
         self.iter().map(|known| known.filter.filter.as_str().into())
     }
@@ -136,8 +148,12 @@ impl Subscriptions {
         let topic = std::str::from_utf8(&message.topic).ok()?;
         let is_own = message.publisher.as_ref() == Some(client);
         let mut granted: Option<Granted> = None;
-        for Held { subscription: Subscription { filter, identifier, .. }, since } in &self.all {
-            if (is_own && filter.no_local) || !matches(topic, &filter.filter) || is_before(message.place, since) {
+        for Held { subscription: Subscription { filter, identifier, .. }, since, is_withheld } in &self.all {
+            if *is_withheld
+                || (is_own && filter.no_local)
+                || !matches(topic, &filter.filter)
+                || is_before(message.place, since)
+            {
                 continue;
             }
             let granted = granted.get_or_insert_default();
@@ -162,7 +178,7 @@ impl Held {
             Some(Place { topic, partition: position.partition, offset: position.offset })
         };
         let since = subscription.since.iter().filter_map(place).collect();
-        Self { subscription, since }
+        Self { subscription, since, is_withheld: false }
     }
 }
 

@@ -30,6 +30,17 @@ impl Window {
         self.most.saturating_sub(self.sent.len())
     }
 
+    /// Whether one more of those that are out may be sent again, of which the last `waiting` were not yet: a client that comes
+    /// back may have announced less than before ([MQTT-3.3.4-9]).
+    pub(super) fn takes_again(&self, waiting: usize) -> bool {
+        self.sent.len().saturating_sub(waiting) < self.most
+    }
+
+    /// Whether a message with this id is out.
+    pub(super) fn is_out(&self, id: u16) -> bool {
+        self.sent.iter().any(|sent| sent.id == id)
+    }
+
     /// The id of the next message; callers have looked whether there is room.
     pub(super) fn take(&mut self, origin: Origin) -> u16 {
         loop {

@@ -1,6 +1,8 @@
 //! Stories of sessions that outlive their connections.
 
 use super::*;
+use crate::access::Settings;
+use crate::access::acl::{Rule, Rules};
 use crate::delivery::Unfinished;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,4 +184,65 @@ async fn what_the_router_drops_of_a_session_that_is_there_comes_from_the_log() {
         quick.hear_all(1).await;
     }
     assert_eq!(payloads(&client.hear_all(299).await), numbers(1..300).collect::<Vec<_>>());
+}
+
+/// A session kept what it had subscribed to, and brought it whatever the rules had become.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_goes_on_brings_nothing_that_the_rules_do_not_allow_any_more() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    for filter in ["site/#", "site/1/x"] {
+        assert_eq!(client.subscribe(&mut kept, filter, QoS::AtLeastOnce), [1]);
+    }
+    client.detach(&mut kept);
+    world.publish("site/1/secret", numbers(0..10), Properties::default()).await;
+    world.publish("site/1/x", numbers(0..1), Properties::default()).await;
+    let allowed = |filter: &str| {
+        let rule = Rule::new("view", &[], &[filter]).unwrap();
+        let access = Access::open();
+        access.reload(Settings { rules: Rules::enforced(vec![rule]), ..Settings::open() });
+        access
+    };
+    let mut client = world.connect_as(Some(kept.resumed()), allowed("site/1/x"), 20);
+    world.publish("site/1/secret", numbers(10..20), Properties::default()).await;
+    world.publish("site/1/x", numbers(1..2), Properties::default()).await;
+    let got = client.hear_all(2).await;
+    assert_eq!(got.iter().map(|got| &*got.topic).collect::<Vec<_>>(), ["site/1/x"; 2]);
+    // It can be ended, and once the rules allow it again it is there again, from then on.
+    client.unsubscribe(&mut kept, "site/1/x");
+    client.detach(&mut kept);
+    let mut client = world.connect_as(Some(kept.resumed()), allowed("site/#"), 20);
+    world.publish("site/1/secret", numbers(20..21), Properties::default()).await;
+    assert_eq!(payloads(&client.hear_all(1).await), ["20"]);
+    client.unsubscribe(&mut kept, "site/#");
+    assert!(kept.subscriptions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_with_a_smaller_window_gets_no_more_again_than_it_takes() {
+    let mut world = World::start(1);
+    let mut kept = Kept::default();
+    let mut client = world.attach(&kept);
+    client.subscribe(&mut kept, "site/#", QoS::AtLeastOnce);
+    world.publish("site/1/x", numbers(0..10), Properties::default()).await;
+    let mut out = Vec::new();
+    while out.len() < 10 {
+        out.extend(client.hear(PATIENCE).await);
+    }
+    client.detach(&mut kept);
+    world.publish("site/1/x", numbers(10..15), Properties::default()).await;
+    let mut client = world.connect_as(Some(kept.resumed()), Access::open(), 3);
+    let mut all = Vec::new();
+    while all.len() < 15 {
+        let mut got = Vec::new();
+        while client.outbound.takes(0) {
+            got.extend(client.hear(PATIENCE).await);
+        }
+        assert!(!got.is_empty() && got.len() <= 3, "{} at a time", got.len());
+        client.acknowledge(&got);
+        all.extend(got);
+    }
+    assert_eq!(payloads(&all), numbers(0..15).collect::<Vec<_>>());
+    assert!(all.iter().all(|got| got.dup == (got.payload.parse::<u32>().unwrap() < 10)));
 }

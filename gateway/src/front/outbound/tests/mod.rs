@@ -52,6 +52,14 @@ struct Kept {
     resumed: Resumed,
 }
 
+impl Kept {
+    /// What a connection goes on with.
+    fn resumed(&self) -> Resumed {
+        let subscriptions = self.subscriptions.values().cloned().collect();
+        Resumed { subscriptions, ..self.resumed.clone() }
+    }
+}
+
 fn options() -> IngestOptions {
     let store = |filter: &str, topic: &str| Store { filter: filter.into(), tenant: None, topic: topic.into() };
     IngestOptions {
@@ -124,11 +132,14 @@ impl World {
 
     /// A client comes, with a session that outlives its connection.
     fn attach(&self, kept: &Kept) -> Client {
-        let subscriptions = kept.subscriptions.values().cloned().collect();
-        self.connect(Some(Resumed { subscriptions, ..kept.resumed.clone() }))
+        self.connect(Some(kept.resumed()))
     }
 
     fn connect(&self, resumed: Option<Resumed>) -> Client {
+        self.connect_as(resumed, Access::open(), 20)
+    }
+
+    fn connect_as(&self, resumed: Option<Resumed>, access: Access, receive_maximum: u16) -> Client {
         let setup = Setup {
             writer: Writer { version: Version::V5, reasons: true, max_packet: 64 << 10 },
             identity: Identity {
@@ -136,8 +147,8 @@ impl World {
                 client: ClientId::new("view").unwrap(),
                 proof: Proof::Nothing,
             },
-            access: Access::open(),
-            receive_maximum: 20,
+            access,
+            receive_maximum,
             resumed,
         };
         Client { outbound: Outbound::new(Arc::clone(&self.supply), setup), out: BytesMut::new() }
