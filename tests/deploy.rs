@@ -81,7 +81,9 @@ fn is_complete<T: DeserializeOwned + Debug>(sample: &str) {
 fn the_sample_of_the_agent_names_every_key_with_its_default() {
     is_complete::<weir_agent::config::Config>(AGENT);
     weir_agent::config::Config::of(&Source::new("agent.toml", AGENT)).unwrap();
-    weir_agent::config::Config::of(&Source::new("agent.toml", uncommented(AGENT))).unwrap();
+    // Certificates are of use with TLS alone.
+    let with_tls = uncommented(AGENT).replace("\naddress = \"", "\naddress = \"mqtts://");
+    weir_agent::config::Config::of(&Source::new("agent.toml", with_tls)).unwrap();
 }
 
 #[test]
