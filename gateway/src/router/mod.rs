@@ -25,7 +25,6 @@
 
 mod core;
 mod feed;
-pub mod filter;
 mod keeper;
 mod lanes;
 mod mailbox;
