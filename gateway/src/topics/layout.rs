@@ -1,4 +1,4 @@
-//! The directories of the topics, and opening their logs.
+//! Opening the logs of the topics: what there is to be ([`plan`]), of what is there ([`disk`]).
 //!
 //! ```text
 //! <data>/topics/<topic>/partitions         a weir_storage::StateFile: the partition count, u32 big endian
@@ -10,28 +10,28 @@
 //! count, so the logs stay readable. What else is fixed is in the [`catalog`](super::catalog). A topic that the settings
 //! no longer name is opened like any other.
 
+mod disk;
+mod plan;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use weir_storage::{
-    Fs, IoError, Journal, JournalOptions, Loaded, Log, LogOptions, OpenError, Recovery, Redone, StateFile, durable,
-    journal,
+    Fs, IoError, Journal, JournalOptions, Loaded, Log, LogOptions, OpenError, Recovery, Redone, durable, journal,
 };
 
 use super::TopicId;
-use super::catalog::{Catalog, Fixed};
-use super::definition::{
-    Definition, Format, MAX_LOGS, MAX_PARTITIONS, MAX_ROUTED, NameError, Retention, Role, check_name,
-};
+use super::definition::{Definition, Format, MAX_LOGS, MAX_PARTITIONS, MAX_ROUTED, NameError, Retention};
 use super::routes::Routes;
-use super::rules::{Route, Rules};
-use super::stores::{Store, Stores};
-
-/// The directory of all topics.
-pub(crate) const TOPICS: &str = "topics";
+use super::rules::Route;
+use super::stores::Store;
+pub(crate) use disk::TOPICS;
+use disk::count_file;
+pub use disk::{partition_count, partition_dir, routed_on_disk, topic_dir};
+use plan::{Plan, define};
 
 /// What settings say of one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,55 +136,6 @@ pub(crate) struct Opened {
     pub(crate) redone: Redone,
 }
 
-/// The directory of a topic.
-pub fn topic_dir(data: &Path, topic: &str) -> PathBuf {
-    data.join(TOPICS).join(topic)
-}
-
-/// The directory of a partition.
-pub fn partition_dir(data: &Path, topic: &str, partition: u32) -> PathBuf {
-    topic_dir(data, topic).join(partition.to_string())
-}
-
-/// How many partitions a topic on disk has; 0 if it does not exist. Changes nothing.
-///
-/// # Errors
-/// [`IoError`] when the directory cannot be read.
-pub fn partition_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str) -> Result<u32, IoError> {
-    let dir = topic_dir(data, topic);
-    if let Loaded::Good(payload) = count_file(fs, &dir).load()?
-        && let Ok(bytes) = payload.try_into()
-    {
-        return Ok(u32::from_be_bytes(bytes).min(MAX_PARTITIONS));
-    }
-    if !fs.exists(&dir).map_err(IoError::on("look at", &dir))? {
-        return Ok(0);
-    }
-    let names = fs.list(&dir).map_err(IoError::on("list", &dir))?;
-    let numbers = names.iter().filter_map(|name| name.parse::<u32>().ok()).filter(|number| *number < MAX_PARTITIONS);
-    Ok(numbers.max().map_or(0, |last| last + 1))
-}
-
-/// The topics on the disk beside the built-in ones, ascending. Changes nothing.
-///
-/// # Errors
-/// [`IoError`] when the directory cannot be read.
-pub fn routed_on_disk(fs: &Arc<dyn Fs>, data: &Path) -> Result<Vec<String>, IoError> {
-    let root = data.join(TOPICS);
-    if !fs.exists(&root).map_err(IoError::on("look at", &root))? {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for name in fs.list(&root).map_err(IoError::on("list", &root))? {
-        let is_built_in = name == TopicId::READINGS_NAME;
-        if !is_built_in && check_name(&name).is_ok() && fs.exists(&root.join(&name).join(COUNT)).unwrap_or(false) {
-            found.push(name);
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
 /// The topics that are on the disk, with what the settings say of them if that fits; none if not even the built-in ones are
 /// all there. Changes nothing.
 ///
@@ -254,197 +205,4 @@ pub(crate) fn journal(
         Some(options) => Journal::open(Arc::clone(fs), &root, options).map(Some),
         None => Journal::remove(fs, &root).map(|()| None),
     }
-}
-
-/// What topics there are to be, and what leads to them.
-struct Plan {
-    definitions: Vec<Definition>,
-    rules: Rules,
-    stores: Stores,
-    catalog: Fixing,
-}
-
-/// What is fixed about topics, and the same once more if it is to be stored.
-struct Fixing {
-    now: Catalog,
-    changed: Option<Catalog>,
-}
-
-/// Every topic: the built-in ones, those that the settings name, those that the disk has.
-fn define(fs: &Arc<dyn Fs>, data: &Path, asked: Asked<'_>) -> Result<Plan, LayoutError> {
-    if !(1..=MAX_PARTITIONS).contains(&asked.partitions) {
-        return Err(LayoutError::Count(asked.partitions));
-    }
-    let routed = names(fs, data, asked.routing)?;
-    let there = routed_on_disk(fs, data)?;
-    let before = Catalog::load(fs, data, &[&there[..], &[TopicId::READINGS_NAME.to_owned()]].concat())?;
-    let mut catalog = before.clone();
-
-    let mut definitions: Vec<_> = TopicId::BUILT_IN
-        .into_iter()
-        .map(|topic| Definition::built_in(topic, asked.partitions, asked.retention))
-        .collect();
-    for definition in &mut definitions {
-        let name = definition.name.to_string();
-        fixed_count(fs, data, &name, asked.partitions, "topics.partitions")?;
-        if definition.role == Role::Readings {
-            let plain = Fixed { schema_id: definition.schema_id, format: Format::Avro, compact: false };
-            let is_there = partition_count(fs, data, &name)? > 0;
-            let made = catalog.get(&name).or(is_there.then_some(plain));
-            let fixed = fix(&mut catalog, &name, (made, Some(plain.schema_id)), asked.routing.defined.get(&name))?;
-            (definition.format, definition.compact) = (fixed.format, fixed.compact);
-        }
-        let shape = (definition.partitions, definition.compact);
-        definition.retention = retention(asked, asked.routing.defined.get(&name), shape);
-    }
-    for name in routed {
-        let defined = asked.routing.defined.get(&name);
-        let asked_count = defined.and_then(|defined| defined.partitions);
-        let key = "topics.define.partitions";
-        let is_asked = asked_count.is_some();
-        let count = asked_count.unwrap_or(asked.partitions);
-        let partitions = match partition_count(fs, data, &name)? {
-            0 => count,
-            got if !is_asked => got,
-            _ => fixed_count(fs, data, &name, count, key)?,
-        };
-        let made = catalog.get(&name);
-        let asked_for = of_use(asked.routing, &name, defined, made)?;
-        let fixed = fix(&mut catalog, &name, (made, None), Some(&asked_for))?;
-        definitions.push(Definition {
-            retention: retention(asked, defined, (partitions, fixed.compact)),
-            name: name.into(),
-            role: if fixed.format == Format::Raw { Role::Messages } else { Role::Readings },
-            partitions,
-            format: fixed.format,
-            schema_id: fixed.schema_id,
-            compact: fixed.compact,
-            routes: Vec::new(),
-        });
-    }
-    let logs = definitions.iter().map(|definition| definition.partitions as usize).sum();
-    if logs > MAX_LOGS {
-        return Err(LayoutError::Logs(logs));
-    }
-    let rules = rules(&mut definitions, &asked.routing.routes);
-    let stores = stores(&mut definitions, &asked.routing.stores);
-    let changed = (catalog != before).then(|| catalog.clone());
-    Ok(Plan { definitions, rules, stores, catalog: Fixing { now: catalog, changed } })
-}
-
-/// The names of the topics beside the built-in ones: those on the disk first, so that they keep their order.
-fn names(fs: &Arc<dyn Fs>, data: &Path, routing: &Routing) -> Result<Vec<String>, LayoutError> {
-    let mut names = routed_on_disk(fs, data)?;
-    let defined = routing.defined.keys().filter(|name| !TopicId::BUILT_IN_NAMES.contains(&name.as_str()));
-    let stores = routing.stores.iter().map(|store| &store.topic);
-    for name in routing.routes.iter().map(|route| &route.topic).chain(stores).chain(defined) {
-        if name == TopicId::READINGS_NAME || names.contains(name) {
-            continue;
-        }
-        check_name(name).map_err(|error| LayoutError::Name { name: name.clone(), error })?;
-        names.push(name.clone());
-    }
-    if names.len() > MAX_ROUTED {
-        return Err(LayoutError::Topics(names.len()));
-    }
-    Ok(names)
-}
-
-/// The count of a topic, if that is what it has or it is not there yet.
-fn fixed_count(fs: &Arc<dyn Fs>, data: &Path, topic: &str, asked: u32, key: &'static str) -> Result<u32, LayoutError> {
-    match partition_count(fs, data, topic)? {
-        0 => Ok(asked),
-        got if got == asked => Ok(got),
-        got => Err(LayoutError::Partitions { topic: topic.to_owned(), got, asked, key }),
-    }
-}
-
-/// What the settings say of a topic by what they use it for: readings or messages.
-fn of_use(
-    routing: &Routing,
-    name: &str,
-    defined: Option<&Defined>,
-    made: Option<Fixed>,
-) -> Result<Defined, LayoutError> {
-    let mut defined = defined.cloned().unwrap_or_default();
-    if routing.stores.iter().any(|store| store.topic == name) {
-        defined.format.get_or_insert(Format::Raw);
-    }
-    let is_raw = defined.format.or(made.map(|made| made.format)) == Some(Format::Raw);
-    if is_raw && routing.routes.iter().any(|route| route.topic == name) {
-        let (got, asked) = (Format::Raw.to_string(), "a topic of readings".to_owned());
-        return Err(LayoutError::Fixed { topic: name.to_owned(), key: "format", got, asked });
-    }
-    Ok(defined)
-}
-
-/// What is fixed about a topic, which is fixed now if it was not.
-fn fix(
-    catalog: &mut Catalog,
-    name: &str,
-    (made, schema_id): (Option<Fixed>, Option<u32>),
-    defined: Option<&Defined>,
-) -> Result<Fixed, LayoutError> {
-    let asked = defined.map_or((None, None), |defined| (defined.format, defined.compact));
-    let Some(fixed) = made else {
-        let (format, compact) = (asked.0.unwrap_or_default(), asked.1.unwrap_or_default());
-        return Ok(match schema_id {
-            Some(schema_id) if (format, compact) == Default::default() => Fixed { schema_id, format, compact },
-            schema_id => catalog.fix(name, schema_id, format, compact),
-        });
-    };
-    let differs = |key, got: String, asked: String| LayoutError::Fixed { topic: name.to_owned(), key, got, asked };
-    match asked {
-        (Some(format), _) if format != fixed.format => {
-            Err(differs("format", fixed.format.to_string(), format.to_string()))
-        }
-        (_, Some(compact)) if compact != fixed.compact => {
-            Err(differs("compact", fixed.compact.to_string(), compact.to_string()))
-        }
-        _ => Ok(fixed),
-    }
-}
-
-/// What one partition of a topic may keep. A compacted topic keeps the state of each channel, however old, unless it is
-/// told otherwise itself.
-fn retention(asked: Asked<'_>, defined: Option<&Defined>, (partitions, compact): (u32, bool)) -> Retention {
-    let all = if compact { Retention::default() } else { asked.retention };
-    let all_bytes = all.bytes.map(|bytes| bytes.saturating_mul(u64::from(asked.partitions)));
-    let bytes = defined.and_then(|defined| defined.retention_bytes).or(all_bytes);
-    Retention {
-        bytes: bytes.map(|bytes| bytes / u64::from(partitions.max(1))),
-        age: defined.and_then(|defined| defined.retention_age).or(all.age),
-    }
-}
-
-/// The rules with their topics; each topic is told its own.
-fn rules(definitions: &mut [Definition], routes: &[Route]) -> Rules {
-    let mut rules = Vec::new();
-    for route in routes {
-        // Every topic that a route names was defined above.
-        if let Some(at) = definitions.iter().position(|definition| *definition.name == *route.topic) {
-            definitions[at].routes.push(route.to_string());
-            rules.push((route.clone(), TopicId::at(at)));
-        }
-    }
-    Rules::new(rules)
-}
-
-/// The stores with their topics; each topic is told its own.
-fn stores(definitions: &mut [Definition], stores: &[Store]) -> Stores {
-    let mut found = Vec::new();
-    for store in stores {
-        // Every topic that a store names was defined above.
-        if let Some(at) = definitions.iter().position(|definition| *definition.name == *store.topic) {
-            definitions[at].routes.push(format!("mqtt {}", store.filter));
-            found.push((store.clone(), TopicId::at(at)));
-        }
-    }
-    Stores::new(found)
-}
-
-const COUNT: &str = "partitions";
-
-fn count_file(fs: &Arc<dyn Fs>, dir: &Path) -> StateFile {
-    StateFile::new(Arc::clone(fs), &dir.join(COUNT))
 }
