@@ -9,10 +9,13 @@ use weir_storage::{Fs, RealFs, journal};
 use super::Failed;
 use super::print::{Printer, bare};
 use super::source::{Source, existing, no_data};
+use crate::access::{audit, credentials};
 use crate::config::Config;
+use crate::groups::offsets;
 use crate::http::page;
 use crate::ingest::checkpoint;
 use crate::topics::layout;
+use crate::{retained, sessions};
 
 pub(super) fn list(config: &Config, printer: &mut Printer) -> Result<(), Failed> {
     let topics = super::block_on(async { Source::open(config).await?.topics().await })?;
@@ -68,22 +71,32 @@ fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or_default()
 }
 
-/// Checks the files; exit code 1 if anything is damaged.
+/// The topics that the gateway keeps for itself, of one partition each; those of later versions are not there yet.
+const INTERNAL: [&str; 5] = [offsets::TOPIC, sessions::TOPIC, retained::TOPIC, credentials::TOPIC, audit::TOPIC];
+
+/// Checks the files, those of internal topics too; exit code 1 if anything is damaged.
 pub(super) fn verify(config: &Config, name: Option<&str>, printer: &mut Printer) -> Result<(), Failed> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let known = existing(&fs, config)?;
     if known.is_empty() {
         return Err(no_data(config));
     }
-    let chosen: Vec<_> = known.iter().filter(|topic| name.is_none_or(|name| name == topic.name())).collect();
+    let mut known: Vec<_> = known.iter().map(|topic| (topic.name(), topic.partitions())).collect();
+    for internal in INTERNAL {
+        let dir = layout::partition_dir(&config.data, internal, 0);
+        if fs.exists(&dir).map_err(Failed::runtime)? {
+            known.push((internal, 1));
+        }
+    }
+    let chosen: Vec<_> = known.iter().filter(|(topic, _)| name.is_none_or(|name| name == *topic)).collect();
     if chosen.is_empty() {
-        let known = known.iter().map(|topic| topic.name()).collect::<Vec<_>>().join(", ");
+        let known = known.iter().map(|(topic, _)| *topic).collect::<Vec<_>>().join(", ");
         return Err(Failed::usage(format!("no topic {:?}; there are {known}", name.unwrap_or_default())));
     }
     let mut damages = 0;
-    for topic in chosen {
-        for partition in 0..topic.partitions() {
-            damages += verify_partition(&*fs, config, topic.name(), partition, printer)?;
+    for (topic, partitions) in chosen {
+        for partition in 0..*partitions {
+            damages += verify_partition(&*fs, config, topic, partition, printer)?;
         }
     }
     match damages {

@@ -5,6 +5,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use weir_gateway::mqtt::packet::Version::V4;
+
+use crate::script::{Answered, Client, connect, publish};
 use crate::world::Gateway;
 
 /// Runs the binary to its end.
@@ -206,6 +209,37 @@ async fn the_reading_commands_answer_the_same_beside_a_gateway_and_without_one()
     assert!(rest.starts_with("damage: offsets 0 to 5"), "{rest}");
     assert_eq!(rest.lines().count(), 5, "{rest}");
     drop(data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_topics_that_the_gateway_keeps_for_itself_is_found_too() {
+    let gateway = Gateway::start().await;
+    let mut agent = Client::dial_tcp(gateway.at.mqtt, V4).await;
+    agent.send(&connect(V4, "edge-1", 0, None)).await;
+    assert_eq!(agent.answer().await, Answered::Connected(0));
+    // Twice: damage with nothing behind it would be a torn tail.
+    for id in [1, 2] {
+        agent.send(&publish(V4, "weir/1/default/edge-1/status", 1, id, b"{}")).await;
+        assert_eq!(agent.answer().await, Answered::Acknowledged(id, 0));
+    }
+    let data = gateway.stop().await;
+    let path = data.path().join("gateway.toml");
+    std::fs::write(&path, format!("data = {:?}\n", data.path())).unwrap();
+    let all = weir(&["topic", "verify"], &path);
+    assert_eq!(all.status.code(), Some(0), "{}", stderr(&all));
+    for topic in ["weir.offsets", "weir.sessions", "weir.retained", "weir.access", "weir.audit"] {
+        assert!(stdout(&all).contains(&format!("{topic}/0: ")), "{}", stdout(&all));
+    }
+    let log = data.path().join("topics/weir.retained/0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[80] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let output = weir(&["topic", "verify", "weir.retained"], &path);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let named = format!("{} at byte 0", log.display());
+    assert!(stdout(&output).contains(&named), "{}", stdout(&output));
+    let output = weir(&["topic", "verify", "weir.nothing"], &path);
+    assert!(stderr(&output).contains("weir.retained"), "{}", stderr(&output));
 }
 
 /// A log that was closed has its index beside it, so it takes other room than beside its gateway.
