@@ -10,6 +10,7 @@ mod groups;
 mod kafka;
 mod sessions;
 mod store;
+mod subscriptions;
 mod tls;
 mod topics;
 
@@ -122,7 +123,11 @@ pub struct Mqtt {
     pub publish_bytes_per_client: Spanned<ByteSize>,
     /// Which messages are stored, and where; the first that matches wins.
     pub store: Vec<Store>,
-    /// The most levels of a topic.
+    /// The most subscriptions of one client.
+    pub subscriptions: Spanned<u32>,
+    /// Reads of the log at a time for sessions that catch up.
+    pub catch_ups: Spanned<u32>,
+    /// The most levels of a topic, and of a filter.
     pub topic_levels: Spanned<u32>,
     /// The longest topic, in bytes.
     pub topic_bytes: Spanned<u32>,
@@ -235,6 +240,8 @@ impl Default for Mqtt {
             publishes_per_client: unset(200_000),
             publish_bytes_per_client: unset(ByteSize::mib(256)),
             store: Vec::new(),
+            subscriptions: unset(256),
+            catch_ups: unset(4),
             topic_levels: unset(32),
             topic_bytes: unset(1024),
             property_bytes: unset(4096),
@@ -323,6 +330,7 @@ impl Config {
         // An agent has up to 1.5 MiB of batches in flight, and the description that they wait for comes behind them.
         within(source, "mqtt.connection_budget", &mqtt.connection_budget, ByteSize::mib(2)..=ByteSize::mib(1024))?;
         mqtt.check_sessions(source)?;
+        mqtt.check_subscriptions(source)?;
         within(source, "mqtt.topic_levels", &mqtt.topic_levels, 4..=128)?;
         // The longest of Weir's own fit, whatever the names in them.
         within(source, "mqtt.topic_bytes", &mqtt.topic_bytes, 256..=MAX_TOPIC as u32)?;

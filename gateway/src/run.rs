@@ -31,7 +31,7 @@ use self::access::{Reloading, keep, stop as stop_access};
 use crate::access::audit;
 use crate::ca::{self, Ca};
 use crate::config::Config;
-use crate::delivery::{Delivery, DeliveryOptions};
+use crate::delivery::Delivery;
 use crate::front::Front;
 use crate::http::enroll::Enrolment;
 use crate::http::{self, App, Socket, SocketError};
@@ -174,7 +174,7 @@ pub async fn run(
     let log =
         Arc::new(log.with_access(access.clone(), config.kafka.users()).with_acceptor(acceptor(&config.kafka.tls)));
     let live = Live::new(topics.clone(), options::live(config));
-    let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), DeliveryOptions::default());
+    let delivery = Delivery::new(topics.clone(), ingest.stores().clone(), live.clone(), config.mqtt.delivery_options());
     let front = Front::new(ingest.clone(), clients.both(), options::front(config), world.clock.clone())
         .with_delivery(delivery.clone());
     let front = front.with_access(access.clone()).with_rates(access.limits().clone());

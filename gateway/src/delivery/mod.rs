@@ -24,7 +24,7 @@ pub use message::{Message, Place};
 pub use position::{Position, Positions};
 pub use reads::Budget;
 pub use shared::{Delivery, DeliveryOptions, DeliveryStats};
+pub use subscription::{Origin, Owed, Sent, Subscription, Unfinished};
+
 /// The most that one session holds of what was read and not sent, in bytes, beside the message that crosses it.
 pub(crate) const MOST: usize = shared::AHEAD;
-
-pub use subscription::{Origin, Sent, Subscription, Unfinished};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use weir_protocol::Tenant;
@@ -50,6 +50,7 @@ struct Counters {
     skipped: AtomicU64,
     damaged: AtomicU64,
     reads: AtomicU64,
+    waited: AtomicU64,
     messages: AtomicU64,
 }
 
@@ -62,6 +63,8 @@ pub struct DeliveryStats {
     pub damaged: u64,
     /// Reads.
     pub reads: u64,
+    /// Those of them that waited for their turn.
+    pub waited: u64,
     /// Messages found by reading.
     pub messages: u64,
 }
@@ -100,11 +103,12 @@ impl Delivery {
 
     /// What happened so far.
     pub fn stats(&self) -> DeliveryStats {
-        let Counters { skipped, damaged, reads, messages } = &self.0.counters;
+        let Counters { skipped, damaged, reads, waited, messages } = &self.0.counters;
         DeliveryStats {
             skipped: skipped.load(Relaxed),
             damaged: damaged.load(Relaxed),
             reads: reads.load(Relaxed),
+            waited: waited.load(Relaxed),
             messages: messages.load(Relaxed),
         }
     }
@@ -146,7 +150,7 @@ impl Delivery {
     pub fn message(&self, place: Place) -> JoinHandle<Option<Message>> {
         let delivery = self.clone();
         tokio::spawn(async move {
-            let _turn = delivery.0.turns.acquire().await.ok()?;
+            let _turn = delivery.0.turn().await?;
             let reading = {
                 let delivery = delivery.clone();
                 move || reads::one(delivery.topics().get(place.topic), place)
@@ -161,8 +165,7 @@ impl Delivery {
         tokio::spawn(async move {
             let shared = &delivery.0;
             let nothing = || Found { next: from.offset, ..Found::default() };
-            // Nobody closes it.
-            let Ok(_turn) = shared.turns.acquire().await else { return nothing() };
+            let Some(_turn) = shared.turn().await else { return nothing() };
             let reading = {
                 let delivery = delivery.clone();
                 move || {
@@ -180,5 +183,18 @@ impl Delivery {
             }
             found
         })
+    }
+}
+
+impl Shared {
+    /// A turn to read. Nobody closes the semaphore, so there always is one.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match self.turns.try_acquire() {
+            Ok(turn) => Some(turn),
+            Err(_) => {
+                self.counters.waited.fetch_add(1, Relaxed);
+                self.turns.acquire().await.ok()
+            }
+        }
     }
 }

@@ -18,8 +18,8 @@ pub struct Subscription {
     pub since: Positions,
 }
 
-/// What was sent and not acknowledged when the client went, as long as this process lives: no payloads, they are read
-/// again.
+/// What was sent and not acknowledged, or was asked for and not sent, when the client went, as long as this process lives: no
+/// payloads, they are read again.
 #[derive(Clone, Debug, Default)]
 pub struct Unfinished {
     /// In the order in which it was sent.
@@ -28,6 +28,17 @@ pub struct Unfinished {
     pub last_id: u16,
     /// Behind what was sent, in each partition.
     pub next: Positions,
+    /// Retained messages that were asked for and not sent yet.
+    pub retained: Vec<Owed>,
+}
+
+/// The retained messages of one filter that are still to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The filter; there is a subscription with it.
+    pub filter: String,
+    /// The topic of the last one that was sent; none: not one of them.
+    pub after: Option<Bytes>,
 }
 
 /// A message at QoS 1 that the client has not acknowledged.

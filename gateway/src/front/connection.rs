@@ -167,7 +167,6 @@ where
     let retain = |publish: &Publish| front.retain(&identity, publish);
     let mut exchange = Exchange::new(wire, session, signals, (rates, silence), retain);
     let end = exchange.run(&mut link).await;
-    exchange.hear_out().await;
     drop(link);
     exchange.finish(&end);
     front.counters.closed();

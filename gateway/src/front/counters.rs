@@ -21,6 +21,7 @@ pub struct Counters {
     expired: AtomicU64,
     too_large: AtomicU64,
     subscriptions: AtomicU64,
+    subscriptions_withheld: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub too_large: u64,
     /// Subscriptions of connected clients now.
     pub subscriptions: u64,
+    /// Subscriptions that brought nothing when their session went on, because the rules did not allow them any more.
+    pub subscriptions_withheld: u64,
 }
 
 impl Default for Counters {
@@ -71,6 +74,7 @@ impl Default for Counters {
             expired: AtomicU64::new(0),
             too_large: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
+            subscriptions_withheld: AtomicU64::new(0),
         }
     }
 }
@@ -102,6 +106,7 @@ impl Counters {
             expired: self.expired.load(Relaxed),
             too_large: self.too_large.load(Relaxed),
             subscriptions: self.subscriptions.load(Relaxed),
+            subscriptions_withheld: self.subscriptions_withheld.load(Relaxed),
         }
     }
 
@@ -151,6 +156,10 @@ impl Counters {
     pub(super) fn subscribed(&self, before: usize, now: usize) {
         // Wraps on the way down, and comes out right.
         self.subscriptions.fetch_add((now as u64).wrapping_sub(before as u64), Relaxed);
+    }
+
+    pub(super) fn withheld(&self, subscriptions: usize) {
+        self.subscriptions_withheld.fetch_add(subscriptions as u64, Relaxed);
     }
 
     pub(super) fn too_large(&self) {

@@ -2,7 +2,9 @@
 //!
 //! What it guarantees: a client is not read while ingest, its window, its answers or the read buffers have no room,
 //! and that silence is not held against it; a client that is silent otherwise, sends a packet that does not end, or
-//! does not read its answers, is closed; when the gateway stops, what is in flight is answered first.
+//! does not read its answers, is closed; when the gateway stops, what is in flight is answered first; what a client asked to
+//! be retained is retained although its goodbye is right behind it ([MQTT-3.3.1-5]); a right that is taken away holds for the
+//! next message.
 //!
 //! ```text
 //! read -> packets -> session -> one submit per read -> ingest
@@ -34,11 +36,11 @@ use crate::mqtt::packet::{Packet, Publish};
 use crate::mqtt::read::{MAX_PACKET, read};
 use crate::sessions::{self, NotWritten, Taken, Written};
 
-/// The most that a connection that is over waits for the verdicts on what its client wanted retained; below the time that the
-/// client's next connection waits for this one.
-const HEAR_OUT: Duration = Duration::from_secs(5);
 /// How soon positions that moved are handed in.
 const SAVE: Duration = Duration::from_secs(1);
+
+/// How long what was in front of the end of a connection is waited for; less than the next connection of a client waits.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Why a session is over.
 #[derive(Debug)]
@@ -148,13 +150,16 @@ where
         }
     }
 
-    /// Moves packets, messages, events and answers until something ends the session.
+    /// Moves packets, messages, events and answers until something ends the session, and what is to be retained is.
     pub(super) async fn run<L: Link>(&mut self, link: &mut L) -> End {
-        loop {
+        let end = loop {
             if let Err(end) = self.turn(link).await {
-                return end;
+                break end;
             }
-        }
+        };
+        // A commit that takes longer decides without us; then the message is stored, and not retained.
+        let _ = timeout(LAST, self.retain_rest()).await;
+        end
     }
 
     /// Takes what was read, and waits for the next thing to happen.
@@ -162,6 +167,11 @@ where
         let taken = self.take_packets()?;
         self.wire.count(self.session.held());
         self.watchdog.took(taken.any, self.wire.input.bytes.len());
+        if let Some(goodbye) = taken.goodbye {
+            // Whatever becomes of its transport from here on: who said goodbye has taken its will back.
+            let _ = timeout(LAST, self.hand_in_last(link)).await;
+            return Err(End::Goodbye(goodbye));
+        }
         if let Some(written) = self.session.flush() {
             self.watchdog.set_reading(false);
             self.attend(written).await?.map_err(|_| Refusal::Commit)?;
@@ -173,32 +183,36 @@ where
             self.watchdog.set_reading(false);
             self.attend(link.submit(messages)).await?;
         }
-        if let Some(goodbye) = taken.goodbye {
-            return Err(End::Goodbye(goodbye));
-        }
         self.watchdog.set_reading(taken.all);
         let happened = self.next().await;
         self.apply(happened)
     }
 
-    /// The connection is over: waits until what its client wanted retained is stored, and retains it. At QoS 0 a client says
-    /// goodbye in the same breath, and never says that message again.
-    pub(super) async fn hear_out(&mut self) {
-        let all = async {
-            while self.session.is_to_retain() {
-                match self.signals.events.recv().await.map(|event| self.settle(event)) {
-                    Some(Ok(())) => (),
-                    // What is not stored is not retained.
-                    Some(Err(_)) | None => break,
-                }
-            }
-            for (_, written) in self.retaining.drain(..) {
-                // Whoever had to be told is gone.
-                let _ = written.await;
-            }
+    /// Hands in what was in front of a goodbye, unless the session cannot remember it.
+    async fn hand_in_last<L: Link>(&mut self, link: &mut L) {
+        let remembered = match self.session.flush() {
+            Some(written) => written.await.is_ok(),
+            None => true,
         };
-        // A log that takes nothing for so long has not promised anything.
-        let _ = timeout(HEAR_OUT, all).await;
+        if remembered {
+            self.session.committed(&mut self.wire.output);
+            link.submit(self.session.take_messages()).await;
+        }
+    }
+
+    /// Waits until what the client asked to be retained is, or will not be.
+    async fn retain_rest(&mut self) {
+        while !self.retaining.is_empty() || self.session.is_to_retain() {
+            let Self { signals, retaining, .. } = self;
+            let happened = tokio::select! {
+                Some(event) = signals.events.recv() => Happened::Told(event),
+                written = first(retaining), if !retaining.is_empty() => Happened::Retained(written),
+                else => return,
+            };
+            if self.apply(happened).is_err() {
+                return;
+            }
+        }
     }
 
     /// The connection is over: gives the session back.
@@ -276,19 +290,27 @@ where
         let writing = !wire.output.is_empty();
         watchdog.set_writing(writing);
         let due = [watchdog.due(), self.paused_until, self.save_at].into_iter().flatten().min();
+        let Signals { events, taken, revoked, stop, stopping } = signals;
+        let other = async {
+            tokio::select! {
+                Some(event) = events.recv() => Happened::Told(event),
+                wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
+                read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
+                message = session.next_message(), if takes_messages => Happened::Message(message),
+                written = first(retaining), if !retaining.is_empty() => Happened::Retained(written),
+                taken = taken => Happened::Over(match taken {
+                    Ok(Taken::Over) | Err(_) => Refusal::TakenOver,
+                    Ok(Taken::Deleted) => Refusal::SentAway,
+                }),
+                _ = stop.wait_for(|stop| *stop), if !*stopping => Happened::Stopping,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
+            }
+        };
         tokio::select! {
-            Some(event) = signals.events.recv() => Happened::Told(event),
-            wrote = wire.writer.write_buf(&mut wire.output), if writing => Happened::Wrote(wrote),
-            read = wire.reader.read_buf(&mut wire.input.bytes), if readable => Happened::Read(read),
-            message = session.next_message(), if takes_messages => Happened::Message(message),
-            written = first(retaining), if !retaining.is_empty() => Happened::Retained(written),
-            taken = &mut signals.taken => Happened::Over(match taken {
-                Ok(Taken::Over) | Err(_) => Refusal::TakenOver,
-                Ok(Taken::Deleted) => Refusal::SentAway,
-            }),
-            () = &mut signals.revoked => Happened::Over(Refusal::SentAway),
-            _ = signals.stop.wait_for(|stop| *stop), if !signals.stopping => Happened::Stopping,
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::Tick,
+            biased;
+            // In front of everything else: no message is delivered any more that was committed afterwards.
+            () = revoked => Happened::Over(Refusal::SentAway),
+            happened = other => happened,
         }
     }
 

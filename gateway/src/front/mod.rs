@@ -3,7 +3,7 @@
 //! What it guarantees:
 //! - PUBACK and PUBREC only after the verdict of [`crate::ingest`], in the order of the PUBLISHes ([`session`]);
 //! - whatever a client sends is answered with its reason code, counted by reason ([`refusal`]), and costs
-//!   bounded memory, summed up in one place ([`memory`]): with the defaults 8.7 MiB for one connection at the most; a
+//!   bounded memory, summed up in one place ([`memory`]): with the defaults 8.9 MiB for one connection at the most; a
 //!   client beyond a bound is refused, or not read until there is room;
 //! - sockets that say nothing, or never finish what they say, are few ([`crate::lobby`]) and are closed in time
 //!   ([`watchdog`]), and nobody waits for them;

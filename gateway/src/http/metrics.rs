@@ -81,6 +81,11 @@ pub fn front(out: &mut Text, counters: &Counters) {
     out.gauge("mqtt_buffered_bytes", "Bytes in the buffers of all MQTT connections now.", now.held);
     out.counter("mqtt_asks_dropped", "Requests to agents dropped because too many waited.", now.asks_dropped);
     out.gauge("mqtt_subscriptions", "Subscriptions of connected MQTT clients.", now.subscriptions);
+    out.counter(
+        "mqtt_subscriptions_withheld",
+        "Subscriptions that bring nothing in a session that went on, as the rules do not allow them any more.",
+        now.subscriptions_withheld,
+    );
     out.counter("mqtt_messages_delivered", "Messages sent to MQTT subscribers.", now.delivered);
     out.counter("mqtt_messages_expired", "Messages that a subscriber did not get as their time was over.", now.expired);
     out.counter("mqtt_messages_too_large", "Messages that a subscriber did not get for their size.", now.too_large);
@@ -123,6 +128,7 @@ pub fn delivery(out: &mut Text, now: &DeliveryStats) {
     out.counter("mqtt_positions_skipped", skipped, now.skipped);
     out.counter("mqtt_positions_damaged", "Offsets that no MQTT session could read because of damage.", now.damaged);
     out.counter("mqtt_log_reads", "Reads of the log for durable MQTT sessions.", now.reads);
+    out.counter("mqtt_log_reads_waited", "Those of them that waited for one of mqtt.catch_ups.", now.waited);
     out.counter("mqtt_log_messages", "Messages that they found.", now.messages);
 }
 

@@ -42,6 +42,12 @@ impl Matching {
         Self { retained, tenant: None, filter: filter.into(), prefix: 0, from: Some(Bound::Unbounded) }
     }
 
+    /// Of these only the messages on topics behind `topic`, which is one of theirs.
+    pub fn after(self, topic: &Bytes) -> Self {
+        let from = self.tenant.map(|tenant| Bound::Excluded((tenant, topic.clone())));
+        Self { from: from.or(self.from), ..self }
+    }
+
     /// The next messages, perhaps none of them yet; `None` once there are no more. What one call looks at is bounded.
     pub fn next_page(&mut self) -> Option<Vec<Arc<Message>>> {
         let from = self.from.take()?;

@@ -8,7 +8,6 @@ use weir_storage::{IoError, JournalOptions, LogOptions};
 
 use super::World;
 use crate::config::Config;
-use crate::front::outbound::subscriptions::SubscriptionLimits;
 use crate::front::session::Limits;
 use crate::front::{FrontOptions, TopicLimits};
 use crate::http::HttpOptions;
@@ -65,7 +64,7 @@ pub(super) fn front(config: &Config) -> FrontOptions {
         buffers: config.mqtt.buffers.get_ref().0 as usize,
         connect_timeout: config.mqtt.connect_timeout.get_ref().0,
         limits: Limits { receive_maximum: *config.mqtt.receive_maximum.get_ref(), budget: budget(config) },
-        subscriptions: SubscriptionLimits::default(),
+        subscriptions: config.mqtt.subscription_limits(),
         topics: TopicLimits {
             levels: *config.mqtt.topic_levels.get_ref() as usize,
             bytes: *config.mqtt.topic_bytes.get_ref() as usize,

@@ -53,6 +53,8 @@ enum Entered {
     In(Box<Attached>),
     /// Another connection has it, and was told.
     Taken(OwnedNotified),
+    /// It ends a session whose will has to go out before.
+    WillFirst,
 }
 
 impl Sessions {
@@ -63,12 +65,16 @@ impl Sessions {
     pub async fn attach(&self, identity: &Identity, version: Version, connect: &Connect) -> Result<Attached, Refused> {
         let key = Key::from(identity);
         let deadline = Instant::now() + self.shared.options.takeover;
+        let mut will_was_tried = false;
         let mut attached = loop {
-            let let_go = match self.shared.enter(&key, version, connect)? {
+            match self.shared.enter(&key, version, connect, will_was_tried)? {
                 Entered::In(attached) => break *attached,
-                Entered::Taken(let_go) => let_go,
-            };
-            timeout_at(deadline, let_go).await.map_err(|_| Refused::Busy)?;
+                Entered::Taken(let_go) => timeout_at(deadline, let_go).await.map_err(|_| Refused::Busy)?,
+                Entered::WillFirst => {
+                    self.shared.will_before_end(&key).await;
+                    will_was_tried = true;
+                }
+            }
         };
         if let Some(written) = attached.session.flush() {
             written.await.map_err(|_| Refused::NotWritten)?;
@@ -90,7 +96,13 @@ impl Attachment {
 }
 
 impl Shared {
-    fn enter(self: &Arc<Self>, key: &Key, version: Version, connect: &Connect) -> Result<Entered, Refused> {
+    fn enter(
+        self: &Arc<Self>,
+        key: &Key,
+        version: Version,
+        connect: &Connect,
+        will_was_tried: bool,
+    ) -> Result<Entered, Refused> {
         let mut table = self.table();
         if let Some(Holder::Attached(attachment)) = table.clients.get_mut(key) {
             let is_first = attachment.taken.is_some();
@@ -106,6 +118,10 @@ impl Shared {
         if is_durable && !self.has_room(&table, key, connect, resumes) {
             table.counters.refused += 1;
             return Err(Refused::Full);
+        }
+        let has_will = matches!(table.clients.get(key), Some(Holder::Away(away)) if away.will_ms.is_some());
+        if has_will && !resumes && !will_was_tried {
+            return Ok(Entered::WillFirst);
         }
         let mut whole = match table.take(key) {
             Some(Holder::Away(away)) if resumes => *away.whole,
@@ -164,7 +180,7 @@ impl Shared {
     }
 
     /// What is left of a session that a clean start ended, or its time: what the disk is to be told, and its history. Its
-    /// will goes out.
+    /// will, if it could not go out before, is tried from memory.
     pub(super) fn replaced(&self, table: &mut Table, key: &Key, away: Away) -> Whole {
         let Away { mut whole, is_firing, .. } = away;
         let mut left = Whole::default();

@@ -37,6 +37,7 @@ impl Sessions {
             was_there = true;
             timeout_at(deadline, let_go).await.map_err(|_| Refused::Busy)?;
         }
+        self.shared.will_before_end(key).await;
         let Some(ended) = self.shared.end_away(key) else { return Ok(was_there) };
         if ended.await.unwrap_or(false) { Ok(true) } else { Err(Refused::NotWritten) }
     }
@@ -82,7 +83,10 @@ impl Shared {
             }
             let since_ms = moment.wall_ms;
             let whole = Box::new(whole);
-            table.put_away(key.clone(), Away { generation, whole, since_ms, ends_ms, will_ms, is_firing: false });
+            table.put_away(
+                key.clone(),
+                Away { generation, whole, since_ms, ends_ms, will_ms, is_firing: false, waiting: Vec::new() },
+            );
         }
         drop(table);
         let_go.notify_waiters();

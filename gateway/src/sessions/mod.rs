@@ -8,7 +8,8 @@
 //! - a message at QoS 2 has one identity for as long as its packet id is open, whatever is resent and whatever is killed:
 //!   the sequence is durable before the message goes anywhere, and is never given again ([`Session::begin`]);
 //! - a will is published once its delay or its session ends, unless the client came back before; that of a durable session
-//!   after a kill too, counted from the next start, at least once. The will of another session ends with the process;
+//!   after a kill too, counted from the next start, at least once: whoever ends a session early waits until its will is out.
+//!   The will of another session ends with the process;
 //! - all of it is bounded ([`Options`]): over a bound a client is refused and counted, nobody is forgotten.
 //!
 //! Identities: a client's messages at QoS 2 have one restart and a counter ([`record::History`]), kept over sessions. When

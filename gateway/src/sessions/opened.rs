@@ -216,6 +216,9 @@ impl Shared {
         let since_ms = self.clock.wall(self.elapsed()).saturating_sub(now_ms.saturating_sub(away_ms));
         let generation = table.generation();
         let whole = Box::new(whole);
-        table.put_away(key.clone(), Away { generation, whole, since_ms, ends_ms, will_ms, is_firing: false });
+        table.put_away(
+            key.clone(),
+            Away { generation, whole, since_ms, ends_ms, will_ms, is_firing: false, waiting: Vec::new() },
+        );
     }
 }

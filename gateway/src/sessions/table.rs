@@ -88,6 +88,8 @@ pub(super) struct Away {
     pub(super) will_ms: Option<i64>,
     /// Its will is being published.
     pub(super) is_firing: bool,
+    /// Those who wait for that, to end the session then.
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// A session that has ended.

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
 use super::record::Part;
 use super::table::{Away, Holder};
 use super::{Key, Shared};
@@ -12,6 +15,8 @@ use crate::mqtt::packet::Will;
 
 /// How long a will waits that could not be published.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long the end of a session waits for its will.
+const BEFORE_END: Duration = Duration::from_secs(2);
 /// How often the will of a session that is gone is tried; it is in memory alone.
 const MOST_TRIES: u32 = 12;
 
@@ -82,6 +87,7 @@ impl Shared {
         }
         let Some(Holder::Away(mut away)) = table.take(key) else { return None };
         away.is_firing = false;
+        let waiting = std::mem::take(&mut away.waiting);
         let mut refused = None;
         if published == Published::Later {
             away.will_ms = Some(self.now_ms() + RETRY.as_millis() as i64);
@@ -92,8 +98,33 @@ impl Shared {
         }
         table.put_away(key.clone(), away);
         drop(table);
+        drop(waiting);
         self.hurry.notify_one();
         refused
+    }
+
+    /// Before a session ends that has time left: its will goes out first, while it is still on disk, so that a kill in
+    /// between loses neither. One that cannot be published now goes on in memory.
+    pub(super) async fn will_before_end(&self, key: &Key) {
+        if let Some(fired) = self.fire_now(key) {
+            // Told or dropped, it is over.
+            let _ = timeout(BEFORE_END, fired).await;
+        }
+    }
+
+    /// Makes the will of a session that is away due; what is returned resolves once it was tried. None: there is no will.
+    fn fire_now(&self, key: &Key) -> Option<oneshot::Receiver<()>> {
+        let mut table = self.table();
+        let has_will = |holder: &Holder| matches!(holder, Holder::Away(away) if away.will_ms.is_some());
+        table.clients.get(key).filter(|holder| has_will(holder))?;
+        let Some(Holder::Away(mut away)) = table.take(key) else { return None };
+        away.will_ms = Some(self.now_ms());
+        let (told, fired) = oneshot::channel();
+        away.waiting.push(told);
+        table.put_away(key.clone(), away);
+        drop(table);
+        self.hurry.notify_one();
+        Some(fired)
     }
 }
 

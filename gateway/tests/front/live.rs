@@ -103,12 +103,33 @@ async fn a_subscription_ends_and_another_tenant_is_out_of_reach() {
         assert_eq!(client.answer().await, Answered::Unsubscribed);
         store(&gateway, &device, 1..2).await;
         client.expect_quiet().await;
-        let many_filters: Vec<_> = (0..65).map(|n| format!("weir/1/default/live/{n}/#")).collect();
+        let many_filters: Vec<_> = (0..257).map(|n| format!("weir/1/default/live/{n}/#")).collect();
         client.send(&subscribe_at(version, 0, &many_filters.iter().map(String::as_str).collect::<Vec<_>>())).await;
-        let mut codes = vec![0; 64];
+        let mut codes = vec![0; 256];
         codes.push(many);
         assert_eq!(client.answer().await, Answered::Subscribed(codes));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_as_many_subscriptions_as_the_settings_say() {
+    let settings = [("MQTT__SUBSCRIPTIONS", "2"), ("MQTT__TOPIC_LEVELS", "6")];
+    let gateway = Gateway::start_with(tempfile::tempdir().unwrap(), &settings).await;
+    for (version, [many, deep]) in [(V4, [0x80; 2]), (V5, [0x97, 0x8f])] {
+        let mut client = viewer(&gateway, version, &format!("view-{version:?}")).await;
+        client.send(&subscribe_at(version, 0, &["a/#", "1/2/3/4/5/6/7", "b/#", "c/#"])).await;
+        assert_eq!(client.answer().await, Answered::Subscribed(vec![0, deep, 0, many]));
+        // One that it has is no other one, and one that goes makes room.
+        client.send(&subscribe_at(version, 1, &["b/#"])).await;
+        assert_eq!(client.answer().await, Answered::Subscribed(vec![1]));
+        client.send(&unsubscribe(version, &["a/#"])).await;
+        assert_eq!(client.answer().await, Answered::Unsubscribed);
+        client.send(&subscribe_at(version, 0, &["c/#"])).await;
+        assert_eq!(client.answer().await, Answered::Subscribed(vec![0]));
+    }
+    let (_, metrics) = gateway.get("/metrics").await;
+    let counted = r#"weir_gateway_mqtt_refusals_total{reason="too-many-subscriptions"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 /// The client that people have at hand.

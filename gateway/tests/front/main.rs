@@ -16,6 +16,7 @@ mod live;
 mod quality;
 mod redrive;
 mod registry;
+mod rights;
 mod routes;
 mod schemas;
 mod script;

@@ -63,6 +63,7 @@ impl Link for ScriptLink {
 /// A front and what reaches ingest.
 pub(crate) struct Stage {
     pub(crate) front: Arc<Front<Script>>,
+    pub(crate) sessions: Sessions,
     pub(crate) submitted: mpsc::UnboundedReceiver<(Message, Events)>,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) stop: watch::Sender<bool>,
@@ -90,8 +91,9 @@ impl Stage {
         let sessions = Sessions::new(sessions, sessions::Options::default(), &SystemClock, random);
         let retained = retained::Opened::open(&fs, data).unwrap();
         let retained = Retained::new(retained, retained::Options::default(), &SystemClock);
-        let front = Arc::new(Front::new(script, (sessions, retained), options, Arc::new(SystemClock)));
-        Self { front, submitted, room, stop: watch::channel(false).0 }
+        let kept = (sessions.clone(), retained);
+        let front = Arc::new(Front::new(script, kept, options, Arc::new(SystemClock)));
+        Self { front, sessions, submitted, room, stop: watch::channel(false).0 }
     }
 
     pub(crate) fn new() -> Self {

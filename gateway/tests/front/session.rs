@@ -6,7 +6,7 @@ use weir_gateway::mqtt::packet::Version::{self, V4, V5};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::{DeviceId, SchemaHash};
 
-use crate::script::{Answered, Stage, packet, publish, subscribe};
+use crate::script::{Answered, Stage, connect, packet, publish, subscribe};
 
 const BOTH: [Version; 2] = [V4, V5];
 const BATCH: &str = "weir/1/default/edge-1/batch";
@@ -172,5 +172,24 @@ async fn a_second_session_takes_the_first_over() {
         // The end of the old session is not the end of the new one.
         first.vanish().await;
         assert_eq!(stage.front.counters().snapshot().connected, 2);
+    }
+}
+
+/// [MQTT-3.14.4-3]: whatever becomes of the transport behind a DISCONNECT, the will is taken back.
+#[tokio::test]
+async fn who_said_goodbye_leaves_no_will_although_its_transport_breaks_behind_it() {
+    for version in BOTH {
+        let mut stage = Stage::with_room(0);
+        let mut agent = stage.dial(version);
+        agent.send(&connect(version, "edge-1", 0, Some((STATUS, "gone")))).await;
+        assert_eq!(agent.answer().await, Answered::Connected(0));
+        // The answer to the ping can no longer be written, and ingest has no room for the batch yet.
+        agent.send(&[&[0xc0, 0], &publish(version, BATCH, 1, 1, b"last")[..], &[0xe0, 0]].concat()).await;
+        let noticed = tokio::spawn(agent.vanish());
+        tokio::task::yield_now().await;
+        stage.room.add_permits(1);
+        assert_eq!(stage.message().await.0.payload, "last", "ingest has it all the same");
+        noticed.await.unwrap();
+        assert_eq!(stage.sessions.stats().wills_waiting, 0);
     }
 }

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use weir_gateway::config::Config;
 use weir_gateway::run::{Addresses, RunError, World, run};
 use weir_protocol::batch::describe::{self, Description};
@@ -17,16 +20,39 @@ use weir_protocol::batch::{EnvelopeBuilder, RunBuilder};
 use weir_protocol::items::{self, Items};
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{
-    Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Value as Sample, ValueKind,
+    Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value as Sample, ValueKind,
 };
 use weir_storage::RealFs;
+
+/// Far beyond what anything here takes: a wait so long is a failure and not a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running gateway.
 pub(crate) struct Gateway {
     pub(crate) at: Addresses,
     pub(crate) data: TempDir,
+    /// Its wall clock.
+    pub(crate) clock: Arc<Ahead>,
+    reload: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), RunError>>,
+}
+
+/// The wall clock of a gateway, which a test can put forward.
+#[derive(Default)]
+pub(crate) struct Ahead(AtomicI64);
+
+impl Ahead {
+    /// Puts it forward by so many seconds.
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.0.fetch_add(1_000_000 * seconds, Relaxed);
+    }
+}
+
+impl WallClock for Ahead {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + self.0.load(Relaxed))
+    }
 }
 
 /// Settings with every port free to choose.
@@ -60,17 +86,18 @@ impl Gateway {
     pub(crate) async fn start_by(data: TempDir, text: &str) -> Self {
         let path = data.path().join("settings.toml");
         std::fs::write(&path, text).unwrap();
-        let config = Config::load(Some(&path), settings(data.path())).unwrap();
+        let config = Config::load_with_files(Some(&path), settings(data.path())).unwrap();
         Self::start_as(data, config).await
     }
 
     async fn start_as(data: TempDir, config: Config) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ready, at) = oneshot::channel();
+        let (clock, reload) = (Arc::<Ahead>::default(), Arc::<Notify>::default());
         let world = World {
             fs: Arc::new(RealFs),
-            clock: Arc::new(SystemClock),
-            reload: Arc::default(),
+            clock: Arc::clone(&clock) as Arc<dyn WallClock>,
+            reload: Arc::clone(&reload),
             #[cfg(feature = "plant")]
             plant: None,
         };
@@ -80,7 +107,20 @@ impl Gateway {
             };
             run(&config, world, shutdown, move |at| ready.send(at).unwrap()).await
         });
-        Self { at: at.await.unwrap(), data, stop: Some(stop), served }
+        Self { at: at.await.unwrap(), data, clock, reload, stop: Some(stop), served }
+    }
+
+    /// Waits until `/metrics` shows this line, such as `mqtt_wills_waiting 1`.
+    pub(crate) async fn shows(&self, line: &str) {
+        let line = format!("\nweir_gateway_{line}\n");
+        let shown = async { while !self.get("/metrics").await.1.contains(&line) {} };
+        timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("never: {line}"));
+    }
+
+    /// Replaces its file of settings and has it read again, as SIGHUP does.
+    pub(crate) fn reload(&self, text: &str) {
+        std::fs::write(self.data.path().join("settings.toml"), text).unwrap();
+        self.reload.notify_one();
     }
 
     /// Stops it as SIGTERM does; its data stays.

@@ -7,7 +7,8 @@
 //!   [`MAX_WAITING`] bytes wait to be written nothing more is read for it;
 //! - a session brings its client nothing that the rules do not allow it when it comes;
 //! - a session that outlives its connection reads the log from its positions ([`crate::delivery`]): what was out when
-//!   the client went comes again first, with its packet ids and the DUP flag, as long as this process lives.
+//!   the client went comes again first, with its packet ids and the DUP flag, and then the retained messages that it
+//!   asked for and did not get, both as long as this process lives.
 //!
 //! ```text
 //! again (unacknowledged) -> retained -> source: log or router -> grant -> window -> PUBLISH
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use weir_protocol::batch::command::AgentCommand;
 
-use crate::access::{Access, Identity};
+use crate::access::{Access, Action, Identity};
 use crate::delivery::{Budget, Message, Origin, Positions, Sent, Subscription, Unfinished};
 use crate::mqtt::packet::QoS;
 use crate::mqtt::write::{Message as Packet, Writer};
@@ -186,7 +187,7 @@ impl Outbound {
     }
 
     /// Sends what is out again, if it is still to be had; a message that began is finished, whatever became of its
-    /// subscription ([MQTT-3.10.4-3]).
+    /// subscription ([MQTT-3.10.4-3]), but for one that the client may not have any more.
     fn write_again(&mut self, message: Option<Message>, out: &mut BytesMut) {
         let Some(Sent { id, origin }) = self.again.pop_front() else { return };
         if !self.window.is_out(id) {
@@ -195,19 +196,19 @@ impl Outbound {
         let written = match (origin, message) {
             (Origin::Retained(topic, qos), _) => {
                 let retained = self.supply.retained.as_ref();
-                retained.and_then(|all| Some((all, all.get(self.identity.tenant, &topic)?))).is_some_and(
-                    |(all, kept)| {
-                        let granted = Granted { qos, retain: true, identifiers: Vec::new() };
-                        let expiry = all.expiry_left(&kept);
-                        let packet = Packet { dup: true, id, expiry, ..retained_packet(&kept, &granted) };
-                        self.writer.publish(out, &packet).is_ok()
-                    },
-                )
+                let kept = retained.and_then(|all| Some((all, all.get(self.identity.tenant, &topic)?)));
+                kept.filter(|(_, kept)| self.may_have_still(&kept.topic)).is_some_and(|(all, kept)| {
+                    let granted = Granted { qos, retain: true, identifiers: Vec::new() };
+                    let expiry = all.expiry_left(&kept);
+                    let packet = Packet { dup: true, id, expiry, ..retained_packet(&kept, &granted) };
+                    self.writer.publish(out, &packet).is_ok()
+                })
             }
             (_, Some(message)) => {
-                let granted = self.subscriptions.grant(&message, &self.identity.client).unwrap_or_default();
-                let granted = Granted { qos: QoS::AtLeastOnce, ..granted };
-                self.remaining(&message).is_some_and(|expiry| {
+                let granted = self.subscriptions.grant(&message, &self.identity.client);
+                let may = granted.is_some() || self.may_have_still(&message.topic);
+                let granted = Granted { qos: QoS::AtLeastOnce, ..granted.unwrap_or_default() };
+                self.remaining(&message).filter(|_| may).is_some_and(|expiry| {
                     let packet = Packet { dup: true, id, expiry, ..packet(&message, &granted) };
                     self.writer.publish(out, &packet).is_ok()
                 })
@@ -217,6 +218,11 @@ impl Outbound {
         if !written {
             self.window.done(id);
         }
+    }
+
+    /// Whether the rules of now let the client have what is published on a topic.
+    fn may_have_still(&self, topic: &[u8]) -> bool {
+        std::str::from_utf8(topic).is_ok_and(|topic| self.access.may(&self.identity, Action::Subscribe, topic))
     }
 
     /// Writes one PUBLISH, unless it is too large for the client ([MQTT-3.1.2-25]).
@@ -252,7 +258,7 @@ impl Outbound {
     pub fn detach(mut self) -> (Positions, Unfinished) {
         let (positions, next) = (self.positions(), self.source.next_positions());
         let (sent, last_id) = self.window.into_parts();
-        (positions, Unfinished { sent, last_id, next })
+        (positions, Unfinished { sent, last_id, next, retained: self.retained.into_owed() })
     }
 
     /// Bytes that it holds.

@@ -1,14 +1,19 @@
 //! The retained messages that a SUBSCRIBE asked for (section 3.3.1.3), on their way to the client.
 //!
 //! What it guarantees: page by page, so that many of them wait where they are kept and not here; a filter that is asked for
-//! again begins again, so there are no more of these than subscriptions.
+//! again begins again, so there are no more of these than subscriptions; a session that outlives its connection goes on with
+//! those that were not sent (section 4.1: messages pending transmission), as long as this process lives.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::delivery::Subscription;
+use bytes::Bytes;
+use weir_protocol::Tenant;
+
+use super::subscriptions::Subscriptions;
+use crate::delivery::{Owed, Subscription};
 use crate::mqtt::packet::{QoS, RetainHandling};
-use crate::retained::{Matching, Message};
+use crate::retained::{Matching, Message, Retained};
 
 /// What waits.
 #[derive(Default)]
@@ -21,6 +26,8 @@ struct Asked {
     subscription: Subscription,
     matching: Matching,
     page: VecDeque<Arc<Message>>,
+    /// The topic of the one that was sent last.
+    after: Option<Bytes>,
 }
 
 /// One message, and how it goes to the client.
@@ -45,7 +52,24 @@ impl Waiting {
     /// Sends what `matching` finds for a subscription.
     pub(super) fn ask(&mut self, subscription: Subscription, matching: Matching) {
         self.forget(&subscription.filter.filter);
-        self.filters.push_back(Asked { subscription, matching, page: VecDeque::new() });
+        self.filters.push_back(Asked { subscription, matching, page: VecDeque::new(), after: None });
+    }
+
+    /// Goes on with what an earlier connection did not get, of `subscriptions` that are still there.
+    pub(super) fn resume(tenant: Tenant, owed: Vec<Owed>, subscriptions: &Subscriptions, retained: &Retained) -> Self {
+        let go_on = |Owed { filter, after }: Owed| {
+            let subscription = subscriptions.effective(&filter)?.clone();
+            let matching = retained.matching(tenant, &filter);
+            let matching = after.iter().fold(matching, Matching::after);
+            Some(Asked { subscription, matching, page: VecDeque::new(), after })
+        };
+        Self { filters: owed.into_iter().filter_map(go_on).collect() }
+    }
+
+    /// What was not sent.
+    pub(super) fn into_owed(self) -> Vec<Owed> {
+        let owed = |asked: Asked| Owed { filter: asked.subscription.filter.filter, after: asked.after };
+        self.filters.into_iter().map(owed).collect()
     }
 
     /// The filter is none any more.
@@ -70,6 +94,7 @@ impl Waiting {
             }
         }
         let message = asked.page.pop_front()?;
+        asked.after = Some(message.topic.clone());
         let filter = &asked.subscription.filter;
         let (qos, no_local) = (message.qos.min(filter.qos), filter.no_local);
         Some(Kept { message, qos, identifier: asked.subscription.identifier, no_local })

@@ -9,10 +9,11 @@ use weir_protocol::time::WallClock;
 use super::commands::Commands;
 use super::retained::Waiting;
 use super::source::Source;
+use super::subscribing::may_have;
 use super::subscriptions::{SubscriptionLimits, Subscriptions};
 use super::window::Window;
 use super::{Counted, Outbound};
-use crate::access::{Access, Action, Identity};
+use crate::access::{Access, Identity};
 use crate::delivery::{Cursor, Delivery, DeliveryOptions, Positions, Subscription, Unfinished};
 use crate::front::counters::Counters;
 use crate::mqtt::write::Writer;
@@ -85,8 +86,9 @@ impl Outbound {
         let Resumed { subscriptions, mut positions, unfinished } = resumed.unwrap_or_default();
         let window = Window::new(receive_maximum, unfinished.sent, unfinished.last_id);
         // What the rules said when it subscribed is not what they say now.
-        let may = |filter: &str| access.may(&identity, Action::Subscribe, filter);
+        let may = |filter: &str| may_have(&access, &identity, filter);
         let subscriptions = Subscriptions::new(subscriptions, may, supply.delivery.topics());
+        supply.counters.withheld(subscriptions.withheld());
         // What was sent is not read again as if it was new, as long as it is known what was.
         for next in unfinished.next.iter() {
             positions.set(&next.topic, next.partition, next.offset);
@@ -99,6 +101,10 @@ impl Outbound {
             Source::Nowhere
         };
         let again = window.sent().clone();
+        let retained = supply.retained.as_ref();
+        let retained = retained
+            .map(|retained| Waiting::resume(identity.tenant, unfinished.retained, &subscriptions, retained))
+            .unwrap_or_default();
         let mut counted = Counted { count: 0, supply: Arc::clone(&supply) };
         counted.set(subscriptions.len());
         Self {
@@ -110,7 +116,7 @@ impl Outbound {
             commands,
             subscriptions,
             window,
-            retained: Waiting::default(),
+            retained,
             again,
             source,
             moved: false,

@@ -8,7 +8,7 @@ use weir_protocol::mqtt::{PREFIX, Purpose, Topic};
 use super::Outbound;
 use super::retained::is_wanted;
 use super::subscriptions::{Subscriptions, granted};
-use crate::access::Action;
+use crate::access::{Access, Action, Identity};
 use crate::delivery::{Positions, Subscription};
 use crate::front::refusal::Refusal;
 use crate::mqtt::packet::{Filter, Subscribe, Unsubscribe};
@@ -62,8 +62,7 @@ impl Outbound {
             return Ok(code);
         }
         Subscriptions::check(&filter.filter, &self.supply.limits)?;
-        let may = self.access.may(&self.identity, Action::Subscribe, &filter.filter);
-        if !may || is_of_another(&filter.filter, self.identity.tenant.as_str()) {
+        if !may_have(&self.access, &self.identity, &filter.filter) {
             return Err(Refusal::NotAuthorized);
         }
         let name = filter.filter.clone();
@@ -116,6 +115,11 @@ impl Outbound {
         };
         if existed { 0 } else { NO_SUBSCRIPTION }
     }
+}
+
+/// Whether the rules of now let a client have a filter. Asked at SUBSCRIBE, and again when a session is resumed.
+pub(super) fn may_have(access: &Access, identity: &Identity, filter: &str) -> bool {
+    access.may(identity, Action::Subscribe, filter) && !is_of_another(filter, identity.tenant.as_str())
 }
 
 /// Whether a filter names what is nobody else's: the topics of another tenant, or what one agent and the gateway tell each

@@ -23,7 +23,7 @@ pub struct SubscriptionLimits {
 
 impl Default for SubscriptionLimits {
     fn default() -> Self {
-        Self { most: 64, levels: 32 }
+        Self { most: 256, levels: 32 }
     }
 }
 
@@ -113,6 +113,17 @@ impl Subscriptions {
     pub(super) fn remove(&mut self, filter: &str) -> bool {
         let at = self.all.iter().position(|known| known.subscription.filter.filter == filter);
         at.map(|at| self.all.swap_remove(at)).is_some()
+    }
+
+    /// How many of them bring nothing, because the client may not have them any more.
+    pub(super) fn withheld(&self) -> usize {
+        self.all.iter().filter(|known| known.is_withheld).count()
+    }
+
+    /// The subscription with this filter, if it brings anything.
+    pub(super) fn effective(&self, filter: &str) -> Option<&Subscription> {
+        let known = self.all.iter().find(|known| known.subscription.filter.filter == filter)?;
+        (!known.is_withheld).then_some(&known.subscription)
     }
 
     /// The subscription with this filter.

@@ -303,7 +303,7 @@ impl Inbound {
         Ok(None)
     }
 
-    /// Whether a message that is to be retained has no verdict yet.
+    /// Whether a message that is to be retained waits for its verdict.
     pub(super) fn is_to_retain(&self) -> bool {
         self.line.is_to_retain()
     }

@@ -63,7 +63,7 @@ impl Line {
         self.places.get_mut(at).filter(|place| place.reply.is_none())
     }
 
-    /// Whether a message that is to be retained waits for ingest.
+    /// Whether a message in line is to be retained once it is stored.
     pub(super) fn is_to_retain(&self) -> bool {
         self.places.iter().any(|place| place.to_retain.is_some())
     }

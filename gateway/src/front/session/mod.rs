@@ -278,7 +278,7 @@ impl Session {
         Ok(to_retain)
     }
 
-    /// Whether a message that is to be retained has no verdict yet.
+    /// Whether a message that is to be retained waits for its verdict.
     pub(super) fn is_to_retain(&self) -> bool {
         self.inbound.is_to_retain()
     }
@@ -288,9 +288,11 @@ impl Session {
         self.inbound.retained(ticket, result, out);
     }
 
-    /// Whether a message for the client may be written; `answers` bytes wait to be written.
+    /// Whether a message for the client may be written; `answers` bytes wait to be written. What a SUBSCRIBE brings comes
+    /// behind its SUBACK.
     pub(super) fn takes_messages(&self, answers: usize) -> bool {
-        !self.inbound.is_ending() && self.outbound.takes(answers)
+        let subscribes = self.work.then.iter().any(|then| matches!(then, Then::Subscribed { .. }));
+        !self.inbound.is_ending() && !subscribes && self.outbound.takes(answers)
     }
 
     /// The next message for the client, never without a subscription. May be dropped at any time without losing one.

@@ -114,6 +114,43 @@ async fn after_a_kill_the_will_of_a_durable_session_counts_from_the_restart() {
     assert!(running.stop().await.is_empty(), "what was published is not published again");
 }
 
+/// A clean start, or an operator, ends a session whose will waits for its delay: the session is on disk until the will is out.
+#[tokio::test(start_paused = true)]
+async fn the_will_of_a_session_that_is_ended_early_survives_a_kill() {
+    for is_deleted in [false, true] {
+        let fs = FaultyFs::new(1);
+        // Nobody publishes wills here: the kill comes before that.
+        let sessions = start(&fs);
+        drop(attach(&sessions, "pump", with_will(3600, connect(7200))).await);
+        let ending = tokio::spawn(async move {
+            match is_deleted {
+                true => drop(sessions.delete(&key("pump")).await),
+                false => drop(sessions.attach(&identity("pump"), Version::V5, &clean(0)).await),
+            }
+        });
+        settle().await;
+        assert!(!ending.is_finished(), "it waits for the will");
+        let killed = fs.power_cut();
+        ending.abort();
+
+        let running = Running::new(&killed);
+        sleep(Duration::from_secs(3601)).await;
+        assert_eq!(running.told.wills(), ["pump gone"], "deleted: {is_deleted}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_will_cannot_go_out_ends_all_the_same() {
+    let running = Running::new(&FaultyFs::new(1));
+    *running.told.answers.lock().expect("not poisoned") = vec![Published::Later, Published::Stored];
+    drop(attach(&running.sessions, "pump", with_will(3600, connect(7200))).await);
+    assert!(!attach(&running.sessions, "pump", clean(0)).await.present);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(running.sessions.stats().wills_published, 1);
+    assert_eq!(running.stop().await, ["pump gone", "pump gone"], "tried again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_will_that_cannot_be_published_is_tried_again_and_one_that_nothing_stores_is_not() {
     let running = Running::new(&FaultyFs::new(1));

@@ -5,7 +5,7 @@
 
 mod connect;
 mod operation;
-mod peer;
+pub(crate) mod peer;
 mod publish;
 mod session;
 mod subscribe;

@@ -72,16 +72,19 @@ async fn a_clean_start_forgets_the_session_from_before() {
 #[tokio::test]
 async fn a_session_ends_when_its_time_is_over() {
     let gateway = gateway().await;
-    let brief = Opening { properties: &[0x11, 0, 0, 0, 1], ..Opening::lasting(V5, "brief") };
-    let (mut peer, _) = Peer::open(&gateway, &brief).await;
-    peer.subscribe(&[], &[("t/brief", 1)]).await;
-    // While it is connected its time does not pass.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    peer.expect_quiet().await;
-    peer.leave().await;
-    tokio::time::sleep(std::time::Duration::from_millis(3000)).await;
-    let (_, opened) = Peer::open(&gateway, &brief).await;
+    let brief = |id| Opening { properties: &[0x11, 0, 0, 0, 1], ..Opening::lasting(V5, id) };
+    let (mut stays, _) = Peer::open(&gateway, &brief("stays")).await;
+    stays.subscribe(&[], &[("t/brief", 1)]).await;
+    let (mut goes, _) = Peer::open(&gateway, &brief("goes")).await;
+    goes.subscribe(&[], &[("t/brief", 1)]).await;
+    goes.leave().await;
+    gateway.shows("mqtt_sessions_expired_total 1").await;
+    let (_, opened) = Peer::open(&gateway, &brief("goes")).await;
     assert_eq!(opened.flags, 0);
+    // While a client is connected the time of its session does not pass, and it has been here for longer.
+    stays.expect_quiet().await;
+    let (_, opened) = Peer::open(&gateway, &brief("stays")).await;
+    assert_eq!(opened.flags, 1);
 }
 
 #[tokio::test]
@@ -129,6 +132,40 @@ async fn what_was_not_acknowledged_comes_again_as_a_duplicate() {
         peer.expect_quiet().await;
         peer.leave().await;
     }
+}
+
+/// Section 4.1: messages that wait to be sent are part of the session, retained ones too once they were asked for.
+#[tokio::test]
+async fn retained_messages_that_were_asked_for_come_although_the_connection_ends_meanwhile() {
+    let gateway = gateway().await;
+    let mut other = Peer::new(&gateway, V5, "other").await;
+    for number in 0..150 {
+        other.publish_with(0x33, &format!("t/kept/{number:03}"), &[], &number.to_string()).await;
+    }
+    // It takes two at a time.
+    let two_at_a_time = [AN_HOUR, &[0x21, 0, 2]].concat();
+    let opening = Opening { properties: &two_at_a_time, ..Opening::lasting(V5, "slow") };
+    let (mut peer, _) = Peer::open(&gateway, &opening).await;
+    peer.subscribe(&[], &[("t/kept/+", 1), ("t/none", 1)]).await;
+    peer.take("0").await;
+    let out = [peer.received().await, peer.received().await];
+    peer.vanish();
+    let (mut peer, opened) = Peer::open(&gateway, &opening).await;
+    assert_eq!(opened.flags, 1);
+    for known in out {
+        let again = peer.received().await;
+        assert_eq!((again.id, again.payload, again.dup), (known.id, known.payload, true));
+        peer.send(&crate::script::packet(0x40, &again.id.to_be_bytes())).await;
+    }
+    for number in 3..150 {
+        let received = peer.take(&number.to_string()).await;
+        assert!(received.retain && !received.dup);
+    }
+    peer.expect_quiet().await;
+    // They came, and do not come again.
+    peer.leave().await;
+    let (mut peer, _) = Peer::open(&gateway, &opening).await;
+    peer.expect_quiet().await;
 }
 
 /// Section 4.3.3, over connections: the same packet id is the same message until it is released.

@@ -246,3 +246,24 @@ async fn who_comes_back_with_a_smaller_window_gets_no_more_again_than_it_takes()
     assert_eq!(payloads(&all), numbers(0..15).collect::<Vec<_>>());
     assert!(all.iter().all(|got| got.dup == (got.payload.parse::<u32>().unwrap() < 10)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_catch_up_take_turns_at_the_disk() {
+    const SESSIONS: usize = 40;
+    let mut world = World::start(1);
+    world.publish("site/1/x", numbers(0..1), Properties::default()).await;
+    let mut behind = Kept::default();
+    world.attach(&behind).subscribe(&mut behind, "site/#", QoS::AtLeastOnce);
+    world.publish("site/1/x", numbers(1..100), Properties::default()).await;
+    let one_at_a_time = DeliveryOptions { reads: 1, ..DeliveryOptions::default() };
+    let topics = world.topics().clone();
+    let delivery = Delivery::new(topics, world.ingest.stores().clone(), world.live.clone(), one_at_a_time);
+    world.supply = supply(delivery);
+    let mut clients: Vec<Client> = (0..SESSIONS).map(|_| world.attach(&behind)).collect();
+    let all = clients.iter_mut().map(|client| client.hear_all(99));
+    for got in futures_util::future::join_all(all).await {
+        assert_eq!(payloads(&got), numbers(1..100).collect::<Vec<_>>());
+    }
+    let stats = world.supply.delivery.stats();
+    assert!(stats.waited > 0 && stats.waited <= stats.reads, "{stats:?}");
+}

@@ -37,7 +37,7 @@ struct World {
     fs: Arc<FaultyFs>,
     supply: Arc<Supply>,
     /// It stops with its last handle.
-    _ingest: Ingest,
+    ingest: Ingest,
     live: Live,
     publisher: Connection,
     told: mpsc::UnboundedReceiver<Event>,
@@ -73,6 +73,16 @@ fn options() -> IngestOptions {
     }
 }
 
+fn supply(delivery: Delivery) -> Arc<Supply> {
+    Arc::new(Supply {
+        delivery,
+        retained: None,
+        clock: Arc::new(SystemClock),
+        limits: SubscriptionLimits::default(),
+        counters: Arc::new(Counters::new()),
+    })
+}
+
 impl World {
     fn start(seed: u64) -> Self {
         Self::open(Arc::new(FaultyFs::new(seed)), options(), LiveOptions::default())
@@ -85,17 +95,11 @@ impl World {
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(live.clone().run(stopping));
         let delivery = Delivery::new(topics, ingest.stores().clone(), live.clone(), DeliveryOptions::default());
-        let supply = Arc::new(Supply {
-            delivery,
-            retained: None,
-            clock: Arc::new(SystemClock),
-            limits: SubscriptionLimits::default(),
-            counters: Arc::new(Counters::new()),
-        });
+        let supply = supply(delivery);
         let (events, told) = mpsc::unbounded_channel();
         let sender = Sender { tenant: Tenant::DEFAULT, client: ClientId::new("publisher").unwrap() };
         let publisher = ingest.connect(sender, events);
-        Self { fs, supply, _ingest: ingest, live, publisher, told, next: 0, stop }
+        Self { fs, supply, ingest, live, publisher, told, next: 0, stop }
     }
 
     fn topics(&self) -> &Topics {
