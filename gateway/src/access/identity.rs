@@ -6,6 +6,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use weir_protocol::{AgentId, Tenant};
 
+use crate::tls::CertificateId;
+
 /// The longest client id, in bytes.
 pub const MAX_CLIENT_ID: usize = 128;
 
@@ -63,8 +65,8 @@ pub struct Identity {
 pub enum Proof {
     /// Not at all: nobody has to.
     Nothing,
-    /// By a certificate of ours, with this serial number.
-    Certificate(Arc<[u8]>),
+    /// By this certificate, of an authority that is believed.
+    Certificate(CertificateId),
     /// By a user name and a password.
     Password {
         /// The name.

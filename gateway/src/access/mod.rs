@@ -215,12 +215,12 @@ impl Access {
 
     async fn identify(&self, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
         if let Some(certificate) = attempt.certificate {
-            if self.inner.revocations.contains(&certificate.serial) {
+            if self.inner.revocations.contains(certificate.id) {
                 return Err(Denied::Revoked);
             }
             let is_its_own = attempt.client_id.is_empty() || attempt.client_id == &*certificate.name;
             let client = ClientId::new(&certificate.name).ok().filter(|_| is_its_own).ok_or(Denied::ClientId)?;
-            let proof = Proof::Certificate(Arc::clone(&certificate.serial));
+            let proof = Proof::Certificate(certificate.id);
             return Ok(Identity { tenant: certificate.tenant, client, proof });
         }
         if let (Some(username), Some(password)) = (attempt.username, attempt.password)
@@ -285,13 +285,13 @@ impl Access {
             let mut settings = inner.settings.subscribe();
             let mut credentials = inner.credentials.changed();
             let revocations = inner.revocations.clone();
-            let serial = match &identity.proof {
-                Proof::Certificate(serial) => Some(Arc::clone(serial)),
+            let shown = match &identity.proof {
+                Proof::Certificate(shown) => Some(*shown),
                 _ => None,
             };
             let of_certificate = async {
-                match &serial {
-                    Some(serial) => revocations.revoked(serial).await,
+                match shown {
+                    Some(shown) => revocations.revoked(shown).await,
                     None => std::future::pending().await,
                 }
             };

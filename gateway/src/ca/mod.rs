@@ -72,6 +72,9 @@ pub enum CaError {
     /// No randomness.
     #[error("no randomness from the system")]
     Random,
+    /// A certificate that is to be renewed is of others, or was revoked.
+    #[error("the certificate is none that this gateway's authority gave out, or revoked; enrol with a token")]
+    NotOurs,
     /// No certificate goes by that name or number.
     #[error("no certificate that is still good goes by {0:?}; `weir-gateway ca show` lists them")]
     Unknown(String),
@@ -163,15 +166,46 @@ impl Ca {
     /// [`CaError`]; nobody has a certificate then.
     pub fn issue(&self, request: &Request, owner: &Owner, lifetime: Duration) -> Result<Certificate, CaError> {
         let lock = Locked::open(&self.paths)?;
+        self.issue_with(&lock, &mut self.register(), request, owner, lifetime)
+    }
+
+    /// Gives `owner` another certificate if the one with `serial` is its own, given out here, not over and not revoked: nobody
+    /// revokes it in between.
+    ///
+    /// # Errors
+    /// [`CaError::NotOurs`]; otherwise as [`Ca::issue`].
+    pub fn renew(
+        &self,
+        serial: &[u8],
+        request: &Request,
+        owner: &Owner,
+        lifetime: Duration,
+    ) -> Result<Certificate, CaError> {
+        let lock = Locked::open(&self.paths)?;
+        let mut register = self.register();
+        register.read_on(self.now())?;
+        if !register.is_of(serial, owner) {
+            return Err(CaError::NotOurs);
+        }
+        self.issue_with(&lock, &mut register, request, owner, lifetime)
+    }
+
+    fn issue_with(
+        &self,
+        lock: &Locked,
+        register: &mut Register,
+        request: &Request,
+        owner: &Owner,
+        lifetime: Duration,
+    ) -> Result<Certificate, CaError> {
         let mut wanted = signing::Wanted::new(owner.name.as_str(), Some(owner.tenant));
         wanted.params.is_ca = IsCa::ExplicitNoCa;
         wanted.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let authority = Authority::read(&self.paths)?;
         let signed = authority.sign(wanted, request.key(), random_serial()?, self.now(), lifetime)?;
         let issued = Issued::of(owner, &signed);
-        let mut register = self.register();
         register.read_on(self.now())?;
-        register.issue(&lock, issued)?;
+        register.issue(lock, issued)?;
         Ok(signed)
     }
 
@@ -186,15 +220,15 @@ impl Ca {
         Ok(register.all().cloned().collect())
     }
 
-    /// Whether a certificate is one that this authority gave out, is not over and was not revoked.
+    /// Whether the certificate with this number is `owner`'s, given out here, not over and not revoked.
     ///
     /// # Errors
     /// [`CaError`].
-    pub fn is_of_ours(&self, serial: &[u8]) -> Result<bool, CaError> {
+    pub fn is_of(&self, serial: &[u8], owner: &Owner) -> Result<bool, CaError> {
         let _lock = Locked::open(&self.paths)?;
         let mut register = self.register();
         register.read_on(self.now())?;
-        Ok(register.get(serial).is_some_and(|issued| issued.revoked_at.is_none()))
+        Ok(register.is_of(serial, owner))
     }
 
     /// Revokes the certificate with a serial number, or all of a name; those that were revoked by this.

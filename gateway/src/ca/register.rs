@@ -110,9 +110,10 @@ impl Register {
         self.good.values()
     }
 
-    /// A certificate that is not over.
-    pub(super) fn get(&self, serial: &[u8]) -> Option<&Issued> {
-        self.good.get(serial)
+    /// Whether a certificate is `owner`'s, not over and not revoked.
+    pub(super) fn is_of(&self, serial: &[u8], owner: &Owner) -> bool {
+        let is_of = |issued: &Issued| (issued.tenant, &issued.name) == (owner.tenant, &owner.name);
+        self.good.get(serial).is_some_and(|issued| issued.revoked_at.is_none() && is_of(issued))
     }
 
     /// Reads what was appended since, by whomever, and forgets what is over at `now`.

@@ -148,6 +148,22 @@ fn what_is_issued_and_revoked_is_known_to_the_next_process() {
     assert!(town.reopened().issued().unwrap().is_empty());
 }
 
+/// A thief with a certificate that is to be revoked renews it as often as it can.
+#[test]
+fn a_certificate_is_renewed_for_its_owner_alone_and_not_once_it_is_revoked() {
+    let town = Town::new();
+    let one = town.issue("pump-1");
+    let request = request(&KeyPair::generate().unwrap(), "whatever");
+    let renewed = |who: &str| town.ca.renew(one.serial.bytes(), &request, &owner(who), DAY);
+    let again = renewed("pump-1").unwrap();
+    assert!(matches!(renewed("pump-2"), Err(CaError::NotOurs)), "a name that it does not have");
+    assert!(matches!(town.ca.renew(&[1], &request, &owner("pump-1"), DAY), Err(CaError::NotOurs)));
+    let revoked = town.ca.revoke(&Revoke::Owner(owner("pump-1"))).unwrap();
+    assert_eq!(revoked.len(), 2, "the renewed one too");
+    assert!(matches!(renewed("pump-1"), Err(CaError::NotOurs)));
+    assert!(!town.ca.is_of(again.serial.bytes(), &owner("pump-1")).unwrap());
+}
+
 #[test]
 fn an_append_that_was_cut_off_never_happened_and_damage_is_not_believed() {
     let town = Town::new();

@@ -271,7 +271,7 @@ impl<I: Intake> Front<I> {
         };
         match accepted {
             Ok((stream, certificate)) => {
-                let shown = certificate.as_ref().map(|certificate| Arc::clone(&certificate.serial));
+                let shown = certificate.as_ref().map(|certificate| certificate.id);
                 tokio::select! {
                     () = connection::serve(stream, Peer { address, certificate }, ticket, self, stop) => (),
                     () = acceptor.ended(shown) => (),

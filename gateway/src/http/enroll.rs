@@ -95,7 +95,7 @@ async fn enroll(
     let enrolled = desk.enrolment.access.enrol(&token, name.as_str(), peer.address).await.map_err(not_enrolled)?;
     let owner = Owner { tenant: enrolled.tenant, name };
     let actor = Actor::device(Who::Token(enrolled.token).to_string(), peer.address);
-    desk.certify("POST /enroll", actor, request, owner).await
+    desk.certify("POST /enroll", actor, request, owner, None).await
 }
 
 async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body: Body) -> Result<Response, Refused> {
@@ -110,21 +110,18 @@ async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body:
     })?;
     let request = request(body).await?;
     desk.there()?;
-    let ca = desk.enrolment.ca.clone();
-    let serial = Arc::clone(&shown.serial);
-    let known = tokio::task::spawn_blocking(move || ca.is_of_ours(&serial)).await;
-    if !known.map_err(|_| stopping())?.map_err(not_issued)? {
-        desk.refused("renew", &shown.name, &peer, "a certificate of others, or revoked");
-        return Err(Refused::new(
-            StatusCode::FORBIDDEN,
-            "the certificate is none of this gateway's authority, or revoked; enrol with a token",
-        ));
-    }
-    desk.is_old_enough(&shown.der)?;
     let name = ClientId::new(&shown.name).map_err(|error| Refused::bad(error.to_string()))?;
     let owner = Owner { tenant: shown.tenant, name };
+    let ca = desk.enrolment.ca.clone();
+    let (serial, of) = (Arc::clone(&shown.serial), owner.clone());
+    let known = tokio::task::spawn_blocking(move || ca.is_of(&serial, &of)).await;
+    if !known.map_err(|_| stopping())?.map_err(not_issued)? {
+        desk.refused("renew", &shown.name, &peer, "a certificate of others, or revoked");
+        return Err(not_issued(CaError::NotOurs));
+    }
+    desk.is_old_enough(&shown.der)?;
     let actor = Actor::device(format!("client:{}/{}", owner.tenant, owner.name), peer.address);
-    desk.certify("POST /renew", actor, request, owner).await
+    desk.certify("POST /renew", actor, request, owner, Some(Arc::clone(&shown.serial))).await
 }
 
 impl Desk {
@@ -162,8 +159,15 @@ impl Desk {
         self.enrolment.access.audit().refused(door, who, Some(peer.address), why);
     }
 
-    /// Certifies the key of a request, which is an act.
-    async fn certify(&self, name: &str, actor: Actor, request: Request, owner: Owner) -> Result<Response, Refused> {
+    /// Certifies the key of a request, which is an act; `renewed` is the number of the certificate in whose place it comes.
+    async fn certify(
+        &self,
+        name: &str,
+        actor: Actor,
+        request: Request,
+        owner: Owner,
+        renewed: Option<Arc<[u8]>>,
+    ) -> Result<Response, Refused> {
         let access = &self.enrolment.access;
         let not_written = |error: NotWritten| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
         let id = access
@@ -171,18 +175,21 @@ impl Desk {
             .ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no randomness from the system"))?;
         let target = format!("{}/{}", owner.tenant, owner.name);
         let act = access.audit().begin(actor, name, &id, &target).await.map_err(not_written)?;
-        let issued = self.issue(request, owner).await;
+        let issued = self.issue(request, owner, renewed).await;
         let status = issued.as_ref().map_or_else(Refused::status, Response::status);
         tracing::info!(owner = target, %status, "{name}");
         act.end(issued.is_ok(), status.as_str()).await.map_err(not_written)?;
         issued
     }
 
-    async fn issue(&self, request: Request, owner: Owner) -> Result<Response, Refused> {
+    async fn issue(&self, request: Request, owner: Owner, renewed: Option<Arc<[u8]>>) -> Result<Response, Refused> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| stopping())?;
         let Enrolment { ca, lifetime, .. } = self.enrolment.clone();
         let issue = move || {
-            let issued = ca.issue(&request, &owner, lifetime);
+            let issued = match renewed {
+                Some(serial) => ca.renew(&serial, &request, &owner, lifetime),
+                None => ca.issue(&request, &owner, lifetime),
+            };
             drop(turn);
             issued
         };
@@ -223,6 +230,9 @@ fn not_enrolled(error: EnrolError) -> Refused {
 }
 
 fn not_issued(error: CaError) -> Refused {
+    if let CaError::NotOurs = error {
+        return Refused::new(StatusCode::FORBIDDEN, error.to_string());
+    }
     tracing::error!(%error, "no certificate was issued");
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }

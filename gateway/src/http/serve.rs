@@ -115,7 +115,7 @@ async fn welcome(
         Err(error) => return tracing::debug!(%error, address = %door.address, "no TLS with an HTTP client"),
     };
     let peer = Peer { address: door.address, certificate: certificate.map(Arc::new), is_tls: acceptor.is_tls() };
-    let shown = peer.certificate.as_ref().map(|certificate| Arc::clone(&certificate.serial));
+    let shown = peer.certificate.as_ref().map(|certificate| certificate.id);
     let (handover, inner) = (Handover::default(), TowerToHyperService::new(router));
     let service = Admitting { door: Arc::new(door), peer, handover, inner };
     tokio::select! {

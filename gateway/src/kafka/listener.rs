@@ -53,7 +53,7 @@ impl Kafka {
         };
         match accepted {
             Ok((stream, certificate)) => {
-                let shown = certificate.map(|certificate| certificate.serial);
+                let shown = certificate.map(|certificate| certificate.id);
                 tokio::select! {
                     () = connection::serve(stream, address, ticket, self, stop) => (),
                     () = self.acceptor.ended(shown) => (),

@@ -19,7 +19,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::peer::Serial;
+use super::peer::CertificateId;
 
 /// Why there can be no TLS with these files.
 #[derive(Debug, Error)]
@@ -115,7 +115,7 @@ impl Files {
 /// What is in the files.
 pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) revoked: HashSet<Serial>,
+    pub(super) revoked: HashSet<CertificateId>,
     /// When the certificate ends, in seconds since 1970.
     pub(super) not_after: i64,
 }
@@ -131,7 +131,10 @@ impl Material {
     }
 }
 
-fn server(files: &Files, chain: Vec<CertificateDer<'static>>) -> Result<(ServerConfig, HashSet<Serial>), TlsError> {
+fn server(
+    files: &Files,
+    chain: Vec<CertificateDer<'static>>,
+) -> Result<(ServerConfig, HashSet<CertificateId>), TlsError> {
     let (certificate, key) = (&files.certificate, &files.key);
     let private = private_key(key)?;
     let unusable = |source| match source {
@@ -154,7 +157,7 @@ fn server(files: &Files, chain: Vec<CertificateDer<'static>>) -> Result<(ServerC
     Ok((config, revoked))
 }
 
-type Clients = (Arc<dyn rustls::server::danger::ClientCertVerifier>, HashSet<Serial>);
+type Clients = (Arc<dyn rustls::server::danger::ClientCertVerifier>, HashSet<CertificateId>);
 
 /// What verifies the certificates of clients; None: they are not asked for one.
 fn clients(files: &Files, provider: Arc<CryptoProvider>) -> Result<Option<Clients>, TlsError> {
@@ -173,7 +176,9 @@ fn clients(files: &Files, provider: Arc<CryptoProvider>) -> Result<Option<Client
         for list in crls(path)? {
             let (_, parsed) = CertificateRevocationList::from_der(&list)
                 .map_err(|error| wrong(path, format!("no list of revoked certificates: {error}")))?;
-            revoked.extend(parsed.iter_revoked_certificates().map(|entry| Serial::new(entry.raw_serial())));
+            let issuer = parsed.issuer().as_raw();
+            let ids = parsed.iter_revoked_certificates().map(|entry| CertificateId::new(issuer, entry.raw_serial()));
+            revoked.extend(ids);
             lists.push(list);
         }
     }

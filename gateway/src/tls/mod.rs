@@ -34,7 +34,7 @@ use files::Material;
 
 pub use failure::{HandshakeError, Reason};
 pub use files::{Files, TlsError};
-pub use peer::{PeerCertificate, Serial};
+pub use peer::{CertificateId, PeerCertificate, Serial};
 pub use revocations::Revocations;
 pub use stream::Stream;
 
@@ -126,12 +126,12 @@ impl Acceptor {
         self.tls.is_some()
     }
 
-    /// Resolves a moment after the certificate with this serial number is revoked: whoever serves it may say goodbye until
+    /// Resolves a moment after this certificate is revoked: whoever serves it may say goodbye until
     /// then. Never without a certificate.
-    pub async fn ended(&self, shown: Option<Arc<[u8]>>) {
+    pub async fn ended(&self, shown: Option<CertificateId>) {
         match (&self.tls, shown) {
-            (Some(tls), Some(serial)) => {
-                tls.shared.revocations.revoked(&serial).await;
+            (Some(tls), Some(shown)) => {
+                tls.shared.revocations.revoked(shown).await;
                 tokio::time::sleep(GOODBYE).await;
             }
             _ => std::future::pending().await,
@@ -170,7 +170,7 @@ impl Tls {
 
     /// A session that is resumed brings its certificate along, and nobody looks at it again.
     fn check_again(&self, certificate: &PeerCertificate) -> Result<(), HandshakeError> {
-        if self.shared.revocations.contains(&certificate.serial) {
+        if self.shared.revocations.contains(certificate.id) {
             return Err(HandshakeError::Revoked(Serial::new(&certificate.serial)));
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use ring::digest::{Context, SHA256};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use weir_protocol::Tenant;
@@ -25,10 +26,30 @@ pub struct PeerCertificate {
     pub name: Arc<str>,
     /// Its serial number, as [`Serial`] has it.
     pub serial: Arc<[u8]>,
+    /// Which certificate it is, of those of all authorities.
+    pub id: CertificateId,
     /// When it ends, in seconds since 1970.
     pub not_after: i64,
     /// All of it.
     pub der: Arc<[u8]>,
+}
+
+/// Which certificate it is: its issuer and its serial number, as one hash. Numbers are given by each authority for itself, and
+/// many count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateId([u8; 32]);
+
+impl CertificateId {
+    /// Of the certificate with this number that was issued by `issuer`, the name as it is encoded.
+    pub fn new(issuer: &[u8], serial: &[u8]) -> Self {
+        let mut hash = Context::new(&SHA256);
+        hash.update(&(issuer.len() as u64).to_be_bytes());
+        hash.update(issuer);
+        hash.update(Serial::new(serial).bytes());
+        let mut id = [0; 32];
+        id.copy_from_slice(hash.finish().as_ref());
+        Self(id)
+    }
 }
 
 /// The serial number of a certificate: big-endian, without leading zeros.
@@ -122,6 +143,7 @@ impl PeerCertificate {
             tenant: tenant.ok_or(Nameless::NoTenant(organisations))?,
             name: ClientId::new(name).map(|_| name.as_str().into()).map_err(|_| Nameless::NoClientId(name.clone()))?,
             serial: Serial::new(parsed.raw_serial()).0,
+            id: CertificateId::new(parsed.issuer().as_raw(), parsed.raw_serial()),
             not_after: parsed.validity().not_after.timestamp(),
             der: certificate.as_ref().into(),
         })

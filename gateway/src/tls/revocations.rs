@@ -1,19 +1,19 @@
 //! The certificates that are revoked, for whoever has a connection of one.
 //!
-//! What it guarantees: who waits for a serial number hears of it as soon as the list is replaced. Numbers of all
-//! authorities are one set, as they are random with ours and at every public one.
+//! What it guarantees: who waits for a certificate hears of it as soon as the list is replaced, and nobody hears of a certificate
+//! of another authority that has the same number.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::peer::Serial;
+use super::peer::CertificateId;
 
-/// The serial numbers that are revoked; cheap to clone.
+/// The certificates that are revoked; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Revocations {
-    list: Arc<watch::Sender<HashSet<Serial>>>,
+    list: Arc<watch::Sender<HashSet<CertificateId>>>,
 }
 
 impl Default for Revocations {
@@ -23,18 +23,18 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Puts `serials` in place of those that were known.
-    pub fn replace(&self, serials: HashSet<Serial>) {
+    /// Puts `revoked` in place of those that were known.
+    pub fn replace(&self, revoked: HashSet<CertificateId>) {
         self.list.send_if_modified(|known| {
-            let is_new = *known != serials;
-            *known = serials;
+            let is_new = *known != revoked;
+            *known = revoked;
             is_new
         });
     }
 
     /// Whether a certificate is revoked.
-    pub fn contains(&self, serial: &[u8]) -> bool {
-        self.list.borrow().contains(serial)
+    pub fn contains(&self, certificate: CertificateId) -> bool {
+        self.list.borrow().contains(&certificate)
     }
 
     /// How many there are.
@@ -48,9 +48,9 @@ impl Revocations {
     }
 
     /// Resolves when a certificate is revoked; at once if it is.
-    pub async fn revoked(&self, serial: &[u8]) {
+    pub async fn revoked(&self, certificate: CertificateId) {
         let mut list = self.list.subscribe();
-        if list.wait_for(|list| list.contains(serial)).await.is_err() {
+        if list.wait_for(|list| list.contains(&certificate)).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -288,10 +291,9 @@ async fn who_is_revoked_hears_of_it_and_does_not_come_back_with_a_session_of_bef
     let gateway = Gateway::new();
     let (client, serial) = gateway.client("pump-1");
     let (client, healthy) = (Arc::new(client), Arc::new(gateway.client("pump-2").0));
-    gateway.meet(&client).await.unwrap();
+    let shown = gateway.meet(&client).await.unwrap().unwrap().id;
     let revocations = gateway.revocations.clone();
-    let number = serial.clone();
-    let connected = tokio::spawn(async move { revocations.revoked(number.bytes()).await });
+    let connected = tokio::spawn(async move { revocations.revoked(shown).await });
     gateway.ca.revoke(&Revoke::Serial(serial)).unwrap();
     gateway.tls.reload().unwrap();
     connected.await.unwrap();
@@ -306,13 +308,58 @@ async fn who_is_revoked_hears_of_it_and_does_not_come_back_with_a_session_of_bef
 #[tokio::test]
 async fn a_session_of_a_revoked_certificate_is_not_resumed() {
     let gateway = Gateway::new();
-    let (client, serial) = gateway.client("pump-1");
-    let client = Arc::new(client);
-    gateway.meet(&client).await.unwrap();
+    let client = Arc::new(gateway.client("pump-1").0);
+    let shown = gateway.meet(&client).await.unwrap().unwrap().id;
     // The list is known here, and the tickets are still good.
-    gateway.revocations.replace([serial].into());
+    gateway.revocations.replace([shown].into());
     let refused = gateway.meet(&client).await.unwrap_err();
     assert!(matches!(refused, HandshakeError::Revoked(_)), "{refused}");
+}
+
+/// Numbers of all authorities were one set: who revoked number 1 of one authority sent number 1 of another away.
+#[tokio::test]
+async fn a_certificate_of_another_authority_with_the_same_number_stays() {
+    let (dir, number) = (TempDir::new().unwrap(), SerialNumber::from(1));
+    let (mut authorities, mut shown) = (String::new(), Vec::new());
+    let mut list = None;
+    for name in ["first", "second"] {
+        let key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.distinguished_name.push(DnType::CommonName, name);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authorities += &authority.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(authority, key);
+        let mut client = CertificateParams::new(Vec::new()).unwrap();
+        client.distinguished_name.push(DnType::CommonName, "pump-1");
+        client.serial_number = Some(number.clone());
+        let client = client.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        shown.push(PeerCertificate::read(client.der()).unwrap());
+        let revoked = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(4000, 1, 1),
+            crl_number: number.clone(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: number.clone(),
+                revocation_time: date_time_ymd(2026, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.get_or_insert(revoked.signed_by(&issuer).unwrap().pem().unwrap());
+    }
+    let [ca, crl] = ["clients.pem", "crl.pem"].map(|name| dir.path().join(name));
+    std::fs::write(&ca, authorities).unwrap();
+    std::fs::write(&crl, list.unwrap()).unwrap();
+    let gateway = Signed::until(4000);
+    let (certificate, key) = (gateway.certificate(), gateway.key());
+    let revocations = Revocations::default();
+    let files = Files { certificate, key, client_ca: vec![ca], crl: vec![crl], optional: Vec::new() };
+    Tls::open(files, PATIENCE, revocations.clone()).unwrap();
+    assert_eq!(shown[0].serial, shown[1].serial);
+    assert_eq!([&shown[0], &shown[1]].map(|shown| revocations.contains(shown.id)), [true, false]);
 }
 
 #[tokio::test]
@@ -341,10 +388,11 @@ async fn a_set_of_files_that_cannot_be_used_changes_nothing() {
 #[tokio::test]
 async fn files_that_change_are_read_again_without_being_asked() {
     let gateway = Gateway::new();
-    let (_, serial) = gateway.client("pump-1");
+    let (client, serial) = gateway.client("pump-1");
+    let shown = gateway.meet(&Arc::new(client)).await.unwrap().unwrap().id;
     let (_stop, stopping) = tokio::sync::watch::channel(false);
     let keeping = tokio::spawn(gateway.tls.clone().keep(Arc::default(), stopping));
-    gateway.ca.revoke(&Revoke::Serial(serial.clone())).unwrap();
-    gateway.revocations.revoked(serial.bytes()).await;
+    gateway.ca.revoke(&Revoke::Serial(serial)).unwrap();
+    gateway.revocations.revoked(shown).await;
     keeping.abort();
 }
