@@ -62,7 +62,7 @@ async fn end(mut deployment: Deployment) -> Result<()> {
 }
 
 /// CONNECT without keep alive, as a client of its own.
-fn hello(number: usize) -> Vec<u8> {
+pub(super) fn hello(number: usize) -> Vec<u8> {
     let id = format!("idle-{number}");
     let mut says = b"\x10\x00\x00\x04MQTT\x04\x02\x00\x00\x00\x00".to_vec();
     says[1] = (12 + id.len()) as u8;

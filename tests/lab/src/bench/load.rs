@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,7 +19,7 @@ pub(super) const WINDOW: usize = 100;
 /// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// CONNACK of MQTT 3.1.1: accepted, no session.
-const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+pub(super) const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 /// The first bytes of a PUBACK, and its length.
 pub(super) const PUBACK: [u8; 2] = [0x40, 2];
 pub(super) const PUBACK_LENGTH: usize = 4;
@@ -46,27 +46,35 @@ impl Outcome {
 
 /// Publishes `each` batches of up to `size` bytes from every publisher to `broker`. `restart` must be new to the broker.
 pub(super) fn run(broker: SocketAddr, each: usize, size: usize, restart: u64) -> Result<Outcome> {
+    run_over(|| dial(broker), each, size, restart)
+}
+
+/// The same over whatever `dial` connects.
+pub(super) fn run_over<S: Read + Write>(
+    dial: impl Fn() -> Result<S> + Sync,
+    each: usize,
+    size: usize,
+    restart: u64,
+) -> Result<Outcome> {
     let prepared = (0..PUBLISHERS).map(|number| packets(number, each, size, restart)).collect::<Result<Vec<_>>>()?;
-    let outcome = (prepared[0].readings * (each * PUBLISHERS) as u64, prepared[0].payload);
-    let start = Arc::new(Barrier::new(PUBLISHERS + 1));
-    let threads: Vec<_> = prepared
-        .into_iter()
-        .map(|packets| {
-            let start = start.clone();
-            std::thread::spawn(move || {
-                let connected = connect(broker, &packets);
-                start.wait();
-                publish(connected?, &packets)
-            })
-        })
-        .collect();
-    start.wait();
-    let begun = Instant::now();
-    for thread in threads {
-        thread.join().map_err(|_| anyhow!("a publisher panicked"))??;
-    }
-    let took = begun.elapsed();
-    Ok(Outcome { publishes: (each * PUBLISHERS) as u64, readings: outcome.0, payload: outcome.1, took })
+    let (readings, payload) = (prepared[0].readings * (each * PUBLISHERS) as u64, prepared[0].payload);
+    let start = Barrier::new(PUBLISHERS + 1);
+    let publisher = |packets: &Packets| {
+        let connected = dial().and_then(|socket| open(socket, packets));
+        start.wait();
+        publish(connected?, packets)
+    };
+    let publisher = &publisher;
+    let took = std::thread::scope(|scope| -> Result<Duration> {
+        let threads: Vec<_> = prepared.iter().map(|packets| scope.spawn(move || publisher(packets))).collect();
+        start.wait();
+        let begun = Instant::now();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow!("a publisher panicked"))??;
+        }
+        Ok(begun.elapsed())
+    })?;
+    Ok(Outcome { publishes: (each * PUBLISHERS) as u64, readings, payload, took })
 }
 
 /// A restart that no earlier turn or run has used, so that no reading is a repeat.
@@ -75,11 +83,20 @@ pub(super) fn new_restart() -> u64 {
     now.as_micros() as u64
 }
 
-/// Connects, describes the device and waits for both answers.
-pub(super) fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream> {
-    let mut socket = TcpStream::connect(broker).with_context(|| format!("cannot connect to {broker}"))?;
+/// A socket to `broker`.
+pub(super) fn dial(broker: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpStream::connect(broker).with_context(|| format!("cannot connect to {broker}"))?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// Connects, describes the device and waits for both answers.
+pub(super) fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream> {
+    open(dial(broker)?, packets)
+}
+
+fn open<S: Read + Write>(mut socket: S, packets: &Packets) -> Result<S> {
     socket.write_all(&packets.opening)?;
     let mut answer = [0; CONNACK.len() + PUBACK_LENGTH];
     socket.read_exact(&mut answer).context("no answer to CONNECT and describe")?;
@@ -89,7 +106,7 @@ pub(super) fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream
     Ok(socket)
 }
 
-fn publish(mut socket: TcpStream, packets: &Packets) -> Result<()> {
+fn publish(mut socket: impl Read + Write, packets: &Packets) -> Result<()> {
     let all = packets.ends.len();
     let (mut sent, mut answered, mut partial) = (0, 0, 0);
     let mut answers = [0; PUBACK_LENGTH * WINDOW];

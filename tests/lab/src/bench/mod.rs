@@ -24,6 +24,7 @@ mod replay;
 pub mod rumqttd;
 mod side;
 mod table;
+mod tls;
 
 use anyhow::Result;
 use clap::Args;
@@ -35,7 +36,7 @@ use table::{Measure, Table};
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
     /// Only the measures whose name holds this text: append, partitions, publish, readings, latency,
-    /// connections, memory, catch-up, beside, members, live-fan-out
+    /// connections, memory, catch-up, beside, members, live-fan-out, tls
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
@@ -85,6 +86,9 @@ pub async fn run(options: &Bench) -> Result<bool> {
     }
     if wanted("live-fan-out") {
         table.extend(fan_out::run(&binaries, options.quick).await?);
+    }
+    if wanted("tls") {
+        table.extend(tls::run(&binaries, options.quick).await?);
     }
     println!("{table}");
     Ok(table.ran())

@@ -1,4 +1,4 @@
-//! mosquitto as the peer to measure against, with one QoS 0 subscriber as its users have.
+//! mosquitto as the peer to measure against, with one QoS 0 subscriber as its users have, and with TLS if it is wanted.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,8 +21,17 @@ const READY: Duration = Duration::from_secs(10);
 /// A running mosquitto.
 pub(super) struct Mosquitto {
     pub(super) address: SocketAddr,
+    /// Where it speaks TLS; nobody listens there if that was not wanted.
+    pub(super) tls: SocketAddr,
     pub(super) process: Process,
-    _reserved: Reserved,
+    _reserved: [Reserved; 2],
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Clone, Debug)]
+pub(super) struct Certificate {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
 }
 
 /// Where mosquitto is, if it is installed.
@@ -36,15 +45,24 @@ pub(super) fn find() -> Option<PathBuf> {
 
 impl Mosquitto {
     /// Starts it in memory, without its limits on queues, with one subscriber to everything of ours.
-    pub(super) async fn start(path: PathBuf, scratch: &Scratch, binaries: &Binaries) -> Result<Self> {
-        let reserved = Reserved::new(0)?;
-        let address = reserved.address;
+    pub(super) async fn start(
+        path: PathBuf,
+        scratch: &Scratch,
+        binaries: &Binaries,
+        certificate: Option<&Certificate>,
+    ) -> Result<Self> {
+        let reserved = [Reserved::new(0)?, Reserved::new(0)?];
+        let [address, tls] = reserved.each_ref().map(|port| port.address);
         let settings = scratch.join("mosquitto.conf");
-        let text = format!(
+        let mut text = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\nmax_inflight_messages 0\n\
-             max_queued_messages 0\nlog_type error\n",
+             max_queued_messages 0\nset_tcp_nodelay true\nlog_type error\n",
             address.port()
         );
+        if let Some(Certificate { certificate, key }) = certificate {
+            let (certificate, key) = (certificate.display(), key.display());
+            text += &format!("listener {} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n", tls.port());
+        }
         fs::write(&settings, text).with_context(|| format!("cannot write {}", settings.display()))?;
         let program = Program {
             name: "mosquitto".to_owned(),
@@ -64,7 +82,7 @@ impl Mosquitto {
             }
         };
         subscribe(subscriber)?;
-        Ok(Self { address, process, _reserved: reserved })
+        Ok(Self { address, tls, process, _reserved: reserved })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::mosquitto::{self, Mosquitto};
+use super::mosquitto::{self, Certificate, Mosquitto};
 use crate::binaries::Binaries;
 use crate::deployment::Scratch;
 use crate::process::{Process, Program};
@@ -40,10 +40,14 @@ impl Minimal {
 }
 
 /// mosquitto, if it is installed; else says how to install it.
-pub(super) async fn mosquitto(scratch: &Scratch, binaries: &Binaries) -> Result<Option<Mosquitto>> {
+pub(super) async fn mosquitto(
+    scratch: &Scratch,
+    binaries: &Binaries,
+    certificate: Option<&Certificate>,
+) -> Result<Option<Mosquitto>> {
     let Some(path) = mosquitto::find() else {
         eprintln!("SKIPPED the comparison with mosquitto: it is not installed; type: apt-get install mosquitto");
         return Ok(None);
     };
-    Mosquitto::start(path, scratch, binaries).await.map(Some)
+    Mosquitto::start(path, scratch, binaries, certificate).await.map(Some)
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     let mut deployment = gateway(binaries).await?;
     let scratch = Scratch::new()?;
     let minimal = Minimal::start(&scratch, binaries).await?;
-    let mosquitto = peers::mosquitto(&scratch, binaries).await?;
+    let mosquitto = peers::mosquitto(&scratch, binaries, None).await?;
     let (mut ours, mut least, mut theirs) = (Side::default(), Side::default(), Side::default());
     for _ in 0..TURNS {
         let restart = load::new_restart();

@@ -15,7 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 const ADDRESSES: usize = 20;
 
 /// Connects from one of several addresses of this machine, if that is where `to` is.
-async fn connect(number: usize, to: SocketAddr) -> Result<TcpStream> {
+pub(crate) async fn connect(number: usize, to: SocketAddr) -> Result<TcpStream> {
     if !to.ip().is_loopback() {
         return Ok(TcpStream::connect(to).await?);
     }
