@@ -27,13 +27,17 @@ pub fn create_dir_all(fs: &dyn Fs, dir: &Path) -> Result<(), IoError> {
     sync_dir(fs, parent)
 }
 
-/// Makes a new empty file whose name is durable, in place of what has that name: after a power cut the name
+/// Makes a new empty file that is durable with its name, in place of what has that name: after a power cut the name
 /// is the old file's or the new one's. May leave `temporary` behind when it fails; the next one removes it.
 pub(crate) fn create(fs: &dyn Fs, path: &Path, temporary: &Path) -> Result<Box<dyn File>, IoError> {
     if fs.exists(temporary).map_err(IoError::on("look at", temporary))? {
         fs.remove(temporary).map_err(IoError::on("remove", temporary))?;
     }
     let file = fs.open(temporary, Mode::CreateNew).map_err(IoError::on("create", temporary))?;
+    // A durable name is worth nothing without a durable file: ext4 without a journal writes the inode with a sync of the
+    // file alone, and only of a file that changed since it was made.
+    file.set_len(0).map_err(IoError::on("cut", temporary))?;
+    file.sync_data().map_err(IoError::on("sync", temporary))?;
     fs.rename(temporary, path).map_err(IoError::on("create", path))?;
     sync_parent(fs, path)?;
     Ok(file)

@@ -51,8 +51,8 @@ fn everything_that_waits_shares_one_write_and_one_sync_and_is_answered_in_order(
     for round in 0..100u64 {
         assert_eq!(answers.recv().unwrap(), (round, round * 2..round * 2 + 2));
     }
-    // The file is made, named and its directory synced; then a write and a sync.
-    assert_eq!(fs.operations() - before, 5);
+    // The file is made and synced, named and its directory synced; then a write and a sync.
+    assert_eq!(fs.operations() - before, 7);
     let [log] = &committer.shutdown()[..] else { panic!("one log") };
     assert_eq!(log.next_offset(), 200);
 }

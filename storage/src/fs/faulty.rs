@@ -2,7 +2,7 @@
 //!
 //! It promises what [`crate::fs`] asks for and not a bit more:
 //! - a power cut keeps or drops, by the seed, each unsynced write (whole, or sector by sector), each
-//!   unsynced length and each unsynced name;
+//!   unsynced length, each unsynced name, and each file that was never synced itself, whatever its name is worth;
 //! - a failed write has written a part; a failed sync has stored a part, loses the rest for ever, and the
 //!   cache goes on showing it all while later syncs succeed;
 //! - a full disk takes what fits in whole blocks and refuses the rest;

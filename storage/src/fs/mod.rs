@@ -2,8 +2,8 @@
 //! a test.
 //!
 //! Guarantees asked of an implementation are those of POSIX and no more: written bytes are durable only
-//! after [`File::sync_data`] returned, a name only after [`Fs::sync_dir`] of its directory returned, and
-//! after a failed sync nothing is known about the bytes it covered.
+//! after [`File::sync_data`] returned, a name only after [`Fs::sync_dir`] of its directory returned, a file that was
+//! made only after both, and after a failed sync nothing is known about the bytes it covered.
 
 mod faulty;
 #[cfg(any(test, feature = "plant"))]
@@ -35,7 +35,7 @@ pub enum Mode {
 
 /// A filesystem.
 pub trait Fs: Send + Sync {
-    /// Opens a file. A name that this creates is durable after [`Fs::sync_dir`].
+    /// Opens a file. What this creates is durable after [`File::sync_data`], its name after [`Fs::sync_dir`].
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>>;
     /// Makes one directory; its parent exists. See [`crate::durable::create_dir_all`].
     fn create_dir(&self, path: &Path) -> io::Result<()>;

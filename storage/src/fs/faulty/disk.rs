@@ -70,13 +70,11 @@ impl Disk {
         let all = names.clone();
         names.retain(|path, _| !orphan(path, &all));
         let mut inodes = BTreeMap::new();
-        for node in names.values() {
-            if let Node::File(id) = node
-                && let Some(inode) = self.inodes.get(id)
-            {
-                inodes.insert(*id, inode.survivor(&mut self.chance));
-            }
-        }
+        names.retain(|_, node| {
+            let Node::File(id) = node else { return true };
+            let survivor = self.inodes.get(id).and_then(|inode| inode.survivor(&mut self.chance));
+            survivor.map(|inode| inodes.insert(*id, inode)).is_some()
+        });
         Disk {
             capacity_bytes: self.capacity_bytes,
             inodes,

@@ -17,6 +17,8 @@ pub(super) struct Inode {
     pending: Vec<Change>,
     /// Blocks that cannot be read.
     spoilt: Vec<u64>,
+    /// Whether it was ever synced: until then a power cut may take it whole, however durable its name is.
+    is_stored: bool,
     pub(super) handles: usize,
     pub(super) locked: bool,
 }
@@ -68,6 +70,7 @@ impl Inode {
     }
 
     pub(super) fn sync(&mut self) {
+        self.is_stored = true;
         for change in self.pending.drain(..) {
             change.apply(&mut self.durable);
         }
@@ -89,13 +92,17 @@ impl Inode {
         }
     }
 
-    /// The file as the disk has it after the power failed now.
-    pub(super) fn survivor(&self, chance: &mut Chance) -> Inode {
+    /// The file as the disk has it after the power failed now, if it has it.
+    pub(super) fn survivor(&self, chance: &mut Chance) -> Option<Inode> {
+        if !self.is_stored && chance.coin() {
+            return None;
+        }
         let mut durable = self.durable.clone();
         for change in &self.pending {
             change.apply_in_part(&mut durable, chance);
         }
-        Inode { shown: durable.clone(), durable, spoilt: self.spoilt.clone(), ..Inode::default() }
+        let spoilt = self.spoilt.clone();
+        Some(Inode { shown: durable.clone(), durable, spoilt, is_stored: true, ..Inode::default() })
     }
 
     /// Flips one bit on the disk and in the cache; false when the file ends before it.
