@@ -16,6 +16,7 @@ use crate::secure::PATIENCE;
 /// A gateway that runs as a process. It is killed when this is dropped.
 pub(crate) struct Program {
     dir: TempDir,
+    data: PathBuf,
     child: Child,
     /// What it logs.
     lines: mpsc::UnboundedReceiver<Value>,
@@ -41,7 +42,13 @@ impl Program {
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(rest: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let path = settings(dir.path(), &dir.path().join("data"), rest);
+        let data = dir.path().join("data");
+        Self::start_on(dir, data, rest).await
+    }
+
+    /// The same with a data directory of its own, and `dir` for its settings.
+    pub(crate) async fn start_on(dir: TempDir, data: PathBuf, rest: &str) -> Self {
+        let path = settings(dir.path(), &data, rest);
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir-gateway"));
         command.args(["run", "--config"]).arg(path).env_remove("WEIR_LOG");
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -53,7 +60,7 @@ impl Program {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut program = Self { dir, child, lines, mqtt: nowhere, kafka: nowhere };
+        let mut program = Self { dir, data, child, lines, mqtt: nowhere, kafka: nowhere };
         let ready = program.says("ready").await;
         let at = |port: &str| ready[port].as_str().unwrap().parse().unwrap();
         (program.mqtt, program.kafka) = (at("mqtt"), at("kafka"));
@@ -75,7 +82,7 @@ impl Program {
 
     /// Writes other settings and tells the program (SIGHUP).
     pub(crate) fn reload(&self, rest: &str) {
-        settings(self.dir.path(), &self.dir.path().join("data"), rest);
+        settings(self.dir.path(), &self.data, rest);
         let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(pid, Signal::HUP).unwrap();
     }

@@ -77,5 +77,5 @@ async fn a_certificate_of_another_authority_is_not_renewed_here() {
     let secure = Secure::start(&[("TLS__CLIENT_CA", path.to_str().unwrap())]).await;
     let shown = Shown::of(&signed.pem(), &key);
     let (status, why) = secure.post("/renew", None, Some(&shown), &request(&key, "pump-1")).await.unwrap();
-    assert!(status == 403 && why.contains("none of this gateway's authority"), "{status}: {why}");
+    assert!(status == 403 && why.contains("none that this gateway's authority gave out"), "{status}: {why}");
 }
