@@ -165,17 +165,19 @@ fn what_failed_does_not_come_back_after_it_was_claimed() {
         let mut gateway = Gateway::on(FaultyFs::new(seed), IngestOptions::default());
         let mut agent = gateway.connect("agent");
         gateway.describe(&mut agent, description(device("probe")));
-        gateway.settle();
-        gateway.fs.fail_once(Fault::Sync);
-        gateway.fs.fail_once(Fault::Sync);
+        // The segment is there.
         gateway.send(&mut agent, batch(device("probe"), 1, 0..5));
         gateway.settle();
+        gateway.fs.fail_once(Fault::Sync);
+        gateway.fs.fail_once(Fault::Sync);
+        gateway.send(&mut agent, batch(device("probe"), 1, 5..10));
+        gateway.settle();
         let mut again = gateway.connect("agent");
-        gateway.send(&mut again, batch_of(&[claim(device("probe"), 1, 0..5, LossKind::Unaccounted)]));
+        gateway.send(&mut again, batch_of(&[claim(device("probe"), 1, 5..10, LossKind::Unaccounted)]));
         gateway.settle();
         assert_eq!(again.verdicts(), [Verdict::Stored]);
         let gateway = gateway.power_cut(IngestOptions::default());
-        assert!(readings(&gateway, "probe").is_empty());
+        assert_eq!(readings(&gateway, "probe"), [0, 1, 2, 3, 4]);
         gateway.content().assert_conserved();
     }
 }
