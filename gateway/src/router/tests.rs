@@ -1,5 +1,7 @@
 //! Stories of live subscriptions over a real ingest in memory: what arrives, and what happens when the router dies.
 
+mod property;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
