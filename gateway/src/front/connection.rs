@@ -14,12 +14,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{self, Admitted, Peer};
 use super::buffer::ReadBuffer;
-use super::exchange::{End, Exchange, Signals, Wire};
+use super::exchange::{End, Exchange};
 use super::greeting::{self, Agreed};
 use super::memory::Held;
 use super::outbound::{self, Outbound, Resumed};
 use super::refusal::{Refusal, Refused};
 use super::session::{self, Session};
+use super::wire::{Signals, Wire};
 use super::{Front, Intake};
 use crate::access::Identity;
 use crate::ingest::Sender;

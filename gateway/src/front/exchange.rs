@@ -15,21 +15,18 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Link;
-use super::buffer::ReadBuffer;
-use super::memory::Held;
 use super::outbound::Next;
 use super::refusal::{Refusal, Refused};
 use super::session::{Goodbye, Session, Step, ToRetain};
 use super::watchdog::{Overdue, Watchdog};
+use super::wire::{Signals, Wire};
 use crate::ingest::Event;
 use crate::limits::Publisher;
 use crate::mqtt::packet::{Packet, Publish};
@@ -58,52 +55,6 @@ pub(super) enum End {
 impl<R: Into<Refused>> From<R> for End {
     fn from(refused: R) -> Self {
         Self::Refused(refused.into())
-    }
-}
-
-/// The bytes of a connection in both directions.
-pub(super) struct Wire<S> {
-    pub(super) reader: ReadHalf<S>,
-    pub(super) writer: WriteHalf<S>,
-    pub(super) input: ReadBuffer,
-    pub(super) output: BytesMut,
-    pub(super) held: Held,
-}
-
-impl<S> Wire<S> {
-    /// Counts what the connection holds, `session` bytes of it in the session.
-    fn count(&mut self, session: usize) {
-        self.held.set(self.input.held() + self.output.capacity() + session);
-    }
-
-    /// Gives back what the buffers hold for traffic that there is not.
-    fn trim(&mut self) {
-        self.input.trim();
-        if self.output.is_empty() {
-            self.output = BytesMut::new();
-        }
-    }
-}
-
-/// What else a connection listens to.
-pub(super) struct Signals {
-    events: mpsc::UnboundedReceiver<Event>,
-    taken: oneshot::Receiver<Taken>,
-    /// What lets the client in was revoked.
-    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
-    stop: watch::Receiver<bool>,
-    /// `stop` was heard.
-    stopping: bool,
-}
-
-impl Signals {
-    pub(super) fn new(
-        events: mpsc::UnboundedReceiver<Event>,
-        taken: oneshot::Receiver<Taken>,
-        stop: watch::Receiver<bool>,
-        revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ) -> Self {
-        Self { events, taken, revoked, stop, stopping: false }
     }
 }
 

@@ -47,7 +47,10 @@ pub mod outbound;
 pub mod refusal;
 pub mod session;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 mod watchdog;
+mod wire;
 
 use std::future::Future;
 use std::net::IpAddr;
