@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use weir_protocol::Tenant;
 
+use super::audit::Wanted;
 use super::credentials::ChangeError;
 use super::credentials::record::Change;
 use super::role::{Caller, Role, Who};
 use super::token::{self, Grant, Token};
 use super::{Access, Door};
+use crate::limits::Limited;
 use crate::topics::rules::Pattern;
 
 /// Why somebody is not who it says.
@@ -95,20 +97,28 @@ impl Access {
     /// [`Unproven`], which is in the audit then.
     pub fn token_over_kafka(&self, shown: &str, address: IpAddr) -> Result<Caller, Unproven> {
         let found = self.holder(shown, address);
-        found.inspect_err(|why| self.inner.audit.refused("kafka", "token", Some(address), why.audited()))
+        found.inspect_err(|why| self.inner.audit.refused(Wanted::Kafka, "token", Some(address), why.audited()))
     }
 
     fn holder(&self, shown: &str, address: IpAddr) -> Result<Caller, Unproven> {
-        let now = Instant::now();
-        self.inner.limits.logins(address, now).map_err(|_| Unproven::TooOften)?;
-        let (id, token) = self.find(shown).ok_or(Unproven::Unknown).inspect_err(|_| {
-            self.inner.limits.failed_login(address, now);
+        let (id, token) = self.find(shown).ok_or_else(|| match self.guessed(address) {
+            Ok(()) => Unproven::Unknown,
+            Err(_) => Unproven::TooOften,
         })?;
         match token.grant {
             _ if token.is_expired(self.now_ms()) => Err(Unproven::Expired),
             Grant::Enroll(_) => Err(Unproven::EnrolmentOnly),
             Grant::Role(role) => Ok(Caller { who: Who::Token(id), role, tenant: token.tenant, address: Some(address) }),
         }
+    }
+
+    /// A token that there is not was shown from `address`. A token that there is is looked for first: nobody guesses one,
+    /// and its holder is not to pay for somebody else behind the same router.
+    fn guessed(&self, address: IpAddr) -> Result<(), Limited> {
+        let now = Instant::now();
+        self.inner.limits.logins(address, now)?;
+        self.inner.limits.failed_login(address, now);
+        Ok(())
     }
 
     fn find(&self, shown: &str) -> Option<(Arc<str>, Arc<Token>)> {
@@ -131,11 +141,10 @@ impl Access {
     /// [`EnrolError`]; the token is as it was.
     pub async fn enrol(&self, shown: &str, name: &str, address: IpAddr) -> Result<Enrolment, EnrolError> {
         let failed = |error: EnrolError| {
-            self.inner.limits.failed_login(address, Instant::now());
-            self.inner.audit.refused("enrol", name, Some(address), "the enrolment token is not good for that");
+            let error = if self.guessed(address).is_ok() { error } else { EnrolError::TooOften };
+            self.inner.audit.refused(Wanted::Enrol, name, Some(address), "the enrolment token is not good for that");
             error
         };
-        self.inner.limits.logins(address, Instant::now()).map_err(|_| EnrolError::TooOften)?;
         let (id, _) = self.find(shown).ok_or(EnrolError::Unknown).map_err(failed)?;
         let now_ms = self.now_ms();
         let (of, name) = (Arc::clone(&id), name.to_owned());

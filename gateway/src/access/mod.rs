@@ -39,7 +39,7 @@ use weir_protocol::time::{SystemClock, WallClock};
 use crate::limits::{Limits, LimitsOptions};
 use crate::tls::{PeerCertificate, Revocations};
 use acl::Rules;
-use audit::Audit;
+use audit::{Audit, Wanted};
 use credentials::Credentials;
 use password::Verifier;
 
@@ -208,7 +208,7 @@ impl Access {
             if *denied == Denied::Credentials {
                 self.inner.limits.failed_login(attempt.address, Instant::now());
             }
-            self.inner.audit.refused("mqtt-connect", named(&attempt), Some(attempt.address), denied.why());
+            self.inner.audit.refused(Wanted::Connect, named(&attempt), Some(attempt.address), denied.why());
         }
         found
     }
@@ -269,8 +269,8 @@ impl Access {
             return true;
         }
         let refused = match action {
-            Action::Publish => "mqtt-publish",
-            Action::Subscribe => "mqtt-subscribe",
+            Action::Publish => Wanted::Publish,
+            Action::Subscribe => Wanted::Subscribe,
         };
         self.inner.audit.refused(refused, identity.client.as_str(), None, NO_RULE);
         false

@@ -35,7 +35,7 @@ use x509_parser::prelude::FromDer;
 use super::posted::{self, Unread};
 use super::routes::Refused;
 use super::serve::Peer;
-use crate::access::audit::{Actor, NotWritten};
+use crate::access::audit::{Actor, NotWritten, Wanted};
 use crate::access::{Access, ClientId, EnrolError, Who};
 use crate::ca::request::{BadRequest, Request};
 use crate::ca::{Ca, CaError, Certificate, Owner};
@@ -84,9 +84,9 @@ async fn enroll(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    desk.private(&peer, "enrol")?;
+    desk.private(&peer, Wanted::Enrol)?;
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use name=")))?;
-    let token = bearer(&headers).inspect_err(|_| desk.refused("enrol", "", &peer, "no token"))?.to_owned();
+    let token = bearer(&headers).inspect_err(|_| desk.refused(Wanted::Enrol, "", &peer, "no token"))?.to_owned();
     let request = request(body).await?;
     let asked = query.name.or_else(|| request.name().map(str::to_owned)).unwrap_or_default();
     let name = ClientId::new(&asked)
@@ -99,9 +99,9 @@ async fn enroll(
 }
 
 async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body: Body) -> Result<Response, Refused> {
-    desk.private(&peer, "renew")?;
+    desk.private(&peer, Wanted::Renew)?;
     let shown = peer.certificate.as_ref().ok_or_else(|| {
-        desk.refused("renew", "", &peer, "no certificate");
+        desk.refused(Wanted::Renew, "", &peer, "no certificate");
         Refused::new(
             StatusCode::UNAUTHORIZED,
             "a renewal needs the present certificate: use https and `curl --cert device.pem --key device.key`, or \
@@ -116,7 +116,7 @@ async fn renew(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body:
     let (serial, of) = (Arc::clone(&shown.serial), owner.clone());
     let known = tokio::task::spawn_blocking(move || ca.is_of(&serial, &of)).await;
     if !known.map_err(|_| stopping())?.map_err(not_issued)? {
-        desk.refused("renew", &shown.name, &peer, "a certificate of others, or revoked");
+        desk.refused(Wanted::Renew, &shown.name, &peer, "a certificate of others, or revoked");
         return Err(not_issued(CaError::NotOurs));
     }
     desk.is_old_enough(&shown.der)?;
@@ -146,17 +146,17 @@ impl Desk {
     }
 
     /// Tokens are worth stealing.
-    fn private(&self, peer: &Peer, door: &'static str) -> Result<(), Refused> {
+    fn private(&self, peer: &Peer, wanted: Wanted) -> Result<(), Refused> {
         if peer.is_tls || peer.address.to_canonical().is_loopback() {
             return Ok(());
         }
-        self.refused(door, "", peer, "a connection without TLS");
+        self.refused(wanted, "", peer, "a connection without TLS");
         let why = "over https alone: set http.tls = true in the settings of the gateway";
         Err(Refused::new(StatusCode::FORBIDDEN, why))
     }
 
-    fn refused(&self, door: &'static str, who: &str, peer: &Peer, why: &'static str) {
-        self.enrolment.access.audit().refused(door, who, Some(peer.address), why);
+    fn refused(&self, wanted: Wanted, who: &str, peer: &Peer, why: &'static str) {
+        self.enrolment.access.audit().refused(wanted, who, Some(peer.address), why);
     }
 
     /// Certifies the key of a request, which is an act; `renewed` is the number of the certificate in whose place it comes.

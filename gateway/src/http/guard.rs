@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::permits::{self, Permit, permit};
 use super::serve::Peer;
+use crate::access::audit::Wanted;
 use crate::access::{Access, Caller, Role, Unproven};
 
 /// Lets a request pass, or answers it.
@@ -115,12 +116,12 @@ pub(super) fn may_read(access: &Access, caller: &Caller, topic: &str) -> bool {
 }
 
 fn forbidden(access: &Access, caller: &Caller) {
-    access.audit().refused("http", &caller.who.to_string(), caller.address, "the role does not allow it");
+    access.audit().refused(Wanted::Http, &caller.who.to_string(), caller.address, "the role does not allow it");
 }
 
 fn unproven(access: &Access, request: &Request, why: Unproven) -> Response {
     let address = request.extensions().get::<Peer>().map(|peer| peer.address);
-    access.audit().refused("http", "", address, why.audited());
+    access.audit().refused(Wanted::Http, "", address, why.audited());
     let status = match why {
         Unproven::TooOften => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::UNAUTHORIZED,

@@ -140,6 +140,8 @@ pub fn access(out: &mut Text, access: &Access) {
         access.waiting() as u64,
     );
     let limited = access.limits().counts().map(|(limited, count)| (reason(limited.as_str()), count));
+    let refused = access.audit().counts().map(|(wanted, count)| (format!("wanted=\"{}\"", wanted.as_str()), count));
+    out.counters("access_refused", "Refusals of connects, topics, requests and enrolments.", refused);
     out.counters("mqtt_limited", "Connects refused and publishers paused for their rate.", limited);
 }
 

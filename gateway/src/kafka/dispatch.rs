@@ -19,6 +19,7 @@ use super::permits;
 use super::refusal::Refusal;
 use super::wire::{Input, Output};
 use super::{Kafka, fetch};
+use crate::access::audit::Wanted;
 use crate::groups::coordinator;
 
 /// What is known of the client of a connection.
@@ -154,7 +155,7 @@ fn forbidden(
             // Every token comes as the same user.
             |caller| caller.who.to_string(),
         );
-        access.audit().refused("kafka", &who, client.address(), "the role does not allow it");
+        access.audit().refused(Wanted::Kafka, &who, client.address(), "the role does not allow it");
     }
     let mut out = Output::new();
     encode_response(&mut out, api, version, correlation_id);

@@ -101,19 +101,19 @@ impl Limits {
         Self { inner: Arc::new(inner) }
     }
 
-    /// A CONNECT from `address`, before it is known who it is.
+    /// A CONNECT from `address`, before it is known who it is. Failed logins of the address are not looked at: whoever
+    /// shows a certificate is not to pay for a guesser behind the same router.
     ///
     /// # Errors
-    /// [`Limited`] if the address comes too often, or too many logins of it failed.
+    /// [`Limited`] if the address comes too often.
     pub fn address(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
-        self.logins(address, now)?;
         match self.inner.addresses.spend(&subscriber(address), 1.0, now) {
             None => Ok(()),
             Some(_) => Err(self.count(Limited::ConnectsOfAddress)),
         }
     }
 
-    /// Somebody at `address` is about to prove who it is.
+    /// Somebody at `address` is about to prove by a password who it is, or showed a token that there is not.
     ///
     /// # Errors
     /// [`Limited`] if too many logins of it failed.
@@ -220,18 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn failed_logins_of_an_address_shut_it_out_for_a_while() {
+    fn failed_logins_of_an_address_keep_others_there_from_guessing_for_a_while() {
         let (limits, start) = (limits(), Instant::now());
         let guesser: IpAddr = "2001:db8::1".parse().unwrap();
         for _ in 0..3 {
-            assert_eq!(limits.address(guesser, start + Duration::from_secs(60)), Ok(()));
+            assert_eq!(limits.logins(guesser, start + Duration::from_secs(60)), Ok(()));
             limits.failed_login(guesser, start + Duration::from_secs(60));
         }
         let now = start + Duration::from_secs(60);
-        assert_eq!(limits.address(guesser, now), Err(Limited::FailedLogins));
-        assert_eq!(limits.address("2001:db8::2".parse().unwrap(), now), Err(Limited::FailedLogins), "the same network");
-        assert_eq!(limits.address("2001:db8:0:1::1".parse().unwrap(), now), Ok(()));
-        assert_eq!(limits.address(guesser, now + Duration::from_secs(5)), Ok(()));
+        assert_eq!(limits.logins(guesser, now), Err(Limited::FailedLogins));
+        assert_eq!(limits.logins("2001:db8::2".parse().unwrap(), now), Err(Limited::FailedLogins), "the same network");
+        assert_eq!(limits.logins("2001:db8:0:1::1".parse().unwrap(), now), Ok(()));
+        assert_eq!(limits.address(guesser, now), Ok(()), "who has a certificate has nothing to do with it");
+        assert_eq!(limits.logins(guesser, now + Duration::from_secs(5)), Ok(()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use super::role::Caller;
 use crate::keyed_log::{self, KeyedLog, KeyedLogError, Refused};
 use crate::topics::Topics;
 use entry::{Entry, What, text};
+pub use refusals::Wanted;
 use refusals::{Kind, Refusals};
 
 /// The topic.
@@ -52,6 +54,8 @@ struct Inner {
     log: Option<KeyedLog>,
     clock: Arc<dyn WallClock>,
     refusals: Mutex<Refusals>,
+    /// How often each was refused.
+    counts: [AtomicU64; Wanted::ALL.len()],
     /// Told what was written.
     topics: Mutex<Option<Topics>>,
 }
@@ -109,7 +113,8 @@ impl Audit {
     }
 
     fn of(log: Option<KeyedLog>, clock: Arc<dyn WallClock>) -> Self {
-        let inner = Inner { log, clock, refusals: Mutex::default(), topics: Mutex::default() };
+        let inner =
+            Inner { log, clock, refusals: Mutex::default(), counts: Default::default(), topics: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -136,12 +141,18 @@ impl Audit {
 
     /// Counts a refusal, and writes it if it is the first of its kind. Waits for nothing. `from` is `None` for a topic that a
     /// connected client may not use: its CONNECT had an address, its messages have none.
-    pub fn refused(&self, refused: &'static str, who: &str, from: Option<IpAddr>, why: &'static str) {
+    pub fn refused(&self, refused: Wanted, who: &str, from: Option<IpAddr>, why: &'static str) {
+        self.inner.counts[refused as usize].fetch_add(1, Relaxed);
         let from = from.map_or_else(|| "mqtt".to_owned(), |address| address.to_canonical().to_string());
         let kind = Kind { refused, who: text(who), from, why };
         if self.inner.refusals().count(kind.clone()) {
             self.write_soon(&[(kind, 1)]);
         }
+    }
+
+    /// How often each was refused since the start.
+    pub fn counts(&self) -> impl Iterator<Item = (Wanted, u64)> {
+        Wanted::ALL.iter().map(|wanted| (*wanted, self.inner.counts[*wanted as usize].load(Relaxed)))
     }
 
     /// Writes counts and removes what is too old, until `stop` turns true; then writes the last counts.
@@ -199,7 +210,8 @@ impl Audit {
         let Some(log) = self.inner.log.as_ref().filter(|_| !counted.is_empty()) else { return };
         let mut batch = Batch::new();
         for (Kind { refused, who, from, why }, count) in counted {
-            let what = What::Refused { refused, who: who.clone(), from: from.clone(), why, count: *count };
+            let what =
+                What::Refused { refused: refused.as_str(), who: who.clone(), from: from.clone(), why, count: *count };
             // Bounded texts are far below the largest record.
             let _ = self.push(&mut batch, what);
         }

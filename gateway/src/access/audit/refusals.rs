@@ -6,11 +6,46 @@ use std::collections::HashMap;
 /// The most kinds that are told apart in one interval; the rest is counted together.
 const MOST_KINDS: usize = 1024;
 
+macro_rules! wanted {
+    ($($(#[$doc:meta])* $wanted:ident = $name:literal),* $(,)?) => {
+        /// What somebody wanted, and did not get.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Wanted { $($(#[$doc])* $wanted),* }
+
+        impl Wanted {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$wanted),*];
+
+            /// The name in the audit and in metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$wanted => $name),* }
+            }
+        }
+    };
+}
+
+wanted! {
+    /// A session.
+    Connect = "mqtt-connect",
+    /// To publish on a topic.
+    Publish = "mqtt-publish",
+    /// To get what is on topics.
+    Subscribe = "mqtt-subscribe",
+    /// An answer over HTTP.
+    Http = "http",
+    /// A connection or an answer over Kafka.
+    Kafka = "kafka",
+    /// A certificate.
+    Enrol = "enrol",
+    /// Another certificate for the one that it has.
+    Renew = "renew",
+}
+
 /// What makes two refusals the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     /// What was refused.
-    pub(super) refused: &'static str,
+    pub(super) refused: Wanted,
     /// To whom, as it said.
     pub(super) who: String,
     /// Where it comes from.
@@ -24,7 +59,7 @@ pub(super) struct Kind {
 pub(super) struct Refusals {
     counts: HashMap<Kind, u64>,
     /// Those that there was no room for.
-    others: HashMap<&'static str, u64>,
+    others: HashMap<Wanted, u64>,
 }
 
 impl Refusals {
@@ -61,7 +96,7 @@ mod tests {
     use super::*;
 
     fn kind(who: &str) -> Kind {
-        Kind { refused: "publish", who: who.to_owned(), from: "10.0.0.1".to_owned(), why: "no rule" }
+        Kind { refused: Wanted::Publish, who: who.to_owned(), from: "10.0.0.1".to_owned(), why: "no rule" }
     }
 
     #[test]

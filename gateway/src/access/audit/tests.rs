@@ -71,7 +71,7 @@ async fn a_storm_of_refusals_is_a_record_and_a_count() {
     let audit = open(&fs);
     let from = Some("10.0.0.7".parse().unwrap());
     for _ in 0..10_000 {
-        audit.refused("mqtt-connect", "pump-1", from, "an unknown user or a wrong password");
+        audit.refused(Wanted::Connect, "pump-1", from, "an unknown user or a wrong password");
     }
     let (_keep, keep) = watch::channel(Keep { bytes: 1 << 20, age: Duration::from_secs(3600) });
     let (_stop, stop) = watch::channel(true);
@@ -80,5 +80,7 @@ async fn a_storm_of_refusals_is_a_record_and_a_count() {
     let found = entries(&open(&fs.power_cut()));
     let counts: Vec<_> = found.iter().map(|entry| entry["count"].as_u64().unwrap()).collect();
     assert_eq!(counts, [1, 9_999]);
+    let of_connects = audit.counts().find(|(wanted, _)| *wanted == Wanted::Connect);
+    assert_eq!(of_connects, Some((Wanted::Connect, 10_000)), "each is counted on /metrics");
     assert_eq!((&found[0]["refused"], &found[0]["from"]), (&"mqtt-connect".into(), &"10.0.0.7".into()));
 }

@@ -139,9 +139,11 @@ async fn proceed(
     state: State,
     message: &[u8],
 ) -> Result<(State, String), Denied> {
-    if tokens.is_some_and(Tokens::is_shut_out) {
-        return Err(Denied::Token(Unproven::TooOften));
-    }
+    // A token is nothing that one guesses: only names and passwords are.
+    let may_guess = || match tokens.is_some_and(Tokens::is_shut_out) {
+        true => Err(Denied::Token(Unproven::TooOften)),
+        false => Ok(()),
+    };
     let tried = |user: &str, is_in: bool| {
         if let Some(tokens) = tokens {
             tokens.tried(user, is_in);
@@ -156,17 +158,20 @@ async fn proceed(
                 let caller = tokens.holder(message.password)?;
                 return Ok((State::User(user, Some(caller)), String::new()));
             }
+            may_guess()?;
             let verified = users.verify(message).await;
             tried(&user, verified != Err(Denied::Credentials));
             verified?;
             Ok((State::User(user, None), String::new()))
         }
         State::Chosen(Mechanism::ScramSha256) => {
+            may_guess()?;
             let first = ClientFirst::read(message)?;
             let (exchange, answer) = Exchange::begin(&first, users.secret(&first.user), users.random()?);
             Ok((State::Challenged(first.user, Box::new(exchange)), answer))
         }
         State::Challenged(user, exchange) => {
+            may_guess()?;
             let ended = exchange.end(message);
             tried(&user, ended != Err(Denied::Credentials));
             Ok((State::User(user, None), ended?))

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Denied;
+use crate::access::audit::Wanted;
 use crate::access::{Access, Caller};
 
 /// The user name that says that the password is a token.
@@ -29,7 +30,7 @@ impl Tokens {
     /// [`Denied`].
     pub(super) fn holder(&self, token: &[u8]) -> Result<Caller, Denied> {
         let refused = |denied: Denied, why| {
-            self.access.audit().refused("kafka", USER, Some(self.address), why);
+            self.access.audit().refused(Wanted::Kafka, USER, Some(self.address), why);
             denied
         };
         if !self.is_private {
@@ -47,7 +48,7 @@ impl Tokens {
     pub(super) fn tried(&self, name: &str, is_in: bool) {
         if !is_in {
             self.access.failed_login(self.address);
-            self.access.audit().refused("kafka", name, Some(self.address), "an unknown user or a wrong password");
+            self.access.audit().refused(Wanted::Kafka, name, Some(self.address), "an unknown user or a wrong password");
         }
     }
 
