@@ -61,3 +61,13 @@ async fn kills_of_the_gateway_under_consumers_that_commit_take_nothing_back_and_
 async fn kills_during_compaction_keep_the_last_value_and_store_nothing_twice() {
     soak_slice("compaction").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_the_gateway_under_foreign_clients_lose_nothing_and_double_nothing_at_qos_2() {
+    soak_slice("mqtt-kills").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_door_under_attack_slows_nobody_and_lets_nothing_pass() {
+    soak_slice("front-door").await;
+}

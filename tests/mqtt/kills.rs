@@ -12,7 +12,7 @@ use crate::stage::Stage;
 
 /// Messages between two kills.
 const BURST: u64 = 300;
-/// Kills; `cargo lab soak --only mqtt-kills` has a hundred.
+/// Kills; `cargo lab soak mqtt-kills` has a hundred.
 const KILLS: u64 = 3;
 /// The longest time that a gateway lives once messages are under way.
 const LIFE: Duration = Duration::from_millis(400);

@@ -22,7 +22,7 @@ mod publish;
 mod readings;
 mod replay;
 pub mod rumqttd;
-mod side;
+pub(crate) mod side;
 mod table;
 mod tls;
 

@@ -31,14 +31,19 @@ const IDS: usize = 10_000;
 /// `restart` must be new.
 pub(crate) fn packets(number: usize, count: usize, size: usize, restart: u64) -> Result<Packets> {
     let agent = format!("bench-{number}");
-    let device = DeviceId::new(&agent).context("the name of a publisher")?;
+    packets_of(&agent, &agent, count, size, restart)
+}
+
+/// The same for an agent and a device of any names.
+pub(crate) fn packets_of(agent: &str, device: &str, count: usize, size: usize, restart: u64) -> Result<Packets> {
+    let device = DeviceId::new(device).context("the name of a device")?;
     let channel = Channel { id: ChannelId(1), name: "load", unit: "1", kind: ValueKind::Float, resolution: 0.0 };
     let mut encoded = Vec::new();
     items::push(&mut encoded, &channel);
     let channels = Items::new(&encoded);
     let schema = SchemaHash::of(channels);
     let mut opening = BytesMut::new();
-    v4::Connect::new(&agent).write(&mut opening).context("CONNECT")?;
+    v4::Connect::new(agent).write(&mut opening).context("CONNECT")?;
     let description = describe::encode(&Description { device, schema, channels });
     publish(&format!("weir/1/default/{agent}/describe"), u16::MAX, description, &mut opening)?;
 

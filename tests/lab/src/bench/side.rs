@@ -48,8 +48,13 @@ impl std::fmt::Display for Side {
 }
 
 /// Processor time of a process so far (proc(5), fields 14 and 15 of stat).
-pub(super) fn cpu_seconds(pid: i32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+pub(crate) fn cpu_seconds(pid: i32) -> f64 {
+    cpu_of(&format!("/proc/{pid}/stat"))
+}
+
+/// The same of whatever this file in /proc is about.
+pub(crate) fn cpu_of(stat: &str) -> f64 {
+    let stat = fs::read_to_string(stat).unwrap_or_default();
     // The name, in parentheses, may hold anything; the numbers follow the last one.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value as Json;
 
 use crate::ledger::RestartKey;
@@ -38,10 +39,20 @@ pub struct LogReader {
 impl LogReader {
     /// Reads from the gateway at `address`.
     pub fn new(address: SocketAddr) -> Result<Self> {
+        Self::with_headers(address, HeaderMap::new())
+    }
+
+    /// The same with a token, where one is needed.
+    pub fn with_token(address: SocketAddr, token: &str) -> Result<Self> {
+        let bearer = HeaderValue::try_from(format!("Bearer {token}")).context("a token that no header can hold")?;
+        Self::with_headers(address, HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+    }
+
+    fn with_headers(address: SocketAddr, headers: HeaderMap) -> Result<Self> {
         // Where the agent is in the same build, its HTTP client can do TLS, and wants to know with what. Again is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http =
-            reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().context("cannot make an HTTP client")?;
+        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().default_headers(headers);
+        let http = http.build().context("cannot make an HTTP client")?;
         Ok(Self { address, http })
     }
 
@@ -112,7 +123,17 @@ impl Census {
 
     /// Reads what came since the last time. Readings are compared with what their sensor handed out.
     pub async fn catch_up(&mut self, log: &LogReader, truths: &Truths) -> Result<()> {
-        for (topic, partition) in log.partitions().await? {
+        self.catch_up_in(log, truths, |_| true).await
+    }
+
+    /// The same of the topics that are wanted.
+    pub async fn catch_up_in(
+        &mut self,
+        log: &LogReader,
+        truths: &Truths,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        for (topic, partition) in log.partitions().await?.into_iter().filter(|(topic, _)| is_wanted(topic)) {
             loop {
                 let from = self.cursors.get(&(topic.clone(), partition)).copied().unwrap_or(0);
                 let page = log.page(&topic, partition, from).await?;

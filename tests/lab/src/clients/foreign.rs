@@ -4,7 +4,7 @@
 //! A publisher has a bounded window under way and connects again whenever its connection ends; what its library has not
 //! seen acknowledged, the library sends again.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -150,7 +150,7 @@ impl Book {
 }
 
 /// A payload of 100 bytes or so that says whose it is and which.
-fn payload(who: &Who, number: u64) -> String {
+pub(crate) fn payload(who: &Who, number: u64) -> String {
     format!("{} {number} {:->80}", who.id, "")
 }
 
@@ -218,16 +218,16 @@ fn durable_5(id: &str, gateway: SocketAddr) -> v5::MqttOptions {
     options
 }
 
-/// What a subscriber got, publisher by publisher: the numbers in the order in which each came first, and how often one
-/// came again.
+/// What a subscriber got.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Got {
-    /// The number that comes next, if none is left out.
-    pub(crate) next: BTreeMap<String, u64>,
+    /// The numbers of each publisher, in the order in which each came first.
+    pub(crate) order: BTreeMap<String, Vec<u64>>,
+    seen: HashSet<(String, u64)>,
     /// Messages that came again.
     pub(crate) again: u64,
-    /// What came although one in front of it had not.
-    pub(crate) holes: Vec<String>,
+    /// Payloads that no publisher sent.
+    pub(crate) foreign: Vec<String>,
     /// Connections on which the gateway did not have the session.
     pub(crate) forgotten: u64,
 }
@@ -252,6 +252,11 @@ impl Subscriber {
     pub(crate) async fn subscribed(&mut self) {
         // Its task runs as long as this exists.
         let _ = self.subscribed.wait_for(|subscribed| *subscribed).await;
+    }
+
+    /// How many different messages it got so far.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.got).seen.len()
     }
 
     /// What it got so far.
@@ -295,16 +300,12 @@ async fn subscribe(options: v5::MqttOptions, got: Arc<Mutex<Got>>, subscribed: w
 impl Got {
     fn take(&mut self, payload: &Bytes) {
         let Some((id, number)) = parse(payload) else {
-            return self.holes.push(format!("no payload of ours: {payload:?}"));
+            return self.foreign.push(format!("no payload of ours: {payload:?}"));
         };
-        let next = self.next.entry(id.clone()).or_default();
-        if number < *next {
-            self.again += 1;
+        if self.seen.insert((id.clone(), number)) {
+            self.order.entry(id).or_default().push(number);
         } else {
-            if number > *next {
-                self.holes.push(format!("{id}: {number} came in front of {next}"));
-            }
-            *next = number + 1;
+            self.again += 1;
         }
     }
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::connect;
+use super::mqtt::{Link, plain};
 use crate::bench::payload::{Packets, packets};
 
 /// Bytes of a batch.
@@ -27,7 +26,7 @@ pub(crate) struct Steady {
     pub(crate) readings: u64,
     acknowledged: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
-    agents: JoinSet<Result<()>>,
+    agents: JoinSet<Result<(usize, u64)>>,
 }
 
 impl Steady {
@@ -39,22 +38,31 @@ impl Steady {
         batches: usize,
         restart: u64,
     ) -> Result<Self> {
-        let mut ready = Vec::new();
+        let mut clients = Vec::new();
         for number in 0..count {
-            let packets = packets(number, batches, BATCH, restart)?;
-            let mut socket = connect(number, gateway).await?;
-            socket.set_nodelay(true)?;
-            open(&mut socket, &packets).await?;
-            ready.push((socket, packets));
+            clients.push((plain(number, gateway).await?, packets(number, batches, BATCH, restart)?));
         }
+        Self::over(clients, interval).await
+    }
+
+    /// The same over links that are there, with packets that were made before.
+    pub(crate) async fn over(clients: Vec<(Link, Packets)>, interval: Duration) -> Result<Self> {
+        let mut ready = Vec::new();
+        for (mut link, packets) in clients {
+            open(&mut link, &packets).await?;
+            ready.push((link, packets));
+        }
+        let count = ready.len();
         let readings = ready.first().map_or(0, |(_, packets)| packets.readings);
         let (acknowledged, mut agents) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
         let (stop, stopping) = watch::channel(false);
         let begin = Instant::now();
-        for (number, (socket, packets)) in ready.into_iter().enumerate() {
+        for (number, (link, packets)) in ready.into_iter().enumerate() {
             // Spread over the interval, as agents are.
             let first = begin + interval * number as u32 / count as u32;
-            agents.spawn(publish(socket, packets, first, interval, Arc::clone(&acknowledged), stopping.clone()));
+            let (counted, stopping) = (Arc::clone(&acknowledged), stopping.clone());
+            agents
+                .spawn(async move { Ok((number, publish(link, packets, first, interval, counted, stopping).await?)) });
         }
         Ok(Self { readings, acknowledged, stop, agents })
     }
@@ -72,20 +80,28 @@ impl Steady {
     }
 
     /// Ends all of them, each behind an answer; the batches acknowledged.
-    pub(crate) async fn stop(mut self) -> Result<u64> {
+    pub(crate) async fn stop(self) -> Result<u64> {
+        Ok(self.stop_each().await?.iter().sum())
+    }
+
+    /// The same; the batches acknowledged to each, in the order in which they were given.
+    pub(crate) async fn stop_each(mut self) -> Result<Vec<u64>> {
         // Agents whose batches are used up have ended already.
         let _ = self.stop.send(true);
+        let mut each = vec![0; self.agents.len()];
         while let Some(ended) = self.agents.join_next().await {
-            ended??;
+            let (number, acknowledged) = ended??;
+            each[number] = acknowledged;
         }
-        Ok(self.acknowledged.load(Relaxed))
+        Ok(each)
     }
 }
 
-async fn open(socket: &mut TcpStream, packets: &Packets) -> Result<()> {
-    socket.write_all(&packets.opening).await?;
+async fn open(link: &mut Link, packets: &Packets) -> Result<()> {
+    link.write_all(&packets.opening).await?;
+    link.flush().await?;
     let mut answer = [0; CONNACK.len() + 4];
-    socket.read_exact(&mut answer).await.context("no answer to CONNECT and describe")?;
+    link.read_exact(&mut answer).await.context("no answer to CONNECT and describe")?;
     if answer[..4] != CONNACK || answer[4..6] != PUBACK {
         bail!("got {answer:02x?} as CONNACK and PUBACK");
     }
@@ -93,27 +109,29 @@ async fn open(socket: &mut TcpStream, packets: &Packets) -> Result<()> {
 }
 
 async fn publish(
-    mut socket: TcpStream,
+    mut link: Link,
     packets: Packets,
     first: Instant,
     interval: Duration,
     acknowledged: Arc<AtomicU64>,
     stop: watch::Receiver<bool>,
-) -> Result<()> {
-    let mut from = 0;
+) -> Result<u64> {
+    let (mut from, mut answered) = (0, 0);
     for (number, end) in packets.ends.into_iter().enumerate() {
         sleep_until(first + interval * number as u32).await;
         if *stop.borrow() {
-            return Ok(());
+            break;
         }
-        socket.write_all(&packets.bytes[from..end]).await.context("the gateway hung up")?;
+        link.write_all(&packets.bytes[from..end]).await.context("the gateway hung up")?;
+        link.flush().await?;
         from = end;
         let mut answer = [0; 4];
-        socket.read_exact(&mut answer).await.context("no PUBACK")?;
+        link.read_exact(&mut answer).await.context("no PUBACK")?;
         if answer[..2] != PUBACK {
             bail!("got {answer:02x?}, expected a PUBACK");
         }
         acknowledged.fetch_add(1, Relaxed);
+        answered += 1;
     }
-    Ok(())
+    Ok(answered)
 }

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::RequestHeader;
+use kafka_protocol::messages::{RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::log::expect;
+
+/// Versions of SASL that every client of the last years speaks.
+const SASL_HANDSHAKE: i16 = 1;
+const SASL_AUTHENTICATE: i16 = 1;
 /// What the client calls itself.
 const NAME: &str = "weir-lab";
 /// The longest wait for an answer; a member that joins waits for the others of its group.
@@ -45,6 +50,15 @@ impl Client {
             TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to Kafka on {gateway}"))?;
         socket.set_nodelay(true)?;
         Ok(Self { socket, correlation: 0, pace: None })
+    }
+
+    /// Proves who it is by a token, as SASL/PLAIN has it.
+    pub async fn login(&mut self, token: &str) -> Result<()> {
+        let mechanism = StrBytes::from_static_str("PLAIN");
+        self.ask(SASL_HANDSHAKE, &SaslHandshakeRequest::default().with_mechanism(mechanism)).await?;
+        let message = Bytes::from(format!("\0token\0{token}"));
+        let answer = self.ask(SASL_AUTHENTICATE, &SaslAuthenticateRequest::default().with_auth_bytes(message)).await?;
+        expect(answer.error_code, || "SaslAuthenticate".to_owned())
     }
 
     /// How answers are taken from now on.

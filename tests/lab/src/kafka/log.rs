@@ -67,6 +67,13 @@ impl Log {
         Ok(Self { client: Client::connect(gateway).await? })
     }
 
+    /// The same, where a token is needed.
+    pub async fn with_token(gateway: SocketAddr, token: &str) -> Result<Self> {
+        let mut client = Client::connect(gateway).await?;
+        client.login(token).await?;
+        Ok(Self { client })
+    }
+
     /// How answers are taken from now on.
     pub fn set_pace(&mut self, pace: Option<Pace>) {
         self.client.set_pace(pace);

@@ -1,12 +1,12 @@
 //! Thousands of sockets that say nothing, or never finish what they say, on each port in turn, while agents keep their
 //! rate and others are let in.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
+use super::memory::resident;
 use super::{Bench, Verdict};
 use crate::clients::allow_files;
 use crate::clients::crowd::Crowd;
@@ -50,7 +50,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
     let restart = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
     let steady = Steady::start(deployment.mqtt, AGENTS, INTERVAL, batches as usize, restart).await?;
     let alone = steady.rate(lasting).await;
-    let before = memory(deployment.gateway.pid())?;
+    let before = resident(deployment.gateway.pid())?;
 
     let mut done = Vec::new();
     let ports = [("MQTT", deployment.mqtt, silent_mqtt as Says), ("HTTP", deployment.http, silent_http as Says)];
@@ -73,7 +73,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
             rate = steady.rate(lasting) => rate,
             error = answers => return Err(error),
         };
-        let grown = memory(deployment.gateway.pid())? - before;
+        let grown = resident(deployment.gateway.pid())? - before;
         let ((open, opened), (silent_open, _)) = (half_open.counts(), silent.counts());
         let what = format!(
             "{name}: {opened} half-open sockets came ({open} open) beside {silent_open} silent ones, {AGENTS} agents kept \
@@ -154,12 +154,4 @@ async fn stored(deployment: &Deployment) -> Result<u64> {
     let metrics = deployment.log.text("/metrics").await?;
     let line = metrics.lines().find_map(|line| line.strip_prefix("weir_gateway_readings_stored_total "));
     line.and_then(|number| number.parse().ok()).context("no metric of stored readings")
-}
-
-/// Resident memory of a process, in MiB.
-fn memory(pid: i32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the gateway is gone")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kibibytes.map(|kibibytes| kibibytes / 1024.0).context("/proc has no VmRSS")
 }

@@ -11,9 +11,11 @@ mod disk;
 mod drops;
 mod files;
 mod firehose;
+mod front_door;
 mod group_kills;
 mod image;
 mod kills;
+mod memory;
 mod mqtt_kills;
 mod network;
 mod plants;
@@ -104,7 +106,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "kills",
     "mqtt-kills",
     "group-kills",
@@ -117,6 +119,7 @@ const NAMES: [&str; 24] = [
     "read-only-disk",
     "clock",
     "crowd",
+    "front-door",
     "black-hole",
     "drop-oldest",
     "drop-newest",
@@ -170,6 +173,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "read-only-disk" => readonly::remounted(bench).await,
         "clock" => clock::run(bench).await,
         "crowd" => crowd::run(bench).await,
+        "front-door" => front_door::run(bench).await,
         "black-hole" => network::black_hole(bench).await,
         "drop-oldest" => drops::run(bench, drops::Policy::Oldest).await,
         "drop-newest" => drops::run(bench, drops::Policy::Newest).await,
