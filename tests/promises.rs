@@ -20,3 +20,5 @@ mod order;
 mod time;
 #[path = "promises/topics.rs"]
 mod topics;
+#[path = "promises/trust.rs"]
+mod trust;

@@ -54,7 +54,9 @@ pub enum EnrolError {
     #[error("this token is for a role, not for enrolment; `weir-gateway token create --enroll NAME` makes one")]
     NotForEnrolment,
     /// It is for other names.
-    #[error("the enrolment token is for {allowed:?}, not for {got:?}")]
+    #[error(
+        "the enrolment token is for {allowed:?}, not for {got:?}; `weir-gateway token create --enroll NAME` makes one"
+    )]
     WrongName {
         /// The name asked for.
         got: String,

@@ -7,6 +7,8 @@ use tokio::net::TcpSocket;
 
 /// The gateway's MQTT port.
 pub const MQTT: u16 = 1883;
+/// The gateway's port for MQTT over TLS.
+pub const MQTTS: u16 = 8883;
 /// The gateway's HTTP port.
 pub const HTTP: u16 = 8080;
 /// The gateway's Kafka port.

@@ -9,6 +9,7 @@ mod stored;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where a partition was read to, by topic and number.
 type Cursors = BTreeMap<(String, u32), u64>;
 
-/// A client of the gateway's HTTP port.
+/// A client of the gateway's HTTP port, or of its socket for commands.
 #[derive(Clone, Debug)]
 pub struct LogReader {
     address: SocketAddr,
@@ -39,20 +40,24 @@ pub struct LogReader {
 impl LogReader {
     /// Reads from the gateway at `address`.
     pub fn new(address: SocketAddr) -> Result<Self> {
-        Self::with_headers(address, HeaderMap::new())
+        Self::of(address, reqwest::Client::builder())
     }
 
     /// The same with a token, where one is needed.
     pub fn with_token(address: SocketAddr, token: &str) -> Result<Self> {
         let bearer = HeaderValue::try_from(format!("Bearer {token}")).context("a token that no header can hold")?;
-        Self::with_headers(address, HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+        Self::of(address, reqwest::Client::builder().default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)])))
     }
 
-    fn with_headers(address: SocketAddr, headers: HeaderMap) -> Result<Self> {
+    /// Reads from the gateway at `address` through the socket of its operator, whatever its ports ask for.
+    pub fn through(socket: &Path, address: SocketAddr) -> Result<Self> {
+        Self::of(address, reqwest::Client::builder().unix_socket(socket))
+    }
+
+    fn of(address: SocketAddr, builder: reqwest::ClientBuilder) -> Result<Self> {
         // Where the agent is in the same build, its HTTP client can do TLS, and wants to know with what. Again is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().default_headers(headers);
-        let http = http.build().context("cannot make an HTTP client")?;
+        let http = builder.timeout(PATIENCE).no_proxy().build().context("cannot make an HTTP client")?;
         Ok(Self { address, http })
     }
 
@@ -157,7 +162,7 @@ impl Census {
         let value = &record["value"];
         match topic {
             // Nothing of readings.
-            "weir.describe" | "weir.offsets" => Ok(()),
+            "weir.describe" | "weir.offsets" | "weir.audit" => Ok(()),
             "weir.loss" => {
                 let key = page::key(value)?;
                 self.restarts.entry(key).or_default().loss(value)

@@ -8,6 +8,7 @@ mod member;
 mod plan;
 mod scratch;
 mod settings;
+mod trust;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::ports::{self, Reserved};
 use crate::process::Program;
 use crate::reconcile::{Report, reconcile};
+use crate::relay::seal;
 use crate::relay::serial::SerialRelay;
 use crate::relay::tcp::TcpRelay;
 use crate::truth::Truths;
@@ -32,6 +34,7 @@ pub use board::Board;
 pub use member::{Member, Revived};
 pub use plan::{Emulator, Plan};
 pub use scratch::Scratch;
+pub use trust::Trust;
 
 /// How long a process may take to be ready; debug builds on a busy machine are slow.
 pub const READY: Duration = Duration::from_secs(60);
@@ -93,10 +96,12 @@ pub struct Deployment {
     pub http: SocketAddr,
     /// Where the gateway speaks Kafka.
     pub kafka: SocketAddr,
+    /// The authority, with TLS.
+    pub trust: Option<Trust>,
     /// Reads the log.
     pub log: LogReader,
     /// Nobody else gets the gateway's ports while it is down.
-    _reserved: [Reserved; 3],
+    _reserved: Vec<Reserved>,
 }
 
 impl Deployment {
@@ -105,9 +110,10 @@ impl Deployment {
         let scratch = Scratch::new()?;
         let (ledger, mut truths) = (Ledger::new(), Truths::default());
         let reserve = |preferred| Reserved::new(if plan.default_ports { preferred } else { 0 });
-        let reserved = [reserve(ports::MQTT)?, reserve(ports::HTTP)?, reserve(ports::KAFKA)?];
-        let [mqtt, http, kafka] = reserved.each_ref().map(|port| port.address);
-        let network = TcpRelay::new(mqtt, ledger.clone()).await?;
+        let of_all = [reserve(ports::MQTT)?, reserve(ports::HTTP)?, reserve(ports::KAFKA)?];
+        let [mqtt, http, kafka] = of_all.each_ref().map(|port| port.address);
+        let of_tls = plan.tls.then(|| reserve(ports::MQTTS)).transpose()?;
+        let mqtts = of_tls.as_ref().map(|port| port.address);
         let mut boards = Vec::new();
         for number in 1..=plan.boards {
             boards.push(Board::host(number, &plan, &scratch, binaries, (&ledger, &mut truths))?);
@@ -124,10 +130,23 @@ impl Deployment {
             let path = scratch.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
         };
-        let gateway_settings = write("gateway.toml", settings::gateway(&data, [mqtt, http, kafka], &plan))?;
+        let gateway_settings = write("gateway.toml", settings::gateway(&data, [mqtt, http, kafka], mqtts, &plan))?;
         let agent_data = plan.agent_data.clone().unwrap_or_else(|| scratch.join("agent"));
-        let agent_settings = settings::agent(&agent_data, network.address, &serial, &plan);
-        let agent_settings = write("agent.toml", agent_settings)?;
+        let agent_settings = scratch.join("agent.toml");
+        let (of_gateway, of_agent) = ((&*gateway_settings, &*data), (&*agent_settings, &*agent_data));
+        let trust = mqtts.map(|mqtts| Trust::new(binaries, of_gateway, of_agent, http, mqtts));
+        let network = match &trust {
+            Some(trust) => TcpRelay::sealed(trust.mqtts, ledger.clone(), trust.seal()).await?,
+            None => TcpRelay::new(mqtt, ledger.clone()).await?,
+        };
+        let uplink = match &trust {
+            Some(_) => format!("mqtts://{}:{}", seal::SERVER, network.address.port()),
+            None => network.address.to_string(),
+        };
+        write("agent.toml", settings::agent(&agent_data, &uplink, &serial, &plan))?;
+        if let Some(trust) = &trust {
+            trust.found().await?;
+        }
         let member = |name: &str, path: &Path, settings: PathBuf, plant: Option<Plant>| {
             let mut arguments = vec!["run".into(), "--config".into(), settings.into()];
             if let Some(plant) = plant {
@@ -142,7 +161,10 @@ impl Deployment {
         // Only the gateway keeps ranges that it could forget.
         let in_agent = plan.plant.filter(|plant| *plant == Plant::AckBeforeSync);
         let agent = member("agent", &binaries.agent, agent_settings, in_agent);
-        let log = LogReader::new(http)?;
+        let log = match plan.tls {
+            true => LogReader::through(&data.join("gateway.sock"), http)?,
+            false => LogReader::new(http)?,
+        };
         Ok(Self {
             plan,
             scratch,
@@ -156,8 +178,9 @@ impl Deployment {
             mqtt,
             http,
             kafka,
+            trust,
             log,
-            _reserved: reserved,
+            _reserved: of_all.into_iter().chain(of_tls).collect(),
         })
     }
 
@@ -172,6 +195,9 @@ impl Deployment {
     pub async fn launch(&mut self) -> Result<()> {
         self.gateway.start()?;
         self.wait_for_gateway().await?;
+        if let Some(trust) = &self.trust {
+            trust.enroll().await?;
+        }
         self.agent.start()?;
         for board in &mut self.boards {
             board.start()?;

@@ -37,6 +37,8 @@ pub struct Plan {
     pub agent_data: Option<PathBuf>,
     /// Where the gateway keeps its data instead of the run's own directory.
     pub gateway_data: Option<PathBuf>,
+    /// The agent enrols and ships over TLS, and the gateway's HTTP port has TLS.
+    pub tls: bool,
     /// Faults planted in agent and gateway.
     pub plant: Option<Plant>,
     /// Seeds every simulated sensor.
@@ -63,6 +65,7 @@ impl Plan {
             tables: String::new(),
             agent_data: None,
             gateway_data: None,
+            tls: false,
             plant: None,
             seed,
             default_ports: false,

@@ -13,19 +13,26 @@ fn quoted(text: impl std::fmt::Display) -> String {
     format!("{:?}", text.to_string())
 }
 
-/// The gateway's settings; it listens on `mqtt`, `http` and `kafka`.
-pub(super) fn gateway(data: &Path, [mqtt, http, kafka]: [SocketAddr; 3], plan: &Plan) -> String {
+/// The gateway's settings; it listens on `mqtt`, `http` and `kafka`, and with TLS on `mqtts`.
+pub(super) fn gateway(
+    data: &Path,
+    [mqtt, http, kafka]: [SocketAddr; 3],
+    mqtts: Option<SocketAddr>,
+    plan: &Plan,
+) -> String {
     let Plan { topics, kafka: of_kafka, mqtt: of_mqtt, tables, .. } = plan;
     let data = quoted(data.display());
     let [mqtt, http, kafka] = [mqtt, http, kafka].map(quoted);
+    let tls_listen = mqtts.map_or_else(String::new, |mqtts| format!("tls_listen = {}\n", quoted(mqtts)));
+    let tls = mqtts.is_some();
     format!(
-        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n{of_mqtt}\n[http]\nlisten = {http}\n\n[topics]\n{topics}\n\
+        "data = {data}\n\n[mqtt]\nlisten = {mqtt}\n{tls_listen}{of_mqtt}\n[http]\nlisten = {http}\ntls = {tls}\n\n[topics]\n{topics}\n\
          [kafka]\nlisten = {kafka}\n{of_kafka}\n{tables}"
     )
 }
 
 /// The agent's settings. What a person waits for at the end of a run is shorter than the defaults.
-pub(super) fn agent(data: &Path, gateway: SocketAddr, serial: &[PathBuf], plan: &Plan) -> String {
+pub(super) fn agent(data: &Path, gateway: &str, serial: &[PathBuf], plan: &Plan) -> String {
     let mut text = format!(
         "name = {}\ndata_dir = {}\ndrain = {}\n\n\
          [queue]\ncap = {}\npolicy = {}\n\n\

@@ -5,5 +5,6 @@
 
 pub mod mqtt;
 pub mod pty;
+pub mod seal;
 pub mod serial;
 pub mod tcp;

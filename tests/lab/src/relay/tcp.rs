@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::mqtt::{Direction, Observer};
+use super::seal::{Seal, Wire};
 use crate::ledger::Ledger;
 
 /// Bytes read at once.
@@ -44,12 +44,21 @@ pub struct TcpRelay {
 impl TcpRelay {
     /// Relays every connection on a free port to `gateway`, observed by `ledger`.
     pub async fn new(gateway: SocketAddr, ledger: Ledger) -> Result<Self> {
+        Self::start(gateway, ledger, None).await
+    }
+
+    /// The same where both sides speak TLS.
+    pub async fn sealed(gateway: SocketAddr, ledger: Ledger, seal: Seal) -> Result<Self> {
+        Self::start(gateway, ledger, Some(seal)).await
+    }
+
+    async fn start(gateway: SocketAddr, ledger: Ledger, seal: Option<Seal>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1 for the relay")?;
         let address = listener.local_addr().context("the relay has no address")?;
         let (weather, watcher) = watch::channel(Weather::default());
         let task = tokio::spawn(async move {
             while let Ok((agent, _)) = listener.accept().await {
-                tokio::spawn(connection(agent, gateway, watcher.clone(), ledger.clone()));
+                tokio::spawn(connection(agent, gateway, seal.clone(), watcher.clone(), ledger.clone()));
             }
         });
         Ok(Self { address, weather, task })
@@ -90,14 +99,29 @@ impl Drop for TcpRelay {
 }
 
 /// One connection of the agent, until either side closes it or it is cut.
-async fn connection(agent: TcpStream, gateway: SocketAddr, weather: watch::Receiver<Weather>, ledger: Ledger) {
+async fn connection(
+    agent: TcpStream,
+    gateway: SocketAddr,
+    seal: Option<Seal>,
+    weather: watch::Receiver<Weather>,
+    ledger: Ledger,
+) {
     let generation = weather.borrow().generation;
     let Some(()) = passable(weather.clone(), generation, Direction::Up).await else { return };
     // A gateway that is down looks to the agent like a connection that closes at once.
     let Ok(gateway) = TcpStream::connect(gateway).await else { return };
     let _ = (agent.set_nodelay(true), gateway.set_nodelay(true));
-    let (from_agent, to_agent) = agent.into_split();
-    let (from_gateway, to_gateway) = gateway.into_split();
+    let (agent, gateway): (Box<dyn Wire>, Box<dyn Wire>) = match seal {
+        None => (Box::new(agent), Box::new(gateway)),
+        Some(seal) => {
+            // Whom one side does not let in gets nothing of the other.
+            let Ok(gateway) = seal.connect(gateway).await else { return };
+            let Ok(agent) = seal.accept(agent).await else { return };
+            (agent, gateway)
+        }
+    };
+    let (from_agent, to_agent) = split(agent);
+    let (from_gateway, to_gateway) = split(gateway);
     let observer = Observer::new(ledger);
     tokio::select! {
         () = copy(from_agent, to_gateway, Direction::Up, generation, weather.clone(), observer.clone()) => {}
@@ -107,8 +131,8 @@ async fn connection(agent: TcpStream, gateway: SocketAddr, weather: watch::Recei
 
 /// Copies one direction. What arrives is shown to the ledger even if it is held afterwards: the gateway said it.
 async fn copy(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: ReadHalf<Box<dyn Wire>>,
+    mut to: WriteHalf<Box<dyn Wire>>,
     direction: Direction,
     generation: u64,
     weather: watch::Receiver<Weather>,
@@ -127,7 +151,8 @@ async fn copy(
             tokio::time::sleep(delay).await;
         }
         let Some(()) = passable(weather.clone(), generation, direction).await else { return };
-        if to.write_all(&chunk[..length]).await.is_err() {
+        // TLS may hold back what was written until it is flushed.
+        if to.write_all(&chunk[..length]).await.is_err() || to.flush().await.is_err() {
             return;
         }
     }

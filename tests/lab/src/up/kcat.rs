@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-/// Prints the readings from the first on. Values are decoded through the registry on `http` if this kcat can.
-pub(super) fn line(kafka: SocketAddr, http: SocketAddr) -> String {
+/// Prints the readings from the first on. Values are decoded through the registry on `http`, if there is one, and if this kcat can.
+pub(super) fn line(kafka: SocketAddr, http: Option<SocketAddr>) -> String {
     let base = format!("kcat -b {kafka} -C -t readings -o beginning");
-    if has_avro() {
+    if let Some(http) = http.filter(|_| has_avro()) {
         format!("{base} -s value=avro -r http://{http}")
     } else {
         format!(r"{base} -f '%p:%o %T %k %S bytes\n'")

@@ -49,6 +49,9 @@ pub struct Up {
     /// Kill -9 and restart at intervals, such as agent=5s,gateway=7s,board=11s
     #[arg(long)]
     pub kill: Option<Schedule>,
+    /// Let the agent enrol with an authority of the run's own, and ship over TLS
+    #[arg(long)]
+    pub tls: bool,
     /// Build agent and gateway with a fault that the ledger must catch; every kill is then a power cut
     #[arg(long, value_enum)]
     pub plant: Option<Plant>,
@@ -66,6 +69,7 @@ impl Up {
         plan.boards = usize::from(self.boards);
         plan.rate = self.rate.unwrap_or(if self.plant.is_some() { HUNT_RATE } else { RATE });
         plan.plant = self.plant;
+        plan.tls = self.tls;
         plan.default_ports = true;
         plan
     }
