@@ -101,11 +101,15 @@ async fn live(seed: u64) {
         match random.random_range(0..20) {
             0..6 => {
                 let device = DEVICES[random.random_range(0..DEVICES.len())];
-                let first = *next.get(device).unwrap_or(&0);
-                let sequences = first..first + random.random_range(1..60);
-                world.store(device, sequences.clone()).await;
-                next.insert(device, sequences.end);
-                listeners.iter_mut().for_each(|listener| listener.committed(device, sequences.clone()));
+                // In many small commits now and then, more than wait for one subscriber.
+                let (commits, most) = if random.random_bool(0.05) { (200, 2) } else { (1, 60) };
+                for _ in 0..commits {
+                    let first = *next.get(device).unwrap_or(&0);
+                    let sequences = first..first + random.random_range(1..most);
+                    world.store(device, sequences.clone()).await;
+                    next.insert(device, sequences.end);
+                    listeners.iter_mut().for_each(|listener| listener.committed(device, sequences.clone()));
+                }
             }
             6..10 => listeners[random.random_range(0..count)].subscribe(filter),
             10..12 => listeners[random.random_range(0..count)].unsubscribe(filter),
