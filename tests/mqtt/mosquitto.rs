@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use weir_tests::{PATIENCE, skip};
 
+use crate::secured::Secured;
 use crate::stage::Stage;
 
 /// The versions, as they call them.
@@ -140,4 +141,34 @@ async fn what_mosquitto_retains_and_wills_is_kept() {
         mortal.child.kill().await.unwrap();
         assert_eq!(watcher.message().await, "plant/will gone");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mosquitto_shows_its_certificate() {
+    let secured = Secured::new().await;
+    let told = |id: &str, name: Option<&str>, more: &[&str]| {
+        let more = more.iter().map(|more| (*more).to_owned());
+        secured.mosquitto(id, name).into_iter().chain(more).collect::<Vec<_>>()
+    };
+    for version in VERSIONS {
+        let said = ["-V", version, "-q", "2", "-t", "plant/press-4/x", "-m", version];
+        let watching = told("press-3", Some("press-3"), &["-V", version, "-v", "-q", "1", "-t", "plant/#"]);
+        let publishing = async |id: &str, name: Option<&str>| {
+            let arguments = told(id, name, &said);
+            publish(&secured.stage, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+        };
+        let Some(refused) = publishing("press-4", None).await else { return };
+        assert!(!refused.status.success(), "{version}: nobody without a certificate");
+        assert!(
+            !publishing("press-4", Some("press-5")).await.unwrap().status.success(),
+            "{version}: nor with another's"
+        );
+        let watching: Vec<_> = watching.iter().map(String::as_str).collect();
+        let mut watcher = Subscriber::start(&secured.stage, &watching).await;
+        let output = publishing("press-4", Some("press-4")).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(watcher.message().await, format!("plant/press-4/x {version}"));
+        watcher.child.kill().await.unwrap();
+    }
+    assert_eq!(secured.stage.stored().await.len(), VERSIONS.len());
 }

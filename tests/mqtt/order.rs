@@ -13,6 +13,8 @@ pub(crate) enum Transport {
     Tls,
     /// Through the HTTP port.
     WebSocket,
+    /// Through the HTTP port, encrypted.
+    SecureWebSocket,
 }
 
 impl Transport {
@@ -22,6 +24,7 @@ impl Transport {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::WebSocket => "ws",
+            Self::SecureWebSocket => "wss",
         }
     }
 }

@@ -1,11 +1,10 @@
 //! A gateway with an authority of its own, made with the commands that a person types.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use weir_lab::deployment::Deployment;
+use weir_lab::deployment::{Deployment, Trust};
 use weir_tests::{binaries, plan};
 
 use crate::order::{Order, Transport};
@@ -19,8 +18,7 @@ const ACCESS: &str = "[access]\nhttp = \"open\"\nkafka = \"open\"\n\n[[access.ru
 pub(crate) struct Secured {
     /// The gateway.
     pub(crate) stage: Stage,
-    /// Where it takes MQTT over TLS.
-    pub(crate) tls: SocketAddr,
+    trust: Trust,
     settings: PathBuf,
 }
 
@@ -29,18 +27,15 @@ impl Secured {
     pub(crate) async fn new() -> Self {
         let plan = plan(|plan| {
             plan.boards = 0;
-            plan.mqtt = format!("tls_listen = \"127.0.0.1:0\"\n{STORE}");
+            plan.tls = true;
+            plan.mqtt = STORE.to_owned();
             plan.tables = ACCESS.to_owned();
         });
         let mut deployment = Deployment::prepare(plan, binaries()).await.unwrap();
-        let settings = deployment.scratch.join("gateway.toml");
-        type_in(&settings, &["ca", "init", "--server-name", "localhost"], "");
+        let (settings, trust) = (deployment.scratch.join("gateway.toml"), deployment.trust.clone().unwrap());
         deployment.gateway.start().unwrap();
         deployment.wait_for_gateway().await.unwrap();
-        let running = fs::read(deployment.scratch.join("gateway").join("gateway.json")).unwrap();
-        let running: serde_json::Value = serde_json::from_slice(&running).unwrap();
-        let tls = running["mqtt_tls"].as_str().unwrap().parse().unwrap();
-        Self { stage: Stage::of(deployment), tls, settings }
+        Self { stage: Stage::of(deployment), trust, settings }
     }
 
     /// Types a command of the gateway; what it prints.
@@ -50,7 +45,7 @@ impl Secured {
 
     /// The file of the authority's certificate.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.stage.deployment.scratch.join("gateway").join("ca").join("ca.pem")
+        self.trust.authority.clone()
     }
 
     /// Certificate and key of a client, by a request as a device makes it.
@@ -66,9 +61,28 @@ impl Secured {
         (certificate, key)
     }
 
+    /// What mosquitto's programs are told to reach the gateway over TLS as `id`, with the certificate of `name`.
+    pub(crate) fn mosquitto(&self, id: &str, name: Option<&str>) -> Vec<String> {
+        let port = self.trust.mqtts.port().to_string();
+        let ca = self.ca().display().to_string();
+        let told = ["-h", "localhost", "-p", &port, "-i", id, "--cafile", &ca];
+        let mut all: Vec<String> = told.map(str::to_owned).into();
+        if let Some((certificate, key)) = name.map(|name| self.certificate(name)) {
+            all.extend(["--cert".to_owned(), certificate.display().to_string()]);
+            all.extend(["--key".to_owned(), key.display().to_string()]);
+        }
+        all
+    }
+
     /// A client over TLS that trusts the authority.
     pub(crate) fn order(&self, id: &str) -> Order {
-        Order { transport: Transport::Tls, ca: Some(self.ca()), ..Order::new(self.tls, id) }
+        self.order_by(Transport::Tls, id)
+    }
+
+    /// The same by another way.
+    pub(crate) fn order_by(&self, transport: Transport, id: &str) -> Order {
+        let address = if transport == Transport::Tls { self.trust.mqtts } else { self.stage.http };
+        Order { transport, ca: Some(self.ca()), ..Order::new(address, id) }
     }
 
     /// The same, with a certificate of its own.

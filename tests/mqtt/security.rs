@@ -1,7 +1,7 @@
 //! TLS, certificates, passwords and rules.
 
 use crate::client::Client;
-use crate::order::Order;
+use crate::order::{Order, Transport};
 use crate::secured::Secured;
 
 async fn a_certificate_is_who_a_client_is(client: Client) {
@@ -70,3 +70,28 @@ async fn a_topic_of_another_is_refused(client: Client) {
 }
 
 for_each_client!(a_topic_of_another_is_refused);
+
+/// As a page in a browser does it, which has no way to show a certificate but the one that its user chose.
+#[tokio::test(flavor = "multi_thread")]
+async fn web_sockets_over_tls_take_certificates_and_passwords() {
+    let secured = Secured::new().await;
+    secured.command(&["user", "add", "page", "--mqtt"], "correct horse\n");
+    let by = Transport::SecureWebSocket;
+    for client in Client::ALL.into_iter().filter(|client| client.knows(by)) {
+        let shown = Order { certificate: Some(secured.certificate("press-4")), ..secured.order_by(by, "press-4") };
+        let Some((mut press, _)) = client.connect(&shown).await else { return };
+        assert_eq!(press.subscribe(1, "plant/page/#").await, "1");
+        let login = |password: &str| Some(("page".to_owned(), password.to_owned()));
+        let order = Order { login: login("correct horse"), ..secured.order_by(by, "page") };
+        let (mut page, _) = client.connect(&order).await.unwrap();
+        page.publish(1, false, "plant/page/x", "1").await;
+        press.until_it_got(1).await;
+        page.disconnect().await;
+        press.disconnect().await;
+
+        let mut guesser = client.start(&Order { login: login("battery staple"), ..order }).unwrap();
+        println!("{client:?} says of a wrong password: {}", guesser.until_refused().await);
+        let mut thief = client.start(&Order { id: "press-5".to_owned(), ..shown }).unwrap();
+        println!("{client:?} says of another's certificate: {}", thief.until_refused().await);
+    }
+}
