@@ -141,11 +141,16 @@ pub(crate) fn publish_with(topic: &[u8], id: u16, properties: &[u8], payload: &[
 
 /// A SUBSCRIBE at QoS 1.
 pub(crate) fn subscribe<T: AsRef<str>>(id: u16, filters: &[T]) -> Vec<u8> {
+    subscribe_at(QOS_1, id, filters)
+}
+
+/// A SUBSCRIBE.
+pub(crate) fn subscribe_at<T: AsRef<str>>(qos: u8, id: u16, filters: &[T]) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
     body.push(0);
     for filter in filters {
         string(filter.as_ref().as_bytes(), &mut body);
-        body.push(QOS_1);
+        body.push(qos);
     }
     packet(SUBSCRIBE, &body)
 }

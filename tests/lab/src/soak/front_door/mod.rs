@@ -68,12 +68,12 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
     for attack in Attack::ALL {
         let lasting = if attack == Attack::Silent { bench.count(LASTING_SILENT, LASTING_SLICE) } else { lasting };
         let trial = Trial { stage: &stage, healthy: &healthy, attack, lasting, is_slice: bench.quick, alone, before };
-        let (what, holds) = trial.run(scale, bench.count(GATHER, GATHER_SLICE)).await.context(attack.name())?;
+        let came = trial.run(scale, bench.count(GATHER, GATHER_SLICE)).await;
+        let (what, holds) = came.unwrap_or_else(|error| (format!("{}: {error:#}", attack.name()), false));
+        done.push(what);
         if !holds {
-            done.push(what);
             return Ok(Verdict::Broken(done.join("\n")));
         }
-        done.push(what);
         newcomer(&stage, 0).await.with_context(|| format!("after {}", attack.name()))?;
     }
     done.push(format!("a revoked client was gone after {} ms", revoke_one(&stage).await?.as_millis()));
