@@ -33,6 +33,7 @@ use crate::ca::{self, Ca};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::front::Front;
+use crate::http::authority::Authority;
 use crate::http::enroll::Enrolment;
 use crate::http::{self, App, Socket, SocketError};
 use crate::ingest::StartError;
@@ -201,6 +202,8 @@ pub async fn run(
     // Not for Kafka: what it serves, every user of it reads.
     let all = groups.topics().with_internal(audit::TOPIC, access.audit().reader());
     access.audit().announce_in(&all);
+    let ca = Ca::new(&config.data, world.clock.clone());
+    let authority = Authority { ca: ca.clone(), lifetime: config.ca.lifetime.get_ref().0 };
     let app = App {
         topics: all,
         ingest: ingest.clone(),
@@ -208,6 +211,7 @@ pub async fn run(
         groups: groups.clone(),
         sessions: clients.sessions.clone(),
         access: access.clone(),
+        authority: authority.clone(),
         gateway: Arc::new(parts),
         websockets: websockets.clone(),
         stop: closing.clone(),
@@ -215,13 +219,8 @@ pub async fn run(
     let reloading = Reloading::new(config, world.reload.clone(), access.clone(), log.clone());
     let auditing = tokio::spawn(keep(access.clone(), reloading.keep(), stopping.clone()));
     tokio::spawn(live.run(closing.clone()));
-    let ca = Ca::new(&config.data, world.clock.clone());
-    let enrolment = Enrolment {
-        ca: ca.clone(),
-        access: access.clone(),
-        lifetime: config.ca.lifetime.get_ref().0,
-        clock: world.clock.clone(),
-    };
+    let enrolment =
+        Enrolment { ca: ca.clone(), access: access.clone(), lifetime: authority.lifetime, clock: world.clock.clone() };
     tokio::spawn(ca::keep(ca, closing.clone()));
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.keep(reloading.of_tls(), closing.clone()));

@@ -1,5 +1,6 @@
 //! What admins do with users and tokens.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ring::rand::SecureRandom;
@@ -46,6 +47,17 @@ pub struct NewToken {
     pub tenant: Option<String>,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<i64>,
+}
+
+/// What it is good for, without what it is called: as the audit says it.
+impl fmt::Display for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.role, &self.enroll) {
+            (Some(role), _) => write!(f, "{role}")?,
+            (None, names) => write!(f, "enroll {}", names.as_deref().unwrap_or_default())?,
+        }
+        self.tenant.iter().try_for_each(|tenant| write!(f, " of {tenant}"))
+    }
 }
 
 /// Why something was not done.

@@ -1,21 +1,24 @@
-//! Users and tokens, changed through the gateway that runs on the data, or in its files while none does.
+//! Users, tokens and the authority, changed through the gateway that runs on the data, or in its files while none does.
 //!
 //! What it guarantees: a change is on disk when the command ends; in the files it is made under the gateway's own claim, so
 //! never beside a gateway, and both ways it is in the audit.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_storage::{Fs, RealFs, durable};
 
-use super::client::Client;
+use super::client::{Client, escaped};
 use super::{Failed, source};
 use crate::access::admin::{AdminError, NewToken, NewUser};
 use crate::access::audit::Audit;
 use crate::access::credentials::Credentials;
 use crate::access::{Access, Caller, Parts, Role, Settings, Who};
+use crate::ca::CaError;
 use crate::config::Config;
+use crate::http::authority;
 use crate::limits::{Limits, LimitsOptions};
 use crate::lock::{Claim, Running};
 use crate::tls::Revocations;
@@ -35,7 +38,7 @@ pub(super) struct Files {
 }
 
 impl Admin {
-    /// Does something with users and tokens.
+    /// Does something with them.
     pub(super) fn with<T>(config: &Config, act: impl AsyncFnOnce(&Self) -> Result<T, Failed>) -> Result<T, Failed> {
         super::block_on(async {
             let admin = match source::running(config).await? {
@@ -53,22 +56,27 @@ impl Admin {
 
     /// Makes a user of MQTT, or replaces its password.
     pub(super) async fn set_user(&self, user: NewUser) -> Result<(), Failed> {
-        let path = format!("/access/users/{}", encoded(&user.name));
+        let path = format!("/access/users/{}", escaped(&user.name));
         match self {
             Self::Gateway(client) => {
                 let body = json!({"password": user.password, "tenant": user.tenant, "clients": user.clients});
                 client.put(&path, &body).await.map(|_| ())
             }
-            Self::Files(files) => files.act("PUT /access/users/{name}", &path, files.access.set_user(user)).await,
+            Self::Files(files) => {
+                files.act("PUT /access/users/{name}", &path, files.access.set_user(user), |()| String::new()).await
+            }
         }
     }
 
     /// Removes a user of MQTT.
     pub(super) async fn remove_user(&self, name: &str) -> Result<(), Failed> {
-        let path = format!("/access/users/{}", encoded(name));
+        let path = format!("/access/users/{}", escaped(name));
         match self {
             Self::Gateway(client) => client.delete(&path).await.map(|_| ()),
-            Self::Files(files) => files.act("DELETE /access/users/{name}", &path, files.access.remove_user(name)).await,
+            Self::Files(files) => {
+                let removed = files.access.remove_user(name);
+                files.act("DELETE /access/users/{name}", &path, removed, |()| String::new()).await
+            }
         }
     }
 
@@ -96,7 +104,11 @@ impl Admin {
                 let text = |key: &str| super::print::bare(&made[key]);
                 Ok((text("id"), text("token")))
             }
-            Self::Files(files) => files.act("POST /access/tokens", PATH, files.access.create_token(token)).await,
+            Self::Files(files) => {
+                let what = token.to_string();
+                let made = files.access.create_token(token);
+                files.act("POST /access/tokens", PATH, made, |(id, _)| format!("{id} {what}")).await
+            }
         }
     }
 
@@ -110,10 +122,38 @@ impl Admin {
 
     /// Revokes a token.
     pub(super) async fn revoke_token(&self, id: &str) -> Result<(), Failed> {
-        let path = format!("/access/tokens/{}", encoded(id));
+        let path = format!("/access/tokens/{}", escaped(id));
         match self {
             Self::Gateway(client) => client.delete(&path).await.map(|_| ()),
-            Self::Files(files) => files.act("DELETE /access/tokens/{id}", &path, files.access.revoke_token(id)).await,
+            Self::Files(files) => {
+                files.act("DELETE /access/tokens/{id}", &path, files.access.revoke_token(id), |()| String::new()).await
+            }
+        }
+    }
+}
+
+/// An act of the authority: method and path as they are registered, the path itself, and what is sent.
+pub(super) struct OfAuthority<'a> {
+    pub(super) method: &'static str,
+    pub(super) route: &'static str,
+    pub(super) path: String,
+    pub(super) body: &'a Value,
+}
+
+impl Admin {
+    /// Does something with the authority: the gateway does it, or `act` in the files; the answer.
+    pub(super) async fn of_authority(
+        &self,
+        asked: OfAuthority<'_>,
+        act: impl FnOnce() -> Result<Value, CaError>,
+    ) -> Result<Value, Failed> {
+        let OfAuthority { method, route, path, body } = asked;
+        match self {
+            Self::Gateway(client) if method == "DELETE" => client.delete(&path).await,
+            Self::Gateway(client) => client.change(&path, body).await,
+            Self::Files(files) => {
+                files.act(&format!("{method} {route}"), &path, async { act() }, authority::detail).await
+            }
         }
     }
 }
@@ -135,11 +175,12 @@ impl Files {
         Ok(Self { access: Access::new(parts, Settings::open()), _claim: claim })
     }
 
-    async fn act<T>(
+    async fn act<T, E: Display + Into<Failed>>(
         &self,
         name: &str,
         target: &str,
-        act: impl Future<Output = Result<T, AdminError>>,
+        act: impl Future<Output = Result<T, E>>,
+        detail: impl FnOnce(&T) -> String,
     ) -> Result<T, Failed> {
         let who = Who::Local(rustix::process::getuid().as_raw());
         let caller = Caller { who, role: Role::Admin, tenant: None, address: None };
@@ -147,8 +188,18 @@ impl Files {
         let begun = self.access.audit().begin(&caller, name, &id, target).await.map_err(Failed::runtime)?;
         let result = act.await;
         let said = result.as_ref().map_or_else(ToString::to_string, |_| "200".to_owned());
+        let begun = match &result {
+            Ok(done) => begun.with_detail(&detail(done)),
+            Err(_) => begun,
+        };
         begun.end(result.is_ok(), &said).await.map_err(Failed::runtime)?;
-        result.map_err(Failed::runtime)
+        result.map_err(E::into)
+    }
+}
+
+impl From<AdminError> for Failed {
+    fn from(error: AdminError) -> Self {
+        Self::runtime(error)
     }
 }
 
@@ -156,25 +207,5 @@ fn list(answer: Value) -> Result<Vec<Value>, Failed> {
     match answer {
         Value::Array(all) => Ok(all),
         other => Err(Failed::runtime(format!("expected a list, got {other}"))),
-    }
-}
-
-/// A name as one part of a path (RFC 3986, section 2.1).
-fn encoded(name: &str) -> String {
-    let part = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    name.bytes().map(part).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_one_part_of_a_path() {
-        assert_eq!(encoded("pump-1"), "pump-1");
-        assert_eq!(encoded("a/b ü%"), "a%2Fb%20%C3%BC%25");
     }
 }

@@ -1,5 +1,5 @@
-//! `ca`: the gateway's own authority. Beside a running gateway these commands work on the same files, by turns; it takes
-//! notice of what they change at once.
+//! `ca`: the gateway's own authority. Beside a running gateway it does what is asked, else the command does it in the files,
+//! under the gateway's own claim; either way it is in the audit ([`Admin`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +8,19 @@ use clap::{Args, Subcommand};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_protocol::Tenant;
 use weir_protocol::time::SystemClock;
 
 use super::Failed;
-use super::print::Printer;
+use super::admin::{Admin, OfAuthority};
+use super::client::escaped;
+use super::print::{Printer, bare};
 use crate::access::ClientId;
 use crate::ca::request::{MAX_REQUEST, Request};
 use crate::ca::{Ca, CaError, Owner, Revoke};
 use crate::config::Config;
+use crate::http::authority::Authority;
 use crate::moment;
 use crate::tls::Serial;
 
@@ -75,11 +78,12 @@ pub(super) struct RevokeArgs {
 
 pub(super) fn run(config: &Config, command: &CaCommand, printer: &mut Printer) -> Result<(), Failed> {
     let ca = Ca::new(&config.data, Arc::new(SystemClock));
+    let authority = Authority { ca: ca.clone(), lifetime: config.ca.lifetime.get_ref().0 };
     match command {
-        CaCommand::Init { name, server_names } => init(&ca, name, server_names, printer),
+        CaCommand::Init { name, server_names } => init(&authority, config, name, server_names, printer),
         CaCommand::Show => show(&ca, printer),
-        CaCommand::Issue(args) => issue(&ca, config, args, printer),
-        CaCommand::Revoke(args) => revoke(&ca, args, printer),
+        CaCommand::Issue(args) => issue(&authority, config, args, printer),
+        CaCommand::Revoke(args) => revoke(&authority, config, args, printer),
         CaCommand::Crl => {
             let crl = ca.crl()?;
             printer.line(crl.trim_end(), &json!({"crl": crl}))
@@ -87,14 +91,17 @@ pub(super) fn run(config: &Config, command: &CaCommand, printer: &mut Printer) -
     }
 }
 
-fn init(ca: &Ca, name: &str, server_names: &[String], printer: &mut Printer) -> Result<(), Failed> {
-    match ca.init(name) {
-        Err(CaError::Exists(_)) if !server_names.is_empty() => (),
-        made => made?,
-    }
-    if !server_names.is_empty() {
-        ca.serve_as(server_names)?;
-    }
+fn init(
+    authority: &Authority,
+    config: &Config,
+    name: &str,
+    server_names: &[String],
+    printer: &mut Printer,
+) -> Result<(), Failed> {
+    let body = json!({"name": name, "server_names": server_names});
+    let asked = OfAuthority { method: "POST", route: "/ca", path: "/ca".to_owned(), body: &body };
+    Admin::with(config, async |admin| admin.of_authority(asked, || authority.init(name, server_names)).await)?;
+    let ca = &authority.ca;
     let (certificate, fingerprint) = (ca.paths().certificate.display().to_string(), fingerprint(ca)?);
     let text = format!("authority {certificate}\nsha256 {fingerprint}");
     printer.line(text, &json!({"certificate": certificate, "sha256": fingerprint, "server_names": server_names}))?;
@@ -132,28 +139,49 @@ fn show(ca: &Ca, printer: &mut Printer) -> Result<(), Failed> {
     Ok(())
 }
 
-fn issue(ca: &Ca, config: &Config, args: &IssueArgs, printer: &mut Printer) -> Result<(), Failed> {
-    let request = Request::parse(&bounded(&args.csr)?).map_err(CaError::from)?;
+fn issue(authority: &Authority, config: &Config, args: &IssueArgs, printer: &mut Printer) -> Result<(), Failed> {
+    let csr = bounded(&args.csr)?;
+    let request = Request::parse(&csr).map_err(CaError::from)?;
     let owner = owner(&args.tenant, &args.name)?;
-    let certificate = ca.issue(&request, &owner, config.ca.lifetime.get_ref().0)?;
-    let (serial, chain) = (certificate.serial.to_string(), certificate.chain);
-    printer.line(chain.trim_end(), &json!({"serial": serial, "not_after": certificate.not_after, "chain": chain}))
+    // It was read, so it is PEM.
+    let body = json!({"csr": String::from_utf8_lossy(&csr)});
+    let asked = OfAuthority { method: "POST", route: CERTIFICATES, path: certificates(&owner), body: &body };
+    let issued =
+        Admin::with(config, async |admin| admin.of_authority(asked, || authority.issue(&owner, &request)).await)?;
+    printer.line(bare(&issued["chain"]).trim_end(), &issued)
 }
 
-fn revoke(ca: &Ca, args: &RevokeArgs, printer: &mut Printer) -> Result<(), Failed> {
-    let what = match (&args.serial, &args.name) {
-        (Some(serial), _) => Revoke::Serial(Serial::parse(serial).ok_or_else(|| {
-            Failed::usage(format!(
-                "--serial {serial}: expected hexadecimal digits, as `weir-gateway ca show` prints them"
-            ))
-        })?),
-        (None, name) => Revoke::Owner(owner(&args.tenant, name.as_deref().unwrap_or_default())?),
+fn revoke(authority: &Authority, config: &Config, args: &RevokeArgs, printer: &mut Printer) -> Result<(), Failed> {
+    let (what, route, path) = match (&args.serial, &args.name) {
+        (Some(serial), _) => {
+            let serial = Serial::parse(serial).ok_or_else(|| {
+                Failed::usage(format!(
+                    "--serial {serial}: expected hexadecimal digits, as `weir-gateway ca show` prints them"
+                ))
+            })?;
+            let path = format!("/ca/serials/{serial}");
+            (Revoke::Serial(serial), "/ca/serials/{serial}", path)
+        }
+        (None, name) => {
+            let owner = owner(&args.tenant, name.as_deref().unwrap_or_default())?;
+            let path = certificates(&owner);
+            (Revoke::Owner(owner), CERTIFICATES, path)
+        }
     };
-    for one in ca.revoke(&what)? {
-        let json = json!({"serial": one.serial.to_string(), "tenant": one.tenant.as_str(), "name": one.name.as_str()});
-        printer.line(format_args!("revoked {}  {}/{}", one.serial, one.tenant, one.name), &json)?;
+    let asked = OfAuthority { method: "DELETE", route, path, body: &Value::Null };
+    let answer = Admin::with(config, async |admin| admin.of_authority(asked, || authority.revoke(&what)).await)?;
+    for one in answer["revoked"].as_array().into_iter().flatten() {
+        let text = |key: &str| bare(&one[key]);
+        printer.line(format_args!("revoked {}  {}/{}", text("serial"), text("tenant"), text("name")), one)?;
     }
     Ok(())
+}
+
+/// The certificates of one client, as HTTP has them.
+const CERTIFICATES: &str = "/ca/certificates/{tenant}/{client}";
+
+fn certificates(owner: &Owner) -> String {
+    format!("/ca/certificates/{}/{}", owner.tenant, escaped(owner.name.as_str()))
 }
 
 fn owner(tenant: &str, name: &str) -> Result<Owner, Failed> {

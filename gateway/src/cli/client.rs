@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read whole, in bytes: a page is bounded by the gateway far below this.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// A name as part of a path.
+/// A name as one part of a path (RFC 3986, section 2.1).
 pub(super) fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
@@ -194,5 +194,16 @@ impl Events {
                 Some(Ok(frame)) => self.text.extend_from_slice(&frame.into_data().unwrap_or_default()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_part_of_a_path() {
+        assert_eq!(escaped("pump-1"), "pump-1");
+        assert_eq!(escaped("a/b ü%"), "a%2Fb%20%C3%BC%25");
     }
 }

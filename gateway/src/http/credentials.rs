@@ -9,10 +9,12 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use weir_protocol::Tenant;
 
+use super::guard::Detail;
 use super::routes::Refused;
 use super::{App, posted};
 use crate::access::admin::{AdminError, NewToken, NewUser};
@@ -42,11 +44,13 @@ async fn set_user(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Refused> {
+) -> Result<(Extension<Detail>, Json<Value>), Refused> {
     let User { password, tenant, clients } = posted::json(&headers, body).await?;
+    let of = tenant.as_deref().unwrap_or(Tenant::DEFAULT.as_str());
+    let detail = Detail(format!("tenant {of}, clients {}", clients.as_deref().unwrap_or(&name)));
     let user = NewUser { name: name.clone(), password, tenant, clients };
     app.access.set_user(user).await.map_err(refused)?;
-    Ok(Json(json!({"user": name})))
+    Ok((Extension(detail), Json(json!({"user": name}))))
 }
 
 async fn remove_user(
@@ -63,10 +67,15 @@ async fn tokens(State(app): State<App>) -> Json<Value> {
     Json(Value::Array(app.access.tokens()))
 }
 
-async fn create_token(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refused> {
+async fn create_token(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(Extension<Detail>, Json<Value>), Refused> {
     let asked: NewToken = posted::json(&headers, body).await?;
+    let what = asked.to_string();
     let (id, token) = app.access.create_token(asked).await.map_err(refused)?;
-    Ok(Json(json!({"id": id, "token": token})))
+    Ok((Extension(Detail(format!("{id} {what}"))), Json(json!({"id": id, "token": token}))))
 }
 
 async fn revoke_token(

@@ -19,7 +19,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use weir_protocol::DeviceId;
 
 use super::routes::{RecordsQuery, Refused, numbered, unread};
 use super::{App, page, posted};
+use crate::access::Caller;
 use crate::redrive::letter;
 use crate::redrive::{Choice, Ending, Place, RedriveError, Tried};
 use crate::topics::TopicId;
@@ -44,6 +45,7 @@ pub(super) fn router() -> Router<App> {
 
 async fn letters(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(number): Path<String>,
     query: Result<Query<RecordsQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
@@ -53,7 +55,8 @@ async fn letters(
         let topic = topics.get(TopicId::DEAD_LETTER);
         let (number, partition) = numbered(topic, &number)?;
         let from = start.offset(partition).map_err(unread)?;
-        let page = page::read(partition, number, from, limit).map_err(unread)?;
+        let mut page = page::read(partition, number, from, limit).map_err(unread)?;
+        page.keep(caller.tenant);
         Ok(page::to_json(topic, partition, number, page))
     };
     let mut page = tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(Refused::bad("stopping")))?;

@@ -176,13 +176,16 @@ impl Desk {
         let target = format!("{}/{}", owner.tenant, owner.name);
         let act = access.audit().begin(actor, name, &id, &target).await.map_err(not_written)?;
         let issued = self.issue(request, owner, renewed).await;
-        let status = issued.as_ref().map_or_else(Refused::status, Response::status);
+        let (act, status) = match &issued {
+            Ok(Certificate { serial, .. }) => (act.with_detail(&format!("serial {serial}")), StatusCode::CREATED),
+            Err(refused) => (act, refused.status()),
+        };
         tracing::info!(owner = target, %status, "{name}");
         act.end(issued.is_ok(), status.as_str()).await.map_err(not_written)?;
-        issued
+        Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, CHAIN)], issued?.chain).into_response())
     }
 
-    async fn issue(&self, request: Request, owner: Owner, renewed: Option<Arc<[u8]>>) -> Result<Response, Refused> {
+    async fn issue(&self, request: Request, owner: Owner, renewed: Option<Arc<[u8]>>) -> Result<Certificate, Refused> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| stopping())?;
         let Enrolment { ca, lifetime, .. } = self.enrolment.clone();
         let issue = move || {
@@ -194,8 +197,7 @@ impl Desk {
             issued
         };
         let issued = tokio::task::spawn_blocking(issue).await.map_err(|_| stopping())?;
-        let Certificate { chain, .. } = issued.map_err(not_issued)?;
-        Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, CHAIN)], chain).into_response())
+        issued.map_err(not_issued)
     }
 }
 

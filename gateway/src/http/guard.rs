@@ -19,6 +19,10 @@ use super::serve::Peer;
 use crate::access::audit::Wanted;
 use crate::access::{Access, Caller, Role, Unproven};
 
+/// What an act did, for the audit, where its path does not say it; an extension of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Detail(pub(super) String);
+
 /// Lets a request pass, or answers it.
 pub(super) async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()) else {
@@ -52,6 +56,10 @@ pub(super) async fn guard(State(access): State<Access>, mut request: Request, ne
     let done = tokio::spawn(async move {
         let response = next.run(request).await;
         let status = response.status();
+        let act = match response.extensions().get::<Detail>() {
+            Some(Detail(detail)) => act.with_detail(detail),
+            None => act,
+        };
         match act.end(status.is_success(), status.as_str()).await {
             Ok(()) => response,
             Err(error) => refused(

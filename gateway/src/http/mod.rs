@@ -22,8 +22,10 @@
 //! | `POST /enroll`, `POST /renew` | certificates of devices, see [`enroll`] |
 //! | `/mqtt` | MQTT over WebSocket, see [`websocket`] |
 //! | `/access/users`, `/access/tokens` | users of MQTT and tokens, see [`credentials`] |
+//! | `POST /ca`, `/ca/certificates/{tenant}/{client}`, `/ca/serials/{serial}` | the gateway's own authority, see [`authority`] |
 //! | `/version` | name, version, and the instance: which start of the gateway this is |
 
+pub mod authority;
 mod credentials;
 mod dead_letters;
 pub mod enroll;
@@ -48,6 +50,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::watch;
+use weir_protocol::Tenant;
 
 use crate::access::Access;
 use crate::groups::Groups;
@@ -56,6 +59,7 @@ use crate::model::Model;
 use crate::redrive::Redrive;
 use crate::sessions::Sessions;
 use crate::topics::Topics;
+use authority::Authority;
 use websocket::WebSockets;
 
 pub use routes::{router, starting};
@@ -78,6 +82,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Who may ask what.
     pub access: Access,
+    /// What certifies clients.
+    pub authority: Authority,
     /// The rest of the gateway.
     pub gateway: Arc<dyn Gateway>,
     /// Where MQTT over WebSocket goes.
@@ -90,8 +96,8 @@ pub struct App {
 pub trait Gateway: Send + Sync {
     /// Why batches are not taken now; `None` if they are.
     fn not_ready(&self) -> Option<String>;
-    /// The answer of `/status`.
-    fn status(&self) -> Value;
+    /// The answer of `/status`, about the agents of `tenant` alone if there is one.
+    fn status(&self, tenant: Option<Tenant>) -> Value;
     /// The answer of `/version`.
     fn version(&self) -> Value;
     /// The read model; `None` while there is none.

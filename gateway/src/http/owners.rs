@@ -5,11 +5,12 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_protocol::{AgentId, DeviceId, Tenant};
 
+use super::guard::Detail;
 use super::routes::Refused;
 use super::{App, posted};
 use crate::ingest::MoveError;
@@ -30,7 +31,7 @@ async fn set(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Refused> {
+) -> Result<(Extension<Detail>, Json<Value>), Refused> {
     let asked: Asked = posted::json(&headers, body).await?;
     let bad = |what: &str, got: &str, error: &dyn std::fmt::Display| Refused::bad(format!("{what} {got:?}: {error}"));
     let device: DeviceId = name.parse().map_err(|error| bad("device", &name, &error))?;
@@ -47,5 +48,6 @@ async fn set(
         Refused::new(status, format!("device {name:?}: {error}"))
     })?;
     tracing::info!(%tenant, %device, %agent, "the device was moved");
-    Ok(Json(json!({"tenant": tenant.as_str(), "device": device.as_str(), "agent": agent.as_str()})))
+    let moved = json!({"tenant": tenant.as_str(), "device": device.as_str(), "agent": agent.as_str()});
+    Ok((Extension(Detail(format!("to {tenant}/{agent}"))), Json(moved)))
 }

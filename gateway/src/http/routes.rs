@@ -13,7 +13,7 @@ use weir_storage::keyed::KeyedError;
 
 use super::page::{self, MAX_RECORDS, Start};
 use super::tail::{self, Position};
-use super::{App, credentials, dead_letters, groups, guard, metrics, owners, registry, sessions, websocket};
+use super::{App, authority, credentials, dead_letters, groups, guard, metrics, owners, registry, sessions, websocket};
 use crate::access::Caller;
 use crate::model::{MAX_DEVICES, Model};
 use crate::moment;
@@ -56,7 +56,7 @@ pub fn router(app: App) -> Router {
         .route("/devices", get(devices))
         .route("/devices/{device}", get(device))
         .route("/mqtt", get(websocket::upgrade))
-        .route("/status", get(async |State(app): State<App>| Json(app.gateway.status())))
+        .route("/status", get(status))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -67,8 +67,9 @@ pub fn router(app: App) -> Router {
         .merge(owners::router())
         .merge(sessions::router())
         .merge(credentials::router())
+        .merge(authority::router())
         .fallback(async || {
-            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /access, /status, /mqtt, /healthz, /readyz, /metrics and /version";
+            let paths = "/topics, /devices, /deadletters, /groups, /sessions, /subjects, /schemas, /access, /ca, /status, /mqtt, /healthz, /readyz, /metrics and /version";
             Refused(StatusCode::NOT_FOUND, format!("no such path; there are {paths}"))
         })
         .layer(middleware::from_fn_with_state(app.access.clone(), guard::guard))
@@ -83,6 +84,10 @@ pub fn starting() -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(async || (StatusCode::SERVICE_UNAVAILABLE, WAIT, format!("{WHY}\n"))))
         .fallback(async || (WAIT, Refused(StatusCode::SERVICE_UNAVAILABLE, WHY.to_owned())))
+}
+
+async fn status(State(app): State<App>, Extension(caller): Extension<Caller>) -> Json<Value> {
+    Json(app.gateway.status(caller.tenant))
 }
 
 async fn topics(State(app): State<App>) -> Json<Value> {

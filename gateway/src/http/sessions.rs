@@ -13,14 +13,14 @@
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_protocol::Tenant;
 
 use super::routes::Refused;
 use super::{App, posted};
-use crate::access::ClientId;
+use crate::access::{Caller, ClientId};
 use crate::delivery::Subscription;
 use crate::mqtt::packet::Version;
 use crate::sessions::{self, Key, View};
@@ -44,6 +44,7 @@ struct ListQuery {
 
 async fn list(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Query(query) = query.map_err(|error| Refused::bad(format!("{error}; use after= and limit=")))?;
@@ -57,12 +58,16 @@ async fn list(
             Err(Refused::bad(format!("after={after}: expected a tenant and a client, such as after=default/pump-7")))
         }
     });
-    let sessions = app.sessions.list(after.transpose()?.as_ref(), limit);
+    let sessions = app.sessions.list(caller.tenant, after.transpose()?.as_ref(), limit);
     Ok(Json(sessions.iter().map(line).collect()))
 }
 
-async fn show(State(app): State<App>, Path((tenant, client)): Path<(String, String)>) -> Result<Json<Value>, Refused> {
-    let key = key(&tenant, &client)?;
+async fn show(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((tenant, client)): Path<(String, String)>,
+) -> Result<Json<Value>, Refused> {
+    let key = key_of(&caller, &tenant, &client)?;
     let view = app.sessions.view(&key).ok_or_else(|| unknown(&key))?;
     let mut shown = line(&view);
     shown["subscriptions"] = view.subscriptions.iter().map(subscription).collect();
@@ -71,11 +76,12 @@ async fn show(State(app): State<App>, Path((tenant, client)): Path<(String, Stri
 
 async fn delete(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path((tenant, client)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refused> {
     posted::own(&headers)?;
-    let key = key(&tenant, &client)?;
+    let key = key_of(&caller, &tenant, &client)?;
     let deleted = app.sessions.delete(&key).await.map_err(|error| {
         let status = match error {
             sessions::Refused::Busy => StatusCode::CONFLICT,
@@ -93,6 +99,12 @@ fn key(tenant: &str, client: &str) -> Result<Key, Refused> {
     let tenant = Tenant::new(tenant).map_err(|error| Refused::bad(format!("tenant {tenant:?}: {error}")))?;
     let client = ClientId::new(client).map_err(|error| Refused::bad(format!("client {client:?}: {error}")))?;
     Ok(Key { tenant, client })
+}
+
+/// A session that the caller may see: of other tenants there is none.
+fn key_of(caller: &Caller, tenant: &str, client: &str) -> Result<Key, Refused> {
+    let key = key(tenant, client)?;
+    if caller.tenant.is_none_or(|own| own == key.tenant) { Ok(key) } else { Err(unknown(&key)) }
 }
 
 fn unknown(key: &Key) -> Refused {

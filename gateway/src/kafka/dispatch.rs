@@ -18,8 +18,9 @@ use super::messages::{ApiKey, ErrorCode, Request, RequestHeader, Supported, api_
 use super::permits;
 use super::refusal::Refusal;
 use super::wire::{Input, Output};
-use super::{Kafka, fetch};
+use super::{Kafka, acts, fetch};
 use crate::access::audit::Wanted;
+use crate::access::{Caller, Who};
 use crate::groups::coordinator;
 
 /// What is known of the client of a connection.
@@ -64,6 +65,14 @@ impl Client {
     /// Whether it has authenticated, or need not.
     pub(super) fn may_ask(&self) -> bool {
         self.session.is_open()
+    }
+
+    /// Who acts, for the audit.
+    pub(super) fn caller(&self) -> Caller {
+        let user = self.session.user().map_or(Who::Anybody, |user| Who::User(user.into()));
+        let address = self.address();
+        let of_user = || Caller { who: user, role: self.session.role(), tenant: None, address };
+        self.session.caller().cloned().unwrap_or_else(of_user)
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -206,10 +215,10 @@ async fn respond(
         Request::LeaveGroup(request) => groups::leave_group(coordinator, request).encode(out, version),
         Request::OffsetCommit(request) => groups::offset_commit(coordinator, request).await.encode(out, version),
         Request::OffsetFetch(request) => groups::offset_fetch(coordinator, request).encode(out, version),
-        Request::OffsetDelete(request) => groups::offset_delete(coordinator, request).await.encode(out, version),
+        Request::OffsetDelete(request) => acts::offset_delete(kafka, client, request).await.encode(out, version),
         Request::ListGroups(request) => groups::list_groups(coordinator, &request).encode(out, version),
         Request::DescribeGroups(request) => groups::describe_groups(coordinator, request).encode(out, version),
-        Request::DeleteGroups(request) => groups::delete_groups(coordinator, request).await.encode(out, version),
+        Request::DeleteGroups(request) => acts::delete_groups(kafka, client, request).await.encode(out, version),
     }
     (None, None)
 }

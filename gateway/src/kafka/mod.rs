@@ -15,6 +15,7 @@
 //! listener -> connection -> frames -> wire, messages -> dispatch -> handlers, fetch -> topics, groups
 //! ```
 
+mod acts;
 pub mod auth;
 mod cluster;
 mod connection;

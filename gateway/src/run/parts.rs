@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use weir_protocol::Tenant;
 
 use super::clients::Clients;
 use crate::access::Access;
@@ -48,8 +49,8 @@ impl Gateway for Parts {
         self.model.clone()
     }
 
-    fn status(&self) -> Value {
-        self.clients.sessions.agents(&self.clients.retained)
+    fn status(&self, tenant: Option<Tenant>) -> Value {
+        self.clients.sessions.agents(&self.clients.retained, tenant)
     }
 
     fn version(&self) -> Value {

@@ -1,6 +1,7 @@
 //! Agents, for `GET /status`: what each said of itself last, and whether it is connected.
 
 use serde_json::{Value, json};
+use weir_protocol::Tenant;
 use weir_protocol::mqtt::{Purpose, Topic};
 
 use super::{Key, Sessions};
@@ -14,9 +15,13 @@ impl Sessions {
     /// Every agent that has said something of itself: its status is a retained message. It is JSON if the agent sent JSON,
     /// else text. `since_ms` says since when it is connected, or away; of an agent whose session ended with its connection,
     /// when its last status came.
-    pub fn agents(&self, retained: &Retained) -> Value {
+    /// Of `tenant` alone, if there is one.
+    pub fn agents(&self, retained: &Retained, tenant: Option<Tenant>) -> Value {
         let mut agents = Vec::new();
-        let mut statuses = retained.matching_of_all("weir/1/+/+/status");
+        let mut statuses = match tenant {
+            Some(tenant) => retained.matching(tenant, &format!("weir/1/{tenant}/+/status")),
+            None => retained.matching_of_all("weir/1/+/+/status"),
+        };
         while let Some(page) = statuses.next_page() {
             agents.extend(page.iter().filter_map(|message| self.agent(retained, message)));
             if agents.len() >= MAX_AGENTS {

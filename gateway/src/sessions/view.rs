@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use weir_protocol::Tenant;
+
 use super::table::Holder;
 use super::{Key, Sessions, Subscriptions};
 use crate::mqtt::packet::Version;
@@ -28,12 +30,18 @@ pub struct View {
 }
 
 impl Sessions {
-    /// Up to `most` sessions behind `after`, in the order of tenants and clients.
-    pub fn list(&self, after: Option<&Key>, most: usize) -> Vec<View> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    /// Up to `most` sessions behind `after`, in the order of tenants and clients; those of `tenant` alone if there is one.
+    pub fn list(&self, tenant: Option<Tenant>, after: Option<&Key>, most: usize) -> Vec<View> {
         let table = self.shared.table();
+        let all = &table.clients;
+        // The sessions of one tenant lie together.
+        let of_tenant = |key: &Key| tenant.is_none_or(|only| key.tenant == only);
+        let before = |key: &Key| tenant.is_some_and(|only| key.tenant < only);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = all.range::<Key, _>((from, Bound::Unbounded));
         let of = |(key, holder)| View::of(key, holder);
-        table.clients.range::<Key, _>((from, Bound::Unbounded)).filter_map(of).take(most).collect()
+        let own = all.skip_while(|(key, _)| before(key)).take_while(|(key, _)| of_tenant(key));
+        own.filter_map(of).take(most).collect()
     }
 
     /// One session.

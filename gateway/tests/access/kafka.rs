@@ -54,7 +54,7 @@ async fn delete_group(client: &mut Client) -> i16 {
 async fn a_token_reads_what_its_role_may_until_it_is_revoked() {
     let gateway = guarded().await;
     let (id, viewer) = token(&gateway, &["--role", "viewer"]).await;
-    let (_, operator) = token(&gateway, &["--role", "operator"]).await;
+    let (own, operator) = token(&gateway, &["--role", "operator"]).await;
     let (_, admin) = token(&gateway, &["--role", "admin"]).await;
     let (mut reader, error) = connect(&gateway, &viewer).await;
     assert_eq!(error, 0);
@@ -81,6 +81,9 @@ async fn a_token_reads_what_its_role_may_until_it_is_revoked() {
     let who = format!("token:{id}");
     let refused = [(who.as_str(), "the role does not allow it"), ("token", "an unknown or revoked token")];
     audit::until_refused(&gateway, &admin, "kafka", &refused).await;
+    let acts = audit::acts(&audit::read(&gateway, &admin).await);
+    let deleted = ("DeleteGroups".to_owned(), format!("token:{own}"), "lake".to_owned(), NO_SUCH_GROUP.to_string());
+    assert!(acts.contains(&deleted), "what operators do is in the audit: {acts:#?}");
     gateway.stop().await;
 }
 

@@ -40,7 +40,7 @@ const PATHS: &[(&str, &str, &str, For, Of, u16)] = &[
     ("POST", "/renew", "/renew", Everybody, Tenants, 401),
     ("GET", "/metrics", "/metrics", Viewer, All, 200),
     ("GET", "/version", "/version", Viewer, Tenants, 200),
-    ("GET", "/status", "/status", Viewer, All, 200),
+    ("GET", "/status", "/status", Viewer, Tenants, 200),
     ("GET", "/topics", "/topics", Viewer, Tenants, 200),
     ("GET", "/topics/{topic}", "/topics/readings", Viewer, Tenants, 200),
     (
@@ -55,10 +55,10 @@ const PATHS: &[(&str, &str, &str, For, Of, u16)] = &[
     ("GET", "/devices", "/devices", Viewer, Tenants, 200),
     ("GET", "/devices/{device}", "/devices/pump-1", Viewer, Tenants, 404),
     ("POST", "/devices/{device}/owner", "/devices/pump-1/owner", Operator, All, 400),
-    ("GET", "/sessions", "/sessions", Viewer, All, 200),
-    ("GET", "/sessions/{tenant}/{client}", "/sessions/default/pump-1", Viewer, All, 404),
-    ("DELETE", "/sessions/{tenant}/{client}", "/sessions/default/pump-1", Operator, All, 404),
-    ("GET", "/deadletters/{partition}", "/deadletters/0", Viewer, All, 200),
+    ("GET", "/sessions", "/sessions", Viewer, Tenants, 200),
+    ("GET", "/sessions/{tenant}/{client}", "/sessions/default/pump-1", Viewer, Tenants, 404),
+    ("DELETE", "/sessions/{tenant}/{client}", "/sessions/default/pump-1", Operator, Tenants, 404),
+    ("GET", "/deadletters/{partition}", "/deadletters/0", Viewer, Tenants, 200),
     ("POST", "/deadletters/redrive", "/deadletters/redrive", Operator, All, 400),
     ("GET", "/groups", "/groups", Viewer, All, 200),
     ("GET", "/groups/{group}", "/groups/lake", Viewer, All, 404),
@@ -103,6 +103,10 @@ const PATHS: &[(&str, &str, &str, For, Of, u16)] = &[
     ("GET", "/access/tokens", "/access/tokens", Admin, All, 200),
     ("POST", "/access/tokens", "/access/tokens", Admin, All, 400),
     ("DELETE", "/access/tokens/{id}", "/access/tokens/abc", Admin, All, 404),
+    ("POST", "/ca", "/ca", Admin, All, 400),
+    ("POST", "/ca/certificates/{tenant}/{client}", "/ca/certificates/default/pump-1", Admin, All, 400),
+    ("DELETE", "/ca/certificates/{tenant}/{client}", "/ca/certificates/default/pump-1", Admin, All, 503),
+    ("DELETE", "/ca/serials/{serial}", "/ca/serials/0a", Admin, All, 503),
 ];
 
 /// Method and path of every `.route(..)` below `dir`, as it is written.
@@ -260,7 +264,12 @@ async fn each_path_serves_the_role_it_is_for_and_the_audit_has_every_act_and_ref
             }
             match holder.verdict(*of, *tenants) {
                 200 if *of > Viewer && *method != "GET" => {
-                    acts.push((format!("{method} {path}"), holder.who.clone(), (*target).to_owned(), answered));
+                    acts.push((
+                        format!("{method} {path}"),
+                        holder.who.clone(),
+                        (*target).to_owned(),
+                        answered.to_string(),
+                    ));
                 }
                 200 => (),
                 401 => *refusals.entry((String::new(), holder.why.to_owned())).or_default() += 1,

@@ -4,14 +4,15 @@
 //! {"audit": 1, "at": "2026-11-21T08:30:00.000Z", "act": "POST /access/tokens", "id": "9f3c..", "state": "begun",
 //!  "who": "uid:0", "role": "admin", "from": "socket", "target": "/access/tokens"}
 //! {"audit": 1, "at": "2026-11-21T08:30:00.004Z", "act": "POST /access/tokens", "id": "9f3c..", "state": "done",
-//!  "who": "uid:0", "role": "admin", "from": "socket", "target": "/access/tokens", "result": "200"}
+//!  "who": "uid:0", "role": "admin", "from": "socket", "target": "/access/tokens", "result": "200", "detail": "5d0e.. viewer"}
 //! {"audit": 1, "at": "2026-11-21T08:31:00.000Z", "refused": "mqtt-connect", "who": "pump-1", "from": "10.0.0.7",
 //!  "why": "an unknown user or a wrong password", "count": 412}
 //! ```
 //!
 //! Who acts is `uid:N` (a user of this machine), `token:ID`, `user:NAME` (of Kafka), `anybody`, or `client:TENANT/NAME`; the role
 //! is that of the token or user, or `device` for a device that gets a certificate. An act has two records, `begun` before anything happens and `done` or `failed` before it is answered: one that is begun
-//! and no more was cut off by a kill, and may have happened. Fields may be added.
+//! and no more was cut off by a kill, and may have happened. `detail` says what the target does not: which token was made, to
+//! whom a device was moved, the number of a certificate. Fields may be added.
 
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -44,6 +45,8 @@ pub(super) enum What<'a> {
         target: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         result: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a str>,
     },
     Refused {
         refused: &'a str,
@@ -95,6 +98,7 @@ mod tests {
             from: "socket".to_owned(),
             target: "/access/tokens".to_owned(),
             result: Some("200"),
+            detail: Some("5d0e viewer"),
         };
         let refused = What::Refused {
             refused: "mqtt-connect",
@@ -109,7 +113,7 @@ mod tests {
             [
                 "{\"audit\":1,\"at\":\"1970-01-01T00:00:00.000Z\",\"act\":\"POST /access/tokens\",\"id\":\"9f\",\
                  \"state\":\"done\",\"who\":\"uid:0\",\"role\":\"admin\",\"from\":\"socket\",\
-                 \"target\":\"/access/tokens\",\"result\":\"200\"}",
+                 \"target\":\"/access/tokens\",\"result\":\"200\",\"detail\":\"5d0e viewer\"}",
                 "{\"audit\":1,\"at\":\"1970-01-01T00:00:00.000Z\",\"refused\":\"mqtt-connect\",\"who\":\"pump\u{fffd}1\",\
                  \"from\":\"10.0.0.7\",\"why\":\"an unknown user or a wrong password\",\"count\":412}",
             ]

@@ -68,6 +68,7 @@ pub struct Act {
     id: String,
     actor: Actor,
     target: String,
+    detail: Option<String>,
 }
 
 /// Who acts, as the audit names it.
@@ -134,7 +135,14 @@ impl Audit {
     /// [`NotWritten`]: it must not be done.
     pub async fn begin(&self, actor: impl Into<Actor>, name: &str, id: &str, target: &str) -> Result<Act, NotWritten> {
         let actor = actor.into();
-        let act = Act { audit: self.clone(), name: name.to_owned(), id: id.to_owned(), actor, target: text(target) };
+        let act = Act {
+            audit: self.clone(),
+            name: name.to_owned(),
+            id: id.to_owned(),
+            actor,
+            target: text(target),
+            detail: None,
+        };
         self.write(&act.entry("begun", None)).await?;
         Ok(act)
     }
@@ -246,6 +254,11 @@ impl Inner {
 }
 
 impl Act {
+    /// Says more of what was done than the target does, which its end will have; nothing, if there is nothing more.
+    pub fn with_detail(self, detail: &str) -> Self {
+        Self { detail: Some(text(detail)).filter(|detail| !detail.is_empty()), ..self }
+    }
+
     /// Writes how it ended; it may be answered when this returns.
     ///
     /// # Errors
@@ -265,6 +278,8 @@ impl Act {
             from: self.actor.from.clone(),
             target: self.target.clone(),
             result,
+            // What is begun has none yet.
+            detail: result.and(self.detail.as_deref()),
         }
     }
 }

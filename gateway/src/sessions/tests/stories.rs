@@ -154,10 +154,34 @@ async fn an_expired_session_leaves_nothing_on_the_disk_but_the_numbers_it_has_gi
     sessions.stop();
 
     let sessions = start(&fs.power_cut());
-    assert!(sessions.list(None, 10).is_empty());
+    assert!(sessions.list(None, None, 10).is_empty());
     let mut session = attach(&sessions, "pump", connect(10)).await.session;
     let next = session.begin(1).expect("room").identity.expect("durable");
     assert_eq!(next, (first.0, Sequence(first.1.0 + 1)));
+}
+
+#[tokio::test]
+async fn whoever_may_see_one_tenant_sees_its_sessions_alone() {
+    let sessions = start(&FaultyFs::new(1));
+    let tenants = ["acme", "default", "plant"].map(|name| name.parse::<Tenant>().expect("a tenant"));
+    let mut attached = Vec::new();
+    for tenant in tenants {
+        for name in ["one", "two"] {
+            let identity = Identity { tenant, ..identity(name) };
+            attached.push(sessions.attach(&identity, Version::V5, &clean(0)).await.expect("a session"));
+        }
+    }
+    let seen = |tenant, after: Option<&Key>| {
+        sessions.list(tenant, after, 10).iter().map(|view| view.key.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(None, None).len(), 6);
+    for tenant in tenants {
+        assert_eq!(seen(Some(tenant), None), [format!("{tenant}/one"), format!("{tenant}/two")]);
+    }
+    let one = Key { tenant: tenants[1], ..key("one") };
+    assert_eq!(seen(Some(tenants[1]), Some(&one)), ["default/two"]);
+    assert_eq!(seen(Some(tenants[2]), Some(&one)), ["plant/one", "plant/two"]);
+    assert!(seen(Some(tenants[0]), Some(&one)).is_empty());
 }
 
 #[tokio::test]
