@@ -284,8 +284,10 @@ where
                 }
             }
             Happened::Retained(written) => {
+                // It is decided either way, and not to be waited for again.
+                let decided = self.retaining.pop_front();
                 written.map_err(|_| Refusal::Commit)?;
-                if let Some((ticket, _)) = self.retaining.pop_front() {
+                if let Some((ticket, _)) = decided {
                     self.session.retained(ticket, Ok(()), &mut self.wire.output);
                 }
             }
