@@ -103,7 +103,7 @@ fn drive(mut stream: BytesMut, version: Version, connect: Connect) {
         ),
         counters,
     });
-    while session.ended().is_none() && session.has_room(out.len()) {
+    'exchange: while session.ended().is_none() && session.has_room(out.len()) {
         let before = stream.len();
         let Ok(Some(packet)) = read(&mut stream, version, MAX_PACKET) else { break };
         assert!(stream.len() < before, "a packet takes bytes off the stream");
@@ -118,13 +118,15 @@ fn drive(mut stream: BytesMut, version: Version, connect: Connect) {
             let outcome = Outcome { ticket: message.ticket, verdict: verdict(message.ticket) };
             let told = [question(message.ticket), Event::Outcomes(vec![outcome])];
             for event in told {
-                let Ok(to_retain) = session.settle(event, &mut out) else { return };
+                let Ok(to_retain) = session.settle(event, &mut out) else { break 'exchange };
                 to_retain.into_iter().for_each(|one| session.retained(one.ticket, Ok(()), &mut out));
             }
         }
         assert!(out.len() <= session::MOST_ANSWERS, "answers stay within their bound");
         assert!(session.held() <= super::memory::most(LIMITS, subscriptions), "a session stays within its bound");
     }
+    // Nobody publishes wills here: one that is left would wait for ever.
+    session.detach(sessions::End { will: false, expiry: None });
 }
 
 fn verdict(ticket: u64) -> Verdict {

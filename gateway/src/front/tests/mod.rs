@@ -190,6 +190,10 @@ async fn read_all(version: Version, mut reader: ReadHalf<DuplexStream>, tell: mp
 }
 
 fn answer(version: Version, packet: &[u8]) -> Answer {
+    // To a CONNECT whose protocol level was spoilt: no version that was asked for is spoken.
+    if packet == [0x20, 2, 0, 1] {
+        return Answer::Connected { present: false, code: 1 };
+    }
     let mut bytes = BytesMut::from(packet);
     let read = match version {
         Version::V4 => v4::Packet::read(&mut bytes, 1 << 24).map(drop).map_err(|error| error.to_string()),
