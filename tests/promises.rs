@@ -2,6 +2,8 @@
 //! [`weir_tests::rough`]); the others need something special to happen.
 #![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
+#[path = "promises/binding.rs"]
+mod binding;
 #[path = "promises/block.rs"]
 mod block;
 #[path = "promises/bounds.rs"]
@@ -14,6 +16,8 @@ mod consumers;
 mod damage;
 #[path = "promises/identity.rs"]
 mod identity;
+#[path = "promises/messages.rs"]
+mod messages;
 #[path = "promises/order.rs"]
 mod order;
 #[path = "promises/time.rs"]

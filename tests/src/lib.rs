@@ -58,6 +58,15 @@ pub async fn soak_slice(name: &str) {
     }
 }
 
+/// Types a command of the gateway beside the one that runs; what it prints.
+pub async fn typed(deployment: &Deployment, arguments: &[&str]) -> String {
+    let mut command = tokio::process::Command::new(&deployment.gateway.program.path);
+    command.args(arguments).arg("--config").arg(deployment.scratch.join("gateway.toml"));
+    let output = command.kill_on_drop(true).output().await.expect("the command starts");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
 /// Says loudly that something was not tested; with `TESTS_REQUIRE_ALL=1` that is a failure.
 pub fn skip(why: &str) {
     assert!(std::env::var_os("TESTS_REQUIRE_ALL").is_none_or(|v| v != "1"), "SKIPPED although all is required: {why}");
