@@ -47,7 +47,8 @@ impl User {
 
     /// Waits until its connection ends.
     async fn until_sent_away(mut self) {
-        while timeout(PATIENCE, self.events.poll()).await.unwrap().is_ok() {}
+        let ended = async { while self.events.poll().await.is_ok() {} };
+        timeout(PATIENCE, ended).await.expect("it is sent away");
     }
 }
 
