@@ -117,6 +117,8 @@ events! {
     CertificatesRenewed = "certificates_renewed",
     /// Renewals that failed.
     RenewalsFailed = "renewals_failed",
+    /// HTTP connections refused because too many were open.
+    HttpRefused = "http_refused",
 }
 
 impl From<FrameError> for Event {

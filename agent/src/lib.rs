@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod counters;
 pub mod environment;
+pub mod http;
 pub mod identity;
 pub mod intake;
 #[cfg(feature = "plant")]
