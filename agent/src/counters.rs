@@ -119,6 +119,10 @@ events! {
     RenewalsFailed = "renewals_failed",
     /// HTTP connections refused because too many were open.
     HttpRefused = "http_refused",
+    /// Times that the agent went on with new settings.
+    Reloads = "reloads",
+    /// Times that new settings were refused, and those before stayed.
+    ReloadsRefused = "reloads_refused",
 }
 
 impl From<FrameError> for Event {

@@ -25,11 +25,13 @@ pub mod intake;
 #[cfg(feature = "plant")]
 pub mod plant;
 pub mod queue;
+pub mod reload;
 mod run;
 pub mod serial;
+mod service;
 pub mod system;
 pub mod transfer;
 pub mod uplink;
 
 pub use environment::Environment;
-pub use run::{RunError, Shutdown, run};
+pub use run::{Control, RunError, Shutdown, run};

@@ -1,14 +1,19 @@
-//! The agent as a whole: open, wire, run, drain.
+//! The agent as a whole: open, wire, run, drain; and again with other settings.
 //!
 //! Everything that can fail at start fails before a line is opened or a connection made. The order of a stop:
 //! sources end, the intake commits and acknowledges what they sent, the uplink ships what is in the queue, as
 //! far as the time for draining goes; what remains is on disk.
+//!
+//! A reload is a stop and a start in one process: sources end, the intake commits and acknowledges what they sent, the
+//! uplink says goodbye, the queue is closed, and everything opens again with the new settings; if that fails, with
+//! those before. What was in flight is sent again, and is a repeat if it was stored. Counters go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::Rng;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use weir_protocol::Restart;
 
 use crate::config::{Config, Mqtt};
@@ -18,7 +23,9 @@ use crate::identity::renewal::Renewal;
 use crate::intake::Intake;
 use crate::intake::task::{Handle, Task};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
+use crate::reload::Reload;
 use crate::serial::{self, Lines, SerialOptions};
+use crate::service;
 use crate::system::{self, Clocks, SystemOptions};
 use crate::uplink::connection::{Options, Version};
 use crate::uplink::credentials::Credentials;
@@ -45,84 +52,232 @@ pub enum RunError {
     /// A part ended that must not; what was acknowledged is on disk, so starting again is safe.
     #[error("{0} ended by itself; start the agent again and report this with its log")]
     Ended(&'static str),
+    /// The queue could not be closed for a reload.
+    #[error("the queue is still in use {} s after everything was told to stop; start the agent again", CLOSE.as_secs())]
+    Held,
 }
 
-/// Runs the agent until `shutdown` says otherwise.
+/// How long a reload waits for the uplink to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a reload waits for the queue.
+const CLOSE: Duration = Duration::from_secs(30);
+/// Time between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What the agent is told from outside while it runs.
+pub struct Control {
+    /// When to stop.
+    pub shutdown: watch::Receiver<Shutdown>,
+    /// Settings to go on with.
+    pub reloads: mpsc::Receiver<Reload>,
+    /// What happened; it goes on counting over reloads.
+    pub counters: Arc<Counters>,
+}
+
+/// Runs the agent until `control` says otherwise.
+///
+/// # Errors
+/// [`RunError`].
 pub async fn run(
-    config: Config,
+    mut config: Config,
     mut environment: Environment,
-    mut shutdown: watch::Receiver<Shutdown>,
+    mut control: Control,
     #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
 ) -> Result<(), RunError> {
-    let incarnation = Incarnation(environment.random.random());
-    let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(&config), incarnation)?;
-    report(&queue, &recovered);
-    let queue = Arc::new(queue);
-    let counters = Arc::new(Counters::default());
-    let (shipped, room) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-
-    let random = environment.fork_random();
-    let clock = Arc::clone(&environment.clock);
-    let intake = Intake::new(queue.state(), config.queue.policy, clock, random, Arc::clone(&counters));
-    let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&room));
-    #[cfg(feature = "plant")]
-    let task = task.with_plant(plant);
-    let mut intake = tokio::spawn(task.run());
-
-    let (stop_sources, sources_stop) = watch::channel(());
-    // Held here too: an agent without a source still has a queue to ship.
-    let mut sources = start_sources(&config, &mut environment, &handle, &counters, &sources_stop);
-
-    let (drain, draining) = watch::channel(Drain::No);
-    let (renewed, is_renewed) = watch::channel(0);
-    let renewal = Renewal {
-        store: Store::of(&config.data_dir),
-        clock: Arc::clone(&environment.clock),
-        random: environment.fork_random(),
-        counters: Arc::clone(&counters),
-        renewed,
+    let (show_pulse, pulse) = watch::channel(None);
+    let watchdog = tokio::spawn(service::watchdog(pulse));
+    let mut start = |config: &Config| {
+        Running::start(
+            config,
+            &mut environment,
+            &control.counters,
+            #[cfg(feature = "plant")]
+            plant,
+        )
     };
-    let renewal = tokio::spawn(renewal.run());
-    let uplink = Uplink {
-        credentials: Credentials::of(&config),
-        renewed: is_renewed,
-        options: uplink_options(&config),
-        queue: Arc::clone(&queue),
-        committed,
-        shipped: Arc::clone(&shipped),
-        drain: draining,
-        clock: Arc::clone(&environment.clock),
-        random: environment.fork_random(),
-        counters: Arc::clone(&counters),
+    let mut running = start(&config)?;
+    service::ready("running");
+    let ended = loop {
+        show_pulse.send_replace(running.handle.as_ref().map(Handle::pulse));
+        let reload = tokio::select! {
+            // An error means that nobody can say stop any more, which is the same as being told.
+            _ = control.shutdown.wait_for(|shutdown| *shutdown > Shutdown::No) => break Ok(()),
+            Some(reload) = control.reloads.recv() => reload,
+            part = running.ended() => break Err(RunError::Ended(part)),
+        };
+        show_pulse.send_replace(None);
+        let Reload { config: new, answer } = reload;
+        running.leave(config.drain.0).await?;
+        let started = start(&new);
+        // Whoever asked may be gone.
+        let _ = answer.send(started.as_ref().map(|_| ()).map_err(ToString::to_string));
+        running = match started {
+            Ok(running) => {
+                config = *new;
+                running
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new settings do not start; going on with those before");
+                start(&config)?
+            }
+        };
     };
-    let mut uplink = tokio::spawn(uplink.run());
-    let (stop_keeper, keeper_stop) = watch::channel(());
-    let checkpoint = config.queue.checkpoint.get_ref().0;
-    let keeper = tokio::spawn(keeper::keep(Arc::clone(&queue), checkpoint, shipped, room, counters, keeper_stop));
-
-    tokio::select! {
-        // An error means that nobody can say stop any more, which is the same as being told.
-        _ = shutdown.wait_for(|shutdown| *shutdown > Shutdown::No) => {}
-        _ = &mut intake => return Err(RunError::Ended("the intake")),
-        _ = &mut uplink => return Err(RunError::Ended("the uplink")),
-    }
+    show_pulse.send_replace(None);
+    watchdog.abort();
+    ended?;
     tracing::info!("stopping");
-    let draining = async {
-        drop((stop_sources, handle));
-        while sources.join_next().await.is_some() {}
-        let _ = intake.await;
-        drain.send_replace(Drain::Empty);
-        let _ = (&mut uplink).await;
-    };
-    tokio::select! {
-        () = draining => tracing::info!("stopped; the gateway has everything"),
-        () = tokio::time::sleep(config.drain.0) => tracing::info!("stopped; the rest is kept on disk"),
-        _ = shutdown.wait_for(|shutdown| *shutdown == Shutdown::Now) => return Ok(()),
+    service::stopping();
+    running.drain(config.drain.0, &mut control.shutdown).await;
+    Ok(())
+}
+
+/// An agent that runs with one set of settings.
+struct Running {
+    queue: Arc<Queue>,
+    intake: JoinHandle<()>,
+    /// None once the sources are stopped.
+    handle: Option<Handle>,
+    sources: JoinSet<()>,
+    stop_sources: Option<watch::Sender<()>>,
+    uplink: JoinHandle<()>,
+    drain: watch::Sender<Drain>,
+    renewal: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    stop_keeper: watch::Sender<()>,
+}
+
+impl Running {
+    /// Opens the queue and starts everything.
+    fn start(
+        config: &Config,
+        environment: &mut Environment,
+        counters: &Arc<Counters>,
+        #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
+    ) -> Result<Self, RunError> {
+        let incarnation = Incarnation(environment.random.random());
+        let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(config), incarnation)?;
+        report(&queue, &recovered);
+        let queue = Arc::new(queue);
+        let (shipped, room) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+
+        let random = environment.fork_random();
+        let clock = Arc::clone(&environment.clock);
+        let intake = Intake::new(queue.state(), config.queue.policy, clock, random, Arc::clone(counters));
+        let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(counters), Arc::clone(&room));
+        #[cfg(feature = "plant")]
+        let task = task.with_plant(plant);
+        let intake = tokio::spawn(task.run());
+
+        let (stop_sources, sources_stop) = watch::channel(());
+        // Held here too: an agent without a source still has a queue to ship.
+        let sources = start_sources(config, environment, &handle, counters, &sources_stop);
+
+        let (drain, draining) = watch::channel(Drain::No);
+        let (renewed, is_renewed) = watch::channel(0);
+        let renewal = Renewal {
+            store: Store::of(&config.data_dir),
+            clock: Arc::clone(&environment.clock),
+            random: environment.fork_random(),
+            counters: Arc::clone(counters),
+            renewed,
+        };
+        let renewal = tokio::spawn(renewal.run());
+        let uplink = Uplink {
+            credentials: Credentials::of(config),
+            renewed: is_renewed,
+            options: uplink_options(config),
+            queue: Arc::clone(&queue),
+            committed,
+            shipped: Arc::clone(&shipped),
+            drain: draining,
+            clock: Arc::clone(&environment.clock),
+            random: environment.fork_random(),
+            counters: Arc::clone(counters),
+        };
+        let uplink = tokio::spawn(uplink.run());
+        let (stop_keeper, keeper_stop) = watch::channel(());
+        let checkpoint = config.queue.checkpoint.get_ref().0;
+        let counters = Arc::clone(counters);
+        let keeper = tokio::spawn(keeper::keep(Arc::clone(&queue), checkpoint, shipped, room, counters, keeper_stop));
+        Ok(Self {
+            queue,
+            intake,
+            handle: Some(handle),
+            sources,
+            stop_sources: Some(stop_sources),
+            uplink,
+            drain,
+            renewal,
+            keeper,
+            stop_keeper,
+        })
     }
-    uplink.abort();
-    renewal.abort();
-    drop(stop_keeper);
-    let _ = keeper.await;
+
+    /// Waits for a part that ends although it must not; which.
+    async fn ended(&mut self) -> &'static str {
+        tokio::select! {
+            _ = &mut self.intake => "the intake",
+            _ = &mut self.uplink => "the uplink",
+        }
+    }
+
+    /// Ends the sources; what they sent is committed and acknowledged.
+    async fn stop_sources(&mut self) {
+        drop((self.stop_sources.take(), self.handle.take()));
+        while self.sources.join_next().await.is_some() {}
+        let _ = (&mut self.intake).await;
+    }
+
+    /// The end of the agent: ships what is in the queue for at most `patience`.
+    async fn drain(mut self, patience: Duration, shutdown: &mut watch::Receiver<Shutdown>) {
+        let draining = async {
+            self.stop_sources().await;
+            self.drain.send_replace(Drain::Empty);
+            let _ = (&mut self.uplink).await;
+        };
+        tokio::select! {
+            () = draining => tracing::info!("stopped; the gateway has everything"),
+            () = tokio::time::sleep(patience) => tracing::info!("stopped; the rest is kept on disk"),
+            _ = shutdown.wait_for(|shutdown| *shutdown == Shutdown::Now) => return,
+        }
+        self.uplink.abort();
+        self.renewal.abort();
+        drop(self.stop_keeper);
+        let _ = self.keeper.await;
+    }
+
+    /// The end of these settings: the queue keeps everything, and is closed. A disk that takes nothing for `patience`
+    /// holds nothing up; devices send again what was not acknowledged.
+    async fn leave(mut self, patience: Duration) -> Result<(), RunError> {
+        let _ = tokio::time::timeout(patience, self.stop_sources()).await;
+        self.sources.shutdown().await;
+        self.drain.send_replace(Drain::Leave);
+        let _ = tokio::time::timeout(GOODBYE, &mut self.uplink).await;
+        for task in [&mut self.intake, &mut self.uplink, &mut self.renewal] {
+            task.abort();
+            if !task.is_finished() {
+                let _ = task.await;
+            }
+        }
+        drop(self.stop_keeper);
+        let _ = self.keeper.await;
+        close(self.queue).await
+    }
+}
+
+/// Waits until nobody works on the queue any more, and closes it.
+async fn close(queue: Arc<Queue>) -> Result<(), RunError> {
+    let released = async {
+        // A thread that makes room or saves the state ends by itself; nobody says so.
+        while Arc::strong_count(&queue) > 1 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    if tokio::time::timeout(CLOSE, released).await.is_err() {
+        return Err(RunError::Held);
+    }
+    // The thread of the commits is waited for.
+    let _ = tokio::task::spawn_blocking(move || drop(queue)).await;
     Ok(())
 }
 

@@ -111,6 +111,9 @@ enum Format {
 struct RunArgs {
     #[command(flatten)]
     settings: Settings,
+    /// Read the settings again when the file changes, as on SIGHUP; wrong ones change nothing
+    #[arg(long)]
+    watch_config: bool,
     /// Plant a fault; only in builds made for the lab
     #[cfg(feature = "plant")]
     #[arg(long, value_enum, value_name = "FAULT")]
@@ -180,13 +183,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start();
     let done = match cli.command {
-        Command::Run(args) => load(&args.settings).and_then(|config| {
-            start::run(
-                config,
-                #[cfg(feature = "plant")]
-                args.plant,
-            )
-        }),
+        Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(settings) => {
             load(&settings).and_then(|_| print(&format!("{}: the settings are good", settings.config.display())))
         }

@@ -36,6 +36,7 @@ enum Message {
     Frame { link: LinkId, message: Vec<u8> },
     Detach { link: LinkId },
     Finish { key: Key },
+    Pulse { answer: oneshot::Sender<()> },
 }
 
 /// The way in for lines.
@@ -43,6 +44,23 @@ enum Message {
 pub struct Handle {
     mailbox: mpsc::Sender<Message>,
     next_link: Arc<AtomicU64>,
+}
+
+/// Whether the task works; it does not keep the task open.
+#[derive(Clone)]
+pub struct Pulse {
+    mailbox: mpsc::WeakSender<Message>,
+}
+
+impl Pulse {
+    /// Returns when the task has taken a message that was sent now, or has ended.
+    pub async fn beats(&self) {
+        let Some(mailbox) = self.mailbox.upgrade() else { return };
+        let (answer, answered) = oneshot::channel();
+        let _ = mailbox.send(Message::Pulse { answer }).await;
+        drop(mailbox);
+        let _ = answered.await;
+    }
 }
 
 /// The way in for one line, which closes when this goes.
@@ -59,6 +77,11 @@ impl Handle {
         // A task that ended drops `replies`, which the line sees.
         let _ = self.mailbox.send(Message::Attach { link, replies }).await;
         (LinkHandle { link, mailbox: self.mailbox.clone() }, receiver)
+    }
+
+    /// Shows whether the task works.
+    pub fn pulse(&self) -> Pulse {
+        Pulse { mailbox: self.mailbox.downgrade() }
     }
 }
 
@@ -206,6 +229,9 @@ impl Task {
                 self.intake.detach(link);
             }
             Message::Finish { key } => self.intake.finish(key),
+            Message::Pulse { answer } => {
+                let _ = answer.send(());
+            }
         }
     }
 

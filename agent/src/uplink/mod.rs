@@ -70,6 +70,8 @@ pub enum Drain {
     No,
     /// Nothing new will come: ship what is there, then stop.
     Empty,
+    /// Say goodbye and stop; the queue keeps everything.
+    Leave,
 }
 
 /// Everything the uplink works with.
@@ -153,7 +155,10 @@ impl Uplink {
             if *self.drain.borrow() == Drain::Empty && self.queue.is_empty() {
                 return;
             }
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                Ok(_) = self.drain.wait_for(|drain| *drain == Drain::Leave) => return,
+            }
         }
     }
 }

@@ -110,6 +110,10 @@ impl<'a> Session<'a> {
             if draining && self.has_said_everything() {
                 return self.finish().await;
             }
+            if *self.uplink.drain.borrow() == Drain::Leave {
+                self.connection.disconnect().await;
+                return Outcome::Drained;
+            }
             let dead_at = self.progress_at.max(self.patient_until) + self.uplink.options.ack_timeout;
             let waiting = !self.flights.is_empty();
             // With everything in flight that may be, only an answer changes anything: no timer wakes for less.

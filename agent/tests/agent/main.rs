@@ -8,6 +8,7 @@ mod policies;
 mod power_cuts;
 mod process;
 mod queue_commands;
+mod reload;
 mod reopening;
 mod seeds;
 mod state_file;

@@ -74,6 +74,10 @@ impl Place {
 }
 
 impl Agent {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).expect("a running process");
     }
