@@ -119,6 +119,8 @@ events! {
     RenewalsFailed = "renewals_failed",
     /// HTTP connections refused because too many were open.
     HttpRefused = "http_refused",
+    /// Messages of an operator that could not be taken.
+    OrdersDropped = "orders_dropped",
     /// Times that the agent went on with new settings.
     Reloads = "reloads",
     /// Times that new settings were refused, and those before stayed.

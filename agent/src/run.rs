@@ -29,6 +29,7 @@ use crate::service;
 use crate::system::{self, Clocks, SystemOptions};
 use crate::uplink::connection::{Options, Version};
 use crate::uplink::credentials::Credentials;
+use crate::uplink::orders::Orders;
 use crate::uplink::{Drain, Uplink, UplinkOptions};
 use crate::{Environment, environment};
 
@@ -193,6 +194,7 @@ impl Running {
             clock: Arc::clone(&environment.clock),
             random: environment.fork_random(),
             counters: Arc::clone(counters),
+            orders: Orders::none(Arc::clone(counters)),
         };
         let uplink = tokio::spawn(uplink.run());
         let (stop_keeper, keeper_stop) = watch::channel(());

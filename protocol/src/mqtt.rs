@@ -6,6 +6,8 @@
 //! | `describe` | agent to gateway | 1 | [`crate::batch::describe`]: the channels of one schema of one device |
 //! | `status` | agent to gateway | 1, retained | JSON, for people; also the will |
 //! | `command` | gateway to agent | 1 | [`crate::batch::command`] |
+//! | `config` | operator to agent | 1, retained | a signed document of settings ([`Purpose::Config`]) |
+//! | `do` | operator to agent | 1, retained | a signed command ([`Purpose::Do`]) |
 //!
 //! Committed readings, live: `weir/1/{tenant}/live/{device}/{channel}` ([`LiveTopic`]), gateway to anybody of the
 //! tenant who subscribes, QoS 0 or 1. The payload is one JSON object, the record as `GET /topics/readings/...`
@@ -35,7 +37,15 @@ pub enum Purpose {
     Status,
     /// Requests of the gateway.
     Command,
+    /// Settings of the agent, signed by its operator. Opaque to the gateway, which retains the last one;
+    /// `agent/src/remote/document.rs` has the format.
+    Config,
+    /// A command for the agent, signed by its operator; as [`Purpose::Config`].
+    Do,
 }
+
+/// The largest payload on the topics of an operator ([`Purpose::is_order`]), in bytes.
+pub const MAX_ORDER: usize = 48 * 1024;
 
 impl Purpose {
     /// The last part of the topic.
@@ -45,7 +55,14 @@ impl Purpose {
             Self::Describe => "describe",
             Self::Status => "status",
             Self::Command => "command",
+            Self::Config => "config",
+            Self::Do => "do",
         }
+    }
+
+    /// Whether an operator publishes here, and one agent alone listens.
+    pub const fn is_order(self) -> bool {
+        matches!(self, Self::Config | Self::Do)
     }
 }
 
@@ -71,6 +88,8 @@ impl Topic {
             "describe" => Purpose::Describe,
             "status" => Purpose::Status,
             "command" => Purpose::Command,
+            "config" => Purpose::Config,
+            "do" => Purpose::Do,
             _ => return None,
         };
         parts.next().is_none().then_some(Self { tenant, agent, purpose })

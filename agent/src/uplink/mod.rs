@@ -16,6 +16,7 @@ mod backoff;
 pub mod connection;
 pub mod credentials;
 mod flight;
+pub mod orders;
 mod session;
 pub mod spool;
 pub mod status;
@@ -36,6 +37,7 @@ use accounts::Accounts;
 use backoff::Backoff;
 use connection::{Connection, Options};
 use credentials::Credentials;
+use orders::Orders;
 use session::{Outcome, Parts, Session};
 use spool::Spool;
 use status::Status;
@@ -96,6 +98,8 @@ pub struct Uplink {
     pub random: StdRng,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// What an operator publishes for this agent.
+    pub orders: Orders,
 }
 
 /// The topics of one agent.
@@ -145,6 +149,7 @@ impl Uplink {
                 // The next connection sends something smaller, so this ends by itself.
                 Outcome::Again => Duration::ZERO,
                 Outcome::Lost(reason) => {
+                    self.orders.lost(&reason);
                     self.counters.warn(Event::ConnectionsLost, || {
                         let Options { host, port, .. } = &self.options.connection;
                         format!("{host}:{port}: {}", explain(&reason))

@@ -97,7 +97,8 @@ impl<'a> Session<'a> {
         self.uplink.counters.add(Event::Connections, 1);
         tracing::info!(receive_max = self.receive_max, "connected");
         self.accounts.connected();
-        if self.connection.subscribe(&self.topics.command).is_err() {
+        let wanted = std::iter::once(&self.topics.command).chain(self.uplink.orders.topics());
+        if wanted.map(|topic| self.connection.subscribe(topic)).any(|subscribed| subscribed.is_err()) {
             return Outcome::Lost("the event loop takes nothing".to_owned());
         }
         loop {
@@ -269,8 +270,12 @@ impl<'a> Session<'a> {
                 self.flights.sent(packet);
                 None
             }
-            Some(Mqtt::Command(payload)) => {
-                self.command(&payload);
+            Some(Mqtt::Message { topic, payload }) => {
+                if topic == self.topics.command {
+                    self.command(&payload);
+                } else {
+                    self.uplink.orders.take(&topic, payload);
+                }
                 None
             }
             Some(Mqtt::Acked { packet, reason }) => self.acked(packet, reason),

@@ -14,6 +14,7 @@ use weir_agent::counters::{Counters, Event};
 use weir_agent::queue::{Entries, Incarnation, Policy, Queue, QueueOptions};
 use weir_agent::uplink::connection::{Options, Version};
 use weir_agent::uplink::credentials::Credentials;
+use weir_agent::uplink::orders::Orders;
 use weir_agent::uplink::{Drain, Uplink, UplinkOptions};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::describe::Description;
@@ -84,6 +85,7 @@ impl Shipping {
             clock: Arc::new(StoppedClock),
             random: StdRng::seed_from_u64(1),
             counters: Arc::clone(&counters),
+            orders: Orders::none(Arc::clone(&counters)),
         };
         Self { queue, counters, committed, drain, task: tokio::spawn(uplink.run()) }
     }

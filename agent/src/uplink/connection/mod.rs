@@ -74,7 +74,12 @@ pub enum Event {
         reason: u8,
     },
     /// A message of the gateway.
-    Command(Bytes),
+    Message {
+        /// Where it was published.
+        topic: String,
+        /// What.
+        payload: Bytes,
+    },
     /// It is over, and why.
     Closed(String),
 }

@@ -52,7 +52,7 @@ async fn pass_on(polled: Polled, events: &mpsc::Sender<Event>) -> Result<(), mps
     let event = match polled {
         Polled::Incoming(Packet::ConnAck(_)) => Event::Connected { receive_max: DEFAULT_RECEIVE_MAX },
         Polled::Incoming(Packet::PubAck(ack)) => Event::Acked { packet: ack.pkid, reason: 0 },
-        Polled::Incoming(Packet::Publish(publish)) => Event::Command(publish.payload),
+        Polled::Incoming(Packet::Publish(publish)) => Event::Message { topic: publish.topic, payload: publish.payload },
         Polled::Outgoing(Outgoing::Publish(packet)) => Event::Sent(packet),
         _ => return Ok(()),
     };
