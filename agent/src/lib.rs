@@ -22,6 +22,7 @@ pub mod environment;
 pub mod http;
 pub mod identity;
 pub mod intake;
+pub mod local;
 #[cfg(feature = "plant")]
 pub mod plant;
 pub mod queue;

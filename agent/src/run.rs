@@ -14,14 +14,17 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use weir_protocol::Restart;
 
 use crate::config::{Config, Mqtt};
 use crate::counters::Counters;
+use crate::http::ListenError;
 use crate::identity::Store;
 use crate::identity::renewal::Renewal;
 use crate::intake::Intake;
 use crate::intake::task::{Handle, Task};
+use crate::local::{self, Local, View};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
 use crate::reload::Reload;
 use crate::serial::{self, Lines, SerialOptions};
@@ -50,6 +53,9 @@ pub enum RunError {
     /// The queue cannot be opened.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// A local port that the settings name cannot be opened.
+    #[error(transparent)]
+    Local(#[from] ListenError),
     /// A part ended that must not; what was acknowledged is on disk, so starting again is safe.
     #[error("{0} ended by itself; start the agent again and report this with its log")]
     Ended(&'static str),
@@ -87,9 +93,11 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let (show_pulse, pulse) = watch::channel(None);
     let watchdog = tokio::spawn(service::watchdog(pulse));
+    let started = Instant::now();
     let mut start = |config: &Config| {
         Running::start(
             config,
+            started,
             &mut environment,
             &control.counters,
             #[cfg(feature = "plant")]
@@ -145,12 +153,14 @@ struct Running {
     renewal: JoinHandle<()>,
     keeper: JoinHandle<()>,
     stop_keeper: watch::Sender<()>,
+    local: local::Serving,
 }
 
 impl Running {
     /// Opens the queue and starts everything.
     fn start(
         config: &Config,
+        started: Instant,
         environment: &mut Environment,
         counters: &Arc<Counters>,
         #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
@@ -158,8 +168,17 @@ impl Running {
         let incarnation = Incarnation(environment.random.random());
         let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(config), incarnation)?;
         report(&queue, &recovered);
+        let local = Local::open(config)?;
         let queue = Arc::new(queue);
         let (shipped, room) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+
+        let local = local.serve(&View {
+            agent: config.name,
+            queue: Arc::clone(&queue),
+            counters: Arc::clone(counters),
+            clock: Arc::clone(&environment.clock),
+            started,
+        });
 
         let random = environment.fork_random();
         let clock = Arc::clone(&environment.clock);
@@ -212,6 +231,7 @@ impl Running {
             renewal,
             keeper,
             stop_keeper,
+            local,
         })
     }
 
@@ -246,6 +266,8 @@ impl Running {
         self.renewal.abort();
         drop(self.stop_keeper);
         let _ = self.keeper.await;
+        // Last, so that a stop can be watched.
+        self.local.end().await;
     }
 
     /// The end of these settings: the queue keeps everything, and is closed. A disk that takes nothing for `patience`
@@ -263,6 +285,7 @@ impl Running {
         }
         drop(self.stop_keeper);
         let _ = self.keeper.await;
+        self.local.end().await;
         close(self.queue).await
     }
 }

@@ -75,6 +75,7 @@ fn environment() -> Environment {
 fn failure(error: RunError) -> Failure {
     match error {
         RunError::Queue(QueueError::Open(OpenError::Locked(_))) => Failure::Unavailable(error.to_string()),
+        RunError::Local(_) => Failure::Unavailable(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
 }

@@ -4,6 +4,7 @@
 //! Reading and checking settings changes nothing on disk.
 
 mod address;
+mod local;
 mod uplink;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use weir_protocol::{AgentId, DeviceId};
 
 use crate::queue::{MIN_CAP, Policy};
 pub use address::Address;
+pub use local::{LocalConfig, Ports};
 pub use uplink::{Mqtt, UplinkConfig};
 
 /// Where the settings are unless `--config` says otherwise.
@@ -40,6 +42,8 @@ pub struct Config {
     pub serial: Vec<SerialConfig>,
     /// This machine as a device.
     pub system: SystemConfig,
+    /// The local port.
+    pub local: LocalConfig,
 }
 
 /// The queue on disk.
@@ -134,6 +138,7 @@ impl Default for Config {
             uplink: UplinkConfig::default(),
             serial: Vec::new(),
             system: SystemConfig::default(),
+            local: LocalConfig::default(),
         }
     }
 }
@@ -195,6 +200,7 @@ impl Config {
             let message = format!("got {} filesystems, expected at most 16", self.system.disks.get_ref().len());
             return Err(source.error(self.system.disks.span(), message));
         }
+        self.local.check(source)?;
         for (at, serial) in self.serial.iter().enumerate() {
             let path = serial.path.get_ref();
             if !path.starts_with('/') || path.ends_with('/') {

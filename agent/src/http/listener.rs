@@ -97,13 +97,13 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 
 impl Listening {
-    /// Opens the port. A socket gets `mode`.
+    /// Opens the port, inside a runtime. A socket gets `mode`.
     ///
     /// # Errors
     /// [`ListenError`]: the address is in use, or not allowed.
-    pub async fn open(address: &Address, mode: u32) -> Result<Self, ListenError> {
+    pub fn open(address: &Address, mode: u32) -> Result<Self, ListenError> {
         let opened = match address {
-            Address::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            Address::Tcp(address) => tcp(address).map(Listener::Tcp),
             Address::Unix(path) => socket(path, mode).map(Listener::Unix),
         };
         let listener = opened.map_err(|source| ListenError { address: address.clone(), source })?;
@@ -139,6 +139,12 @@ impl Drop for Listening {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+fn tcp(address: &SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Makes the socket where nobody else is, and moves it to its place with its mode.
@@ -195,13 +201,13 @@ mod tests {
         let path = dir.path().join("a.sock");
         let dead = std::os::unix::net::UnixListener::bind(&path).unwrap();
         drop(dead);
-        let open = Listening::open(&address, 0o600).await.unwrap();
+        let open = Listening::open(&address, 0o600).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(Listening::open(&address, 0o600).await.unwrap_err().to_string().contains("another process"));
+        assert!(Listening::open(&address, 0o600).unwrap_err().to_string().contains("another process"));
         drop(open);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing stays behind");
         std::fs::write(&path, "a file").unwrap();
-        assert!(Listening::open(&address, 0o600).await.unwrap_err().to_string().contains("no socket"));
+        assert!(Listening::open(&address, 0o600).unwrap_err().to_string().contains("no socket"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
     }
 }

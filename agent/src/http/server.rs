@@ -124,7 +124,7 @@ mod tests {
     }
 
     async fn open() -> Port {
-        let listening = Listening::open(&Address::parse("127.0.0.1:0").unwrap(), 0).await.unwrap();
+        let listening = Listening::open(&Address::parse("127.0.0.1:0").unwrap(), 0).unwrap();
         let address = listening.address().to_string();
         let (sender, streams) = mpsc::channel(8);
         let echo = |request: Request| async move {

@@ -4,6 +4,7 @@ mod accounts;
 mod damage;
 mod format_1;
 mod intake;
+mod local;
 mod policies;
 mod power_cuts;
 mod process;

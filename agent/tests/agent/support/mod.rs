@@ -6,6 +6,7 @@ pub(crate) mod desk;
 pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod kept;
+pub(crate) mod local;
 
 use weir_protocol::time::WallClock;
 use weir_protocol::{DeviceId, Timestamp};

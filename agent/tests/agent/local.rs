@@ -1,0 +1,105 @@
+//! The local port of a running agent.
+
+use rustix::process::Signal;
+use weir_protocol::Restart;
+use weir_protocol::serial::device_to_agent::Ring;
+
+use crate::process::{Place, greets_and_sends, is_acknowledged, text};
+use crate::support::board::Board;
+use crate::support::device::Talker;
+use crate::support::gateway::Gateway;
+use crate::support::local::{get, until};
+
+const R: Restart = Restart::from_boot(1, 7);
+
+#[tokio::test]
+async fn an_agent_tells_how_it_is_and_its_socket_goes_with_it() {
+    let port = Gateway::open().await.port();
+    let place = Place::with_line(port);
+    let socket = place.data().join("agent.sock");
+    let settings = std::fs::read_to_string(place.config()).expect("the settings");
+    std::fs::write(place.config(), format!("drain = \"50ms\"\n{settings}")).expect("a file");
+    let mut board = Board::plug(&place.line());
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    let agent = place.start();
+    greets_and_sends(&mut board, &mut talker, 30).await;
+    is_acknowledged(&mut board, 30).await;
+
+    assert_eq!(get(&socket, "/version").json()["name"], "weir-agent");
+    assert_eq!((get(&socket, "/healthz").status, get(&socket, "/readyz").status), (200, 200));
+    let status = get(&socket, "/status").json();
+    assert_eq!((&status["agent"], &status["events"]["readings_accepted"]), (&"edge-1".into(), &30.into()));
+    assert!(status["queue"]["unshipped"].as_u64() > Some(0), "{status}");
+    let rates = until(&socket, "/status", |answer| answer.json()["rates"]["readings_accepted"].is_number());
+    assert!(rates.json()["rates"]["units_shipped"].is_number());
+    let metrics = get(&socket, "/metrics").body;
+    for line in [
+        "weir_agent_events_total{event=\"readings_accepted\"} 30",
+        "weir_agent_events_total{event=\"commits_failed\"} 0",
+        "weir_agent_queue_cap_bytes{class=\"default\"} 268435456",
+        "weir_agent_healthy 1",
+        "# TYPE process_cpu_seconds_total counter",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends(), Some(0));
+    assert!(!socket.exists());
+}
+
+/// A queue that blocks takes nothing more once it is full, and says so where a load balancer or a person looks.
+#[tokio::test]
+async fn a_full_queue_is_not_ready_and_says_why() {
+    let port = Gateway::open().await.port();
+    let place = Place::with_line(port);
+    let socket = place.data().join("agent.sock");
+    let settings = std::fs::read_to_string(place.config()).expect("the settings");
+    let settings = settings.replace("[queue]", "[queue]\ncap = \"1 MiB\"");
+    std::fs::write(place.config(), format!("drain = \"50ms\"\n{settings}")).expect("a file");
+    let mut board = Board::plug(&place.line());
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    let _agent = place.start();
+    greets_and_sends(&mut board, &mut talker, 30).await;
+    let full = tokio::task::spawn_blocking(move || until(&socket, "/readyz", |answer| answer.status == 503));
+    let feeding = async {
+        for first in (30..).step_by(30) {
+            board.says(&talker.readings(R, (0, first + 30), first, first + 30)).await;
+            is_acknowledged(&mut board, first + 30).await;
+        }
+    };
+    tokio::select! {
+        full = full => assert!(full.expect("an answer").body.contains("the queue is full"), "the reason is said"),
+        () = feeding => {}
+    }
+}
+
+#[test]
+fn ports_that_make_no_sense_are_refused_at_their_place() {
+    let cases = [
+        ("listen = \"localhost:1\"", ":2:10: got \"localhost:1\", expected \"127.0.0.1:9464\""),
+        ("listen = [\"0.0.0.0:9464\"]", ":2:10: 0.0.0.0:9464 can be reached from other machines"),
+        ("listen = 9464", ":2:10: invalid type: integer `9464`, expected an address such as"),
+        ("listen = [\"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:3\", \"127.0.0.1:4\", \"127.0.0.1:5\"]", "at most 4"),
+    ];
+    for (setting, expected) in cases {
+        let place = Place::new(&format!("[local]\n{setting}\n"));
+        let output = place.output(&["validate"]);
+        assert_eq!(output.status.code(), Some(78), "{setting}");
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
+    for setting in ["listen = []", "listen = \"0.0.0.0:9464\"\ninsecure = true"] {
+        assert!(Place::new(&format!("[local]\n{setting}\n")).output(&["validate"]).status.success(), "{setting}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_stops_the_start_if_the_settings_name_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let place = Place::new("");
+    let settings = format!("data_dir = {:?}\n[local]\nlisten = \"{address}\"\n", place.data());
+    std::fs::write(place.config(), settings).expect("a file");
+    let output = place.output(&["run"]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")), "{}", text(&output.stderr));
+}

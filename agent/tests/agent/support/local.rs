@@ -1,0 +1,54 @@
+//! The local port of an agent, asked as any HTTP client asks.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+}
+
+/// Asks for `path` at a socket; waits for an agent that is still starting.
+pub(crate) fn get(socket: &Path, path: &str) -> Answer {
+    let until = Instant::now() + PATIENCE;
+    let mut stream = loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < until, "{}: {error}", socket.display()),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).expect("an open socket");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    Answer { status, body: body.to_owned() }
+}
+
+/// Asks until `wanted` holds.
+pub(crate) fn until(socket: &Path, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer = get(socket, path);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{path} went on to say {answer:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
