@@ -24,6 +24,7 @@ pub mod deployment;
 pub mod emulator;
 pub mod kafka;
 pub mod ledger;
+pub mod mosquitto;
 pub mod ports;
 pub mod process;
 pub mod qemu;

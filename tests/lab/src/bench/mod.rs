@@ -14,7 +14,6 @@ mod load;
 mod machine;
 mod members;
 mod memory;
-mod mosquitto;
 mod partitions;
 pub(crate) mod payload;
 mod peers;

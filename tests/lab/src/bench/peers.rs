@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::mosquitto::{self, Certificate, Mosquitto};
 use crate::binaries::Binaries;
 use crate::deployment::Scratch;
+use crate::mosquitto::{self, Certificate, Mosquitto};
 use crate::process::{Process, Program};
 
 /// How long a peer may take to listen.
@@ -39,7 +39,7 @@ impl Minimal {
     }
 }
 
-/// mosquitto, if it is installed; else says how to install it.
+/// mosquitto with a subscriber, if it is installed; else says how to install it.
 pub(super) async fn mosquitto(
     scratch: &Scratch,
     binaries: &Binaries,
@@ -49,5 +49,7 @@ pub(super) async fn mosquitto(
         eprintln!("SKIPPED the comparison with mosquitto: it is not installed; type: apt-get install mosquitto");
         return Ok(None);
     };
-    Mosquitto::start(path, scratch, binaries, certificate).await.map(Some)
+    let mosquitto = Mosquitto::start(path, scratch, binaries, certificate).await?;
+    mosquitto::subscribe(mosquitto.address)?;
+    Ok(Some(mosquitto))
 }

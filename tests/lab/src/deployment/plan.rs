@@ -33,6 +33,8 @@ pub struct Plan {
     pub mqtt: String,
     /// More tables of the gateway's settings, as TOML.
     pub tables: String,
+    /// More tables of the agent's settings, as TOML: its sources.
+    pub sources: String,
     /// Where the agent keeps its data instead of the run's own directory.
     pub agent_data: Option<PathBuf>,
     /// Where the gateway keeps its data instead of the run's own directory.
@@ -63,6 +65,7 @@ impl Plan {
             kafka: String::new(),
             mqtt: String::new(),
             tables: String::new(),
+            sources: String::new(),
             agent_data: None,
             gateway_data: None,
             tls: false,

@@ -49,5 +49,5 @@ pub(super) fn agent(data: &Path, gateway: &str, serial: &[PathBuf], plan: &Plan)
     for path in serial {
         text += &format!("\n[[serial]]\npath = {}\npoll = \"100ms\"\n", quoted(path.display()));
     }
-    text
+    text + "\n" + &plan.sources
 }

@@ -16,11 +16,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::Measure;
-use super::mosquitto::{Certificate, Mosquitto};
 use super::peers;
 use crate::binaries::Binaries;
 use crate::clients::allow_files;
 use crate::deployment::{DRAIN, Deployment, Plan, Scratch};
+use crate::mosquitto::{Certificate, Mosquitto};
 
 /// What to type.
 const NOT_INSTALLED: &str = "mosquitto is not installed: apt-get install mosquitto";

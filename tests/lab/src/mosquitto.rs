@@ -1,4 +1,4 @@
-//! mosquitto as the peer to measure against, with one QoS 0 subscriber as its users have, and with TLS if it is wanted.
+//! mosquitto as the peer: to measure against, and as the broker of a plant; with TLS if it is wanted.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,23 +19,27 @@ use crate::process::{Process, Program};
 const READY: Duration = Duration::from_secs(10);
 
 /// A running mosquitto.
-pub(super) struct Mosquitto {
-    pub(super) address: SocketAddr,
+pub struct Mosquitto {
+    /// Where it listens.
+    pub address: SocketAddr,
     /// Where it speaks TLS; nobody listens there if that was not wanted.
-    pub(super) tls: SocketAddr,
-    pub(super) process: Process,
+    pub tls: SocketAddr,
+    /// The process.
+    pub process: Process,
     _reserved: [Reserved; 2],
 }
 
 /// A certificate and its key, in PEM files.
 #[derive(Clone, Debug)]
-pub(super) struct Certificate {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Where mosquitto is, if it is installed.
-pub(super) fn find() -> Option<PathBuf> {
+pub fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     // Debian puts it where ordinary users do not look.
@@ -44,8 +48,8 @@ pub(super) fn find() -> Option<PathBuf> {
 }
 
 impl Mosquitto {
-    /// Starts it in memory, without its limits on queues, with one subscriber to everything of ours.
-    pub(super) async fn start(
+    /// Starts it in memory, without its limits on queues.
+    pub async fn start(
         path: PathBuf,
         scratch: &Scratch,
         binaries: &Binaries,
@@ -74,20 +78,19 @@ impl Mosquitto {
         };
         let process = program.start()?;
         let begun = Instant::now();
-        let subscriber = loop {
-            match TcpStream::connect(address) {
-                Ok(socket) => break socket,
-                Err(error) if begun.elapsed() > READY => bail!("mosquitto does not listen on {address}: {error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        while let Err(error) = TcpStream::connect(address) {
+            if begun.elapsed() > READY {
+                bail!("mosquitto does not listen on {address}: {error}");
             }
-        };
-        subscribe(subscriber)?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(Self { address, tls, process, _reserved: reserved })
     }
 }
 
-/// Subscribes with QoS 0 and reads for ever, as fast as it comes.
-fn subscribe(mut socket: TcpStream) -> Result<()> {
+/// One QoS 0 subscriber to everything of ours, as users of a broker have; it reads for ever, as fast as it comes.
+pub fn subscribe(address: SocketAddr) -> Result<()> {
+    let mut socket = TcpStream::connect(address).context("cannot connect the subscriber")?;
     let mut packets = BytesMut::new();
     let mut connect = v4::Connect::new("bench-subscriber");
     connect.keep_alive = 0;
