@@ -1,6 +1,9 @@
 //! `enroll`: the certificate of this agent.
 
-use super::{EnrollArgs, Failure, print};
+use serde_json::json;
+
+use super::arguments::{EnrollArgs, Format};
+use super::{Failure, print, print_json};
 use crate::config::Config;
 use crate::identity::enrolment::{self, EnrolError, Recognised};
 use crate::identity::{IdentityError, Store, trust};
@@ -27,7 +30,10 @@ pub(super) fn run(config: &Config, args: &EnrollArgs) -> Result<(), Failure> {
     })?;
     let life = store.load().ok().and_then(|identity| identity.life());
     let name = life.map_or(name, |life| life.name);
-    print(&format!("{}: key and certificate of {name}", store.device().display()))?;
+    match args.output.output {
+        Format::Json => print_json(&json!({ "identity": store.device(), "name": name }))?,
+        Format::Text => print(&format!("{}: key and certificate of {name}", store.device().display()))?,
+    }
     if name != config.name.as_str() {
         eprintln!("Set name = {name:?} in the settings: the certificate is for it.");
     }

@@ -12,7 +12,8 @@ use weir_protocol::serial::{Down, Up};
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{Channel, ChannelId, Clock, DeviceId, Reading, Sequence, Timestamp, Value};
 
-use super::{Failure, Format, print, print_json};
+use super::arguments::Format;
+use super::{Failure, print, print_json};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::serial;

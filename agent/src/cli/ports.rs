@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Failure, Format, print, print_json};
+use super::arguments::Format;
+use super::{Failure, print, print_json};
 use crate::serial::listing::{self, SerialLine};
 
 pub(super) fn run(format: Format) -> Result<(), Failure> {

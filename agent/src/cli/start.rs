@@ -6,7 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use weir_storage::OpenError;
 
-use super::{Failure, RunArgs};
+use super::Failure;
+use super::arguments::RunArgs;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::queue::QueueError;

@@ -1,6 +1,7 @@
 //! Stories about the agent, from one rule to the whole process.
 
 mod accounts;
+mod commands;
 mod damage;
 mod format_1;
 mod intake;

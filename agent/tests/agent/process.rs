@@ -32,6 +32,14 @@ impl Place {
         place
     }
 
+    /// Settings whose data is kept in this place.
+    pub(crate) fn with_data(settings: &str) -> Self {
+        let place = Self::new("");
+        let settings = format!("data_dir = {:?}\n{settings}", place.data());
+        std::fs::write(place.config(), settings).expect("a file");
+        place
+    }
+
     /// Settings for an agent with one line and no source of its own.
     pub(crate) fn with_line(port: u16) -> Self {
         let place = Self::new("");
@@ -44,6 +52,10 @@ impl Place {
         );
         std::fs::write(place.config(), settings).expect("a file");
         place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn config(&self) -> PathBuf {

@@ -4,7 +4,7 @@ use rand::random;
 use weir_protocol::settings::ByteSize;
 
 use super::{Failure, failure, fs, log_dir, print, print_json};
-use crate::cli::Format;
+use crate::cli::arguments::Format;
 use crate::config::Config;
 use crate::queue::{self, Examination, Holding, Incarnation, Inspection, RepairError, Summary};
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rand::random;
 use weir_storage::{Fs, OpenError, RealFs};
 
-use super::{Failure, QueueCommand, load, print, print_json};
+use super::arguments::QueueCommand;
+use super::{Failure, load, print, print_json};
 use crate::config::Config;
 use crate::queue::{Incarnation, LOG_DIR, Queue, QueueError, QueueOptions};
 

@@ -6,7 +6,7 @@ use std::io::BufReader;
 use weir_storage::{Reader, RecoveryMode};
 
 use super::{Failure, failure, fs, log_dir, open, print, print_json};
-use crate::cli::{ExportArgs, Format, ImportArgs};
+use crate::cli::arguments::{ExportArgs, Format, ImportArgs};
 use crate::config::Config;
 use crate::queue::{Files, Incarnation, QueueError, State};
 use crate::transfer::{Selection, Totals, TransferError, export, import};

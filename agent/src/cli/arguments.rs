@@ -1,0 +1,198 @@
+//! What may be typed: commands, what they take, and what `--help` says of it. Every command's help ends with an example,
+//! which a test types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use weir_protocol::DeviceId;
+use weir_protocol::settings::Period;
+
+use crate::config::DEFAULT_PATH;
+use crate::transfer::Form;
+
+/// Reads sensors, keeps what they say on disk, and ships it to the gateway.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir-agent",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 good, 1 failed at run time, 2 wrong usage, 69 something needed is not available, 78 wrong \
+                  settings.\n\nExample:\n  weir-agent validate && weir-agent once"
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run until SIGTERM, which ships what is queued and then stops; a second one stops at once
+    #[command(after_help = "Example:\n  weir-agent run --config /etc/weir/agent.toml --watch-config")]
+    Run(RunArgs),
+    /// Check the settings and change nothing
+    #[command(after_help = "Example:\n  weir-agent validate --config agent.toml")]
+    Validate(SettingsArgs),
+    /// Take one reading of every source and print them; needs no gateway and keeps nothing
+    #[command(after_help = "Example:\n  weir-agent once --wait 5s --output json")]
+    Once(OnceArgs),
+    /// Print the settings file with every key, its default and what it means
+    #[command(after_help = "Example:\n  weir-agent config > agent.toml")]
+    Config,
+    /// List the serial lines of this machine
+    #[command(after_help = "Example:\n  weir-agent ports")]
+    Ports(Output),
+    /// Look at the queue on disk
+    #[command(subcommand, after_help = "Example:\n  weir-agent queue stat")]
+    Queue(QueueCommand),
+    /// Get a certificate from the gateway, with a token of `weir-gateway token create --enroll`; the key is made here
+    #[command(
+        after_help = "Example:\n  weir-agent enroll --gateway https://gateway.example:8080 --token weir_t0k3n --ca ca.pem"
+    )]
+    Enroll(EnrollArgs),
+    /// Print what makes a shell complete these commands
+    #[command(
+        after_help = "Example:\n  weir-agent completions bash > /usr/share/bash-completion/completions/weir-agent"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands into a directory
+    #[command(after_help = "Example:\n  weir-agent man /usr/local/share/man/man1")]
+    Man {
+        /// The directory, which is made if it is not there
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EnrollArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// The HTTP port of the gateway
+    #[arg(long, value_name = "URL")]
+    pub(super) gateway: String,
+    /// The token, good for once
+    #[arg(long, env = "WEIR_ENROLL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(super) token: String,
+    /// The name to be certified; that of the settings without it
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The gateway's authority, a PEM file
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_fingerprint")]
+    pub(super) ca: Option<PathBuf>,
+    /// The SHA-256 of the gateway's authority, as `weir-gateway ca show` prints it
+    #[arg(long, value_name = "SHA256")]
+    pub(super) ca_fingerprint: Option<String>,
+    /// Replace the identity that is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueCommand {
+    /// Say what is in the queue; works beside a running agent, whose checkpoint may be some seconds old
+    #[command(after_help = "Example:\n  weir-agent queue stat --output json")]
+    Stat(SettingsArgs),
+    /// List what is held of each device and restart; works beside a running agent
+    #[command(after_help = "Example:\n  weir-agent queue inspect")]
+    Inspect(SettingsArgs),
+    /// Check every record and file; works beside a running agent; exits 1 if something is damaged
+    #[command(after_help = "Example:\n  weir-agent queue verify")]
+    Verify(SettingsArgs),
+    /// Write what can be read of a damaged queue again, and keep the damaged files in queue/damaged; stop the agent first
+    #[command(after_help = "Example:\n  sudo -u weir-agent weir-agent queue repair")]
+    Repair(SettingsArgs),
+    /// Take readings out of the queue into a file or directory; stop the agent first, or leave them with --copy
+    #[command(after_help = "Example:\n  weir-agent queue export edge-1.ndjson --device board-1 --copy")]
+    Export(ExportArgs),
+    /// Put an export into the queue of this box; stop the agent first
+    #[command(after_help = "Example:\n  weir-agent queue import edge-1.ndjson")]
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// The settings file
+    #[arg(long, env = "WEIR_CONFIG", value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// How to print data
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(super) output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON document
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    /// Read the settings again when the file changes, as on SIGHUP; wrong ones change nothing
+    #[arg(long)]
+    pub(super) watch_config: bool,
+    /// Plant a fault; only in builds made for the lab
+    #[cfg(feature = "plant")]
+    #[arg(long, value_enum, value_name = "FAULT")]
+    pub(super) plant: Option<crate::plant::Plant>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OnceArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// How long to wait for serial devices, such as 10s
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(super) wait: Period,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SettingsArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// The file or directory to make; it must not exist
+    pub(super) target: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Form::Ndjson)]
+    pub(super) format: Form,
+    /// Only what this device sampled
+    #[arg(long, value_name = "NAME")]
+    pub(super) device: Option<DeviceId>,
+    /// Leave everything in the queue; works beside a running agent
+    #[arg(long)]
+    pub(super) copy: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// The file or directory that an export made
+    pub(super) source: PathBuf,
+}

@@ -1,0 +1,181 @@
+//! Every command: what its help says, and how it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use clap::Command;
+
+use crate::process::{Place, text};
+use crate::support::gateway::Gateway;
+
+/// Commands that print nothing which a program would read as JSON: they run, or print a file of some format.
+const NO_DATA: [&str; 4] = ["run", "config", "completions", "man"];
+
+/// Every command that does something, as it is typed.
+fn leaves() -> BTreeMap<String, Command> {
+    fn below(command: &Command, typed: &str, found: &mut BTreeMap<String, Command>) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let typed = format!("{typed} {}", sub.get_name()).trim_start().to_owned();
+            if !sub.has_subcommands() || !sub.is_subcommand_required_set() {
+                found.insert(typed.clone(), sub.clone());
+            }
+            below(sub, &typed, found);
+        }
+    }
+    let mut found = BTreeMap::new();
+    below(&weir_agent::cli::command(), "", &mut found);
+    assert!(found.len() > 10, "{:?}", found.keys());
+    found
+}
+
+#[test]
+fn every_help_ends_with_an_example_that_can_be_typed() {
+    let mut commands = leaves();
+    commands.insert(String::new(), weir_agent::cli::command());
+    for (typed, mut command) in commands {
+        let help = command.render_long_help().to_string();
+        let (_, example) = help.split_once("Example:\n").unwrap_or_else(|| panic!("{typed}: no example in\n{help}"));
+        assert!(command.get_about().is_some(), "{typed}: nobody says what it does");
+        // Of a line for a shell, what is typed to the program.
+        let words = example.trim().split(['>', '|', '&']).next().expect("a first part").split_whitespace();
+        let words: Vec<&str> = words.collect();
+        let at = words.iter().rposition(|word| *word == "weir-agent");
+        let words = &words[at.unwrap_or_else(|| panic!("{typed}: {example}"))..];
+        assert!(words.join(" ").starts_with(format!("weir-agent {typed}").trim_end()), "{typed}: {example}");
+        weir_agent::cli::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+    }
+}
+
+#[test]
+fn whatever_prints_data_prints_it_as_json_too() {
+    for (typed, command) in leaves() {
+        let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("output"));
+        let group = typed.split(' ').next().unwrap_or_default();
+        assert_eq!(has_json, !NO_DATA.contains(&group), "{typed}");
+    }
+}
+
+/// A command, where it is typed, and how it ends.
+struct Case<'a> {
+    typed: &'a str,
+    more: &'a [&'a str],
+    at: &'a Place,
+    code: i32,
+}
+
+fn case<'a>(typed: &'a str, more: &'a [&'a str], at: &'a Place, code: i32) -> Case<'a> {
+    Case { typed, more, at, code }
+}
+
+fn ends(case: &Case<'_>, takes_settings: bool) -> i32 {
+    let words: Vec<&str> = case.typed.split(' ').chain(case.more.iter().copied()).collect();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir-agent"));
+    command.args(&words).env_remove("WEIR_CONFIG").env("NO_COLOR", "1").current_dir(case.at.path());
+    if takes_settings {
+        command.arg("--config").arg(case.at.config());
+    }
+    let output = command.output().expect("it starts");
+    let code = output.status.code();
+    let expected = if case.code == 0 { output.stderr.is_empty() } else { !output.stderr.is_empty() };
+    assert!(expected, "{words:?} ended with {code:?} and said {:?}", text(&output.stderr));
+    code.unwrap_or_else(|| panic!("{words:?} was killed"))
+}
+
+#[tokio::test]
+async fn every_command_ends_with_the_code_that_scripts_rely_on() {
+    let free = Gateway::open().await.port();
+    let empty = Place::with_line(free);
+    let wrong = Place::new("[queue]\ncap = \"64 Mb\"\n");
+    let no_source = Place::with_data("[system]\nenabled = false\n");
+    let silent = Place::with_data("[system]\nenabled = false\n[[serial]]\npath = \"/nowhere/tty\"\n");
+    let damaged = Place::with_data("");
+    std::fs::create_dir_all(damaged.data().join("queue")).expect("a directory");
+    std::fs::write(damaged.data().join("state"), "no state").expect("a file");
+    let queued = Place::with_data("");
+    std::fs::create_dir_all(queued.data().join("queue")).expect("a directory");
+    let in_use = Place::with_data("");
+    let lock = weir_agent::queue::Queue::open(
+        &(std::sync::Arc::new(weir_storage::RealFs) as std::sync::Arc<dyn weir_storage::Fs>),
+        &in_use.data(),
+        weir_agent::queue::QueueOptions::of(&weir_agent::config::Config::default()),
+        weir_agent::queue::Incarnation(1),
+    );
+    let _lock = lock.expect("a queue");
+    let file = Place::with_data("");
+    std::fs::write(file.data(), "a file").expect("a file");
+    let nobody = format!("http://127.0.0.1:{free}");
+    let enroll = ["--gateway", &nobody, "--token", "t"];
+    let no_digest = ["--gateway", &nobody, "--token", "t", "--ca-fingerprint", "no"];
+    let cases = [
+        case("run", &[], &in_use, 69),
+        case("run", &[], &file, 1),
+        case("validate", &[], &empty, 0),
+        case("once", &["--wait", "10ms"], &no_source, 0),
+        case("once", &["--wait", "10ms"], &silent, 69),
+        case("config", &[], &empty, 0),
+        case("ports", &[], &empty, 0),
+        case("queue stat", &[], &queued, 0),
+        case("queue stat", &[], &empty, 69),
+        case("queue inspect", &[], &queued, 0),
+        case("queue inspect", &[], &empty, 69),
+        case("queue verify", &[], &queued, 0),
+        case("queue verify", &[], &damaged, 1),
+        case("queue verify", &[], &empty, 69),
+        case("queue repair", &[], &queued, 0),
+        case("queue repair", &[], &in_use, 69),
+        case("queue export", &["out.ndjson"], &queued, 0),
+        case("queue export", &["agent.toml"], &queued, 1),
+        case("queue export", &["out.ndjson"], &empty, 69),
+        case("queue import", &["out.ndjson"], &queued, 0),
+        case("queue import", &["agent.toml"], &queued, 1),
+        case("queue import", &["nowhere.ndjson"], &queued, 69),
+        case("enroll", &enroll, &empty, 69),
+        case("enroll", &no_digest, &empty, 1),
+        case("completions", &["bash"], &empty, 0),
+        case("man", &[], &empty, 0),
+        case("man", &["pages"], &empty, 0),
+        case("man", &["agent.toml/pages"], &empty, 1),
+    ];
+    let commands = leaves();
+    let told: BTreeSet<&str> = cases.iter().map(|case| case.typed).collect();
+    assert_eq!(told, commands.keys().map(String::as_str).collect(), "each command has its cases");
+    for case in &cases {
+        let code = ends(case, takes_settings(&commands[case.typed]));
+        assert_eq!(code, case.code, "{} {:?}", case.typed, case.more);
+    }
+    for (typed, command) in &commands {
+        assert_eq!(ends(&Case { typed, more: &["--no-such-flag"], at: &empty, code: 2 }, false), 2, "{typed}");
+        if takes_settings(command) {
+            let needed: &[&str] = match typed.as_str() {
+                "queue export" | "queue import" => &["a-file"],
+                "enroll" => &enroll,
+                _ => &[],
+            };
+            assert_eq!(ends(&Case { typed, more: needed, at: &wrong, code: 78 }, true), 78, "{typed}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(empty.path().join("pages")).expect("pages").count(), pages(), "one page a command");
+}
+
+fn takes_settings(command: &Command) -> bool {
+    command.get_arguments().any(|argument| argument.get_long() == Some("config"))
+}
+
+/// The program, every group of commands and every command.
+fn pages() -> usize {
+    fn of(command: &Command) -> usize {
+        1 + command.get_subcommands().filter(|sub| sub.get_name() != "help").map(of).sum::<usize>()
+    }
+    of(&weir_agent::cli::command())
+}
+
+#[test]
+fn the_sample_is_printed_as_it_is_and_is_good() {
+    let place = Place::new("");
+    let printed =
+        std::process::Command::new(env!("CARGO_BIN_EXE_weir-agent")).arg("config").output().expect("it starts");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/agent.toml");
+    assert_eq!(text(&printed.stdout), std::fs::read_to_string(sample).expect("the sample"));
+    std::fs::write(place.config(), printed.stdout).expect("a file");
+    assert!(place.output(&["validate"]).status.success());
+}
