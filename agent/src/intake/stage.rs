@@ -191,7 +191,7 @@ impl Stage {
     }
 
     fn record(&mut self, section: &Section<'_>) {
-        if let Some((key, range)) = sequences(section) {
+        for (key, range) in sequences(section) {
             self.covered.named.entry(key).or_default().insert(range);
         }
         self.encoded.clear();

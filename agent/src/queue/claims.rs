@@ -103,7 +103,7 @@ impl Claims {
                     self.ends.remove(&key);
                 }
             }
-            Section::Readings(_) | Section::Position(_) => {}
+            Section::Readings(_) | Section::Position(_) | Section::Summary(_) | Section::SetAside(_) => {}
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use weir_protocol::batch::Section;
-use weir_protocol::{Clock, RangeSet};
+use weir_protocol::batch::{LossKind, Section, SetAside, Summary};
+use weir_protocol::{Clock, RangeSet, Sequence};
 use weir_storage::{Fs, ReadError, Reader, RecoveryMode};
 
 use super::files::Files;
@@ -86,18 +86,35 @@ impl Inspection {
 }
 
 fn note(sums: &mut BTreeMap<Key, Sum>, entry: &Entry<'_>) {
-    let Some((key, range)) = sequences(&entry.section) else { return };
-    let sum = sums.entry(key).or_default();
-    sum.held.insert(range.clone());
-    sum.holding.bytes += entry.encoded.len() as u64;
+    for (key, range) in sequences(&entry.section) {
+        sums.entry(key).or_default().held.insert(range);
+    }
+    let length = |start: Sequence, end: Sequence| end.0.saturating_sub(start.0);
     match &entry.section {
-        Section::Readings(run) => {
-            sum.holding.readings += u64::from(run.count);
+        Section::Readings(run) | Section::SetAside(SetAside { run, .. }) | Section::Summary(Summary { run, .. })
+            if run.count > 0 =>
+        {
+            let holding = holding(sums, (run.device, run.restart));
+            holding.readings += u64::from(run.count);
+            holding.bytes += entry.encoded.len() as u64;
             let synchronised = run.iter().flatten().filter(|(_, reading)| reading.clock == Clock::Synchronised);
             let oldest = synchronised.map(|(_, reading)| reading.time.0).min();
-            sum.holding.oldest_us = sum.holding.oldest_us.into_iter().chain(oldest).min();
+            holding.oldest_us = holding.oldest_us.into_iter().chain(oldest).min();
         }
-        Section::Claim(claim) => *sum.holding.claims.entry(claim.kind.as_str()).or_default() += range.end - range.start,
-        Section::End(_) | Section::Position(_) => {}
+        Section::Claim(claim) => {
+            let holding = holding(sums, (claim.device, claim.restart));
+            holding.bytes += entry.encoded.len() as u64;
+            *holding.claims.entry(claim.kind.as_str()).or_default() += length(claim.start, claim.end);
+        }
+        _ => {}
     }
+    if let Section::Summary(summary) = &entry.section {
+        let reduced = summary.ranges.iter().flatten().map(|held| length(held.start, held.end)).sum::<u64>();
+        let holding = holding(sums, (summary.run.device, summary.of));
+        *holding.claims.entry(LossKind::Reduced.as_str()).or_default() += reduced;
+    }
+}
+
+fn holding(sums: &mut BTreeMap<Key, Sum>, key: Key) -> &mut Holding {
+    &mut sums.entry(key).or_default().holding
 }

@@ -9,7 +9,7 @@
 
 use serde::Deserialize;
 use weir_protocol::RangeSet;
-use weir_protocol::batch::{LossKind, Section};
+use weir_protocol::batch::{LossKind, Section, SetAside};
 use weir_storage::{IoError, ReadError, RemoveError};
 
 use super::records::{Found, sequences, walk};
@@ -105,15 +105,7 @@ impl Queue {
             if shipped.contains(entry.offset) {
                 return Ok(());
             }
-            match (&entry.section, sequences(&entry.section)) {
-                (Section::Claim(claim), Some((key, range))) => claims.add(key, claim.kind, range),
-                (Section::Readings(run), Some((key, range))) => {
-                    dropped.readings += u64::from(run.count);
-                    claims.add(key, LossKind::Queue, range);
-                }
-                (Section::End(end), _) => claims.add_end(end),
-                _ => {}
-            }
+            claim(&entry.section, &mut claims, &mut dropped.readings);
             Ok(())
         })?;
         dropped.coarser |= self.claims.add(&claims)?;
@@ -126,5 +118,22 @@ impl Queue {
         self.state.lock().shipped.remove(0..kept_from);
         dropped.segments += 1;
         Ok(true)
+    }
+}
+
+/// Claims what a record names that goes, and counts its readings.
+fn claim(section: &Section<'_>, claims: &mut Claims, readings: &mut u64) {
+    let (run, kind) = match section {
+        Section::Claim(claim) => (None, claim.kind),
+        Section::End(end) => return claims.add_end(end),
+        Section::Readings(run) | Section::SetAside(SetAside { run, .. }) => (Some(run), LossKind::Queue),
+        // What it stands for was left out by a rule, and stays so.
+        Section::Summary(summary) => (Some(&summary.run), LossKind::Reduced),
+        Section::Position(_) => return,
+    };
+    *readings += run.map_or(0, |run| u64::from(run.count));
+    for (key, range) in sequences(section) {
+        let is_reading = run.is_some_and(|run| (run.device, run.restart) == key);
+        claims.add(key, if is_reading { LossKind::Queue } else { kind }, range);
     }
 }

@@ -80,11 +80,7 @@ pub fn walk<E: From<ReadError>>(
     Ok(())
 }
 
-/// The sequences that a section names, if it names any.
-pub fn sequences(section: &Section<'_>) -> Option<(super::Key, Range<u64>)> {
-    match section {
-        Section::Readings(run) => Some(((run.device, run.restart), run.first.0..run.end()?.0)),
-        Section::Claim(claim) => Some(((claim.device, claim.restart), claim.start.0..claim.end.0)),
-        Section::End(_) | Section::Position(_) => None,
-    }
+/// The sequences that a section names.
+pub fn sequences(section: &Section<'_>) -> impl Iterator<Item = (super::Key, Range<u64>)> {
+    section.spans().map(|span| ((span.device, span.restart), span.start.0..span.end.0))
 }

@@ -11,6 +11,7 @@ use weir_protocol::batch::{LossKind, Section};
 use weir_protocol::{DeviceId, RangeSet, Restart, Sequence};
 
 use super::Claims;
+use super::records::sequences;
 
 /// The most restarts that are remembered.
 pub const MAX_RESTARTS: usize = 4096;
@@ -71,19 +72,15 @@ impl Restarts {
     /// A restart begins with its first sequence or with a claim of what was before. Where a record that can be read
     /// begins later, the queue lost the one before it.
     pub fn replay(&mut self, section: &Section<'_>) {
-        let (key, end, ended) = match section {
-            Section::Readings(run) => match run.end() {
-                Some(end) => ((run.device, run.restart), end, false),
-                None => return,
-            },
-            Section::Claim(claim) => ((claim.device, claim.restart), claim.end, false),
-            Section::End(end) => ((end.device, end.restart), end.from, true),
-            // Sent, never queued.
-            Section::Position(_) => return,
-        };
+        if let Section::End(end) = section {
+            return self.accept((end.device, end.restart), Sequence(0), end.from, true);
+        }
         let is_history = matches!(section, Section::Claim(claim) if claim.kind == LossKind::UnknownHistory);
-        if ended || self.get(&key).is_none_or(|known| known.accepted < end) {
-            self.accept(key, if is_history { end } else { Sequence(0) }, end, ended);
+        for (key, range) in sequences(section) {
+            let end = Sequence(range.end);
+            if self.get(&key).is_none_or(|known| known.accepted < end) {
+                self.accept(key, if is_history { end } else { Sequence(0) }, end, false);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_protocol::batch::describe;
-use weir_protocol::batch::{LossKind, Section};
+use weir_protocol::batch::{LossKind, Section, SetAside, Summary};
 use weir_protocol::{Channel, ChannelId, DeviceId, RangeSet, SchemaHash};
 use weir_storage::{File, Fs, IoError, Mode, Reader};
 
@@ -80,15 +80,22 @@ fn each(
         if state.shipped.contains(entry.offset) || !selection.takes(device(&entry.section)) {
             return Ok(());
         }
-        count(&mut exported.totals, &entry.section);
-        if let (Section::Readings(_), Some((key, range))) = (&entry.section, sequences(&entry.section)) {
-            exported.offsets.insert(entry.offset..entry.offset + 1);
-            exported.claims.add(key, LossKind::Exported, range);
+        super::count(&mut exported.totals, &entry.section);
+        let run = match &entry.section {
+            Section::Readings(run)
+            | Section::SetAside(SetAside { run, .. })
+            | Section::Summary(Summary { run, .. }) => run,
+            Section::Claim(_) | Section::End(_) | Section::Position(_) => return visit(&entry),
+        };
+        exported.offsets.insert(entry.offset..entry.offset + 1);
+        for (key, range) in sequences(&entry.section) {
+            let is_reading = key == (run.device, run.restart);
+            exported.claims.add(key, if is_reading { LossKind::Exported } else { LossKind::Reduced }, range);
         }
         visit(&entry)
     })?;
     for section in beside(state, selection) {
-        count(&mut exported.totals, &section);
+        super::count(&mut exported.totals, &section);
     }
     Ok(exported)
 }
@@ -105,15 +112,8 @@ fn device(section: &Section<'_>) -> DeviceId {
         Section::Claim(claim) => claim.device,
         Section::End(end) => end.device,
         Section::Position(position) => position.device,
-    }
-}
-
-fn count(totals: &mut Totals, section: &Section<'_>) {
-    match section {
-        Section::Readings(run) => totals.readings += u64::from(run.count),
-        Section::Claim(_) => totals.claims += 1,
-        Section::End(_) => totals.ends += 1,
-        Section::Position(_) => {}
+        Section::Summary(summary) => summary.run.device,
+        Section::SetAside(aside) => aside.run.device,
     }
 }
 
@@ -191,6 +191,10 @@ impl Writer {
             Section::End(end) => {
                 self.line(&Line::end(end))?;
                 self.totals.ends += 1;
+            }
+            Section::Summary(_) | Section::SetAside(_) => {
+                self.line(&Line::processed(device(section), section))?;
+                super::count(&mut self.totals, section);
             }
             Section::Position(_) => {}
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use weir_protocol::batch::describe::Description;
-use weir_protocol::batch::{Claim, RestartEnd, RunBuilder, Section};
+use weir_protocol::batch::{Claim, Held, MAX_DETAIL, MAX_HELD, ReadingRun, RestartEnd, RunBuilder, Section};
 use weir_protocol::{Items, RangeSet, Sequence, items};
 use weir_storage::{Batch, Fs};
 
@@ -52,21 +52,9 @@ pub fn directory(queue: &Queue, fs: &Arc<dyn Fs>, dir: &Path) -> Result<Totals, 
         path: dir.to_owned(),
         reason: format!("record {offset} cannot be decoded; nothing was imported"),
     };
-    let is_good = |section: &Section<'_>| match section {
-        Section::Readings(run) => {
-            run.iter().all(|item| item.is_ok()) && run.end().is_some_and(|end| end <= Sequence::END)
-        }
-        Section::Claim(claim) => claim.start < claim.end && claim.end <= Sequence::END,
-        Section::End(_) => true,
-        Section::Position(_) => false,
-    };
     walk(&reader, 0..reader.end_offset(), |found| match found {
         Found::Entry(entry) if is_good(&entry.section) => {
-            match &entry.section {
-                Section::Readings(run) => totals.readings += u64::from(run.count),
-                Section::Claim(_) => totals.claims += 1,
-                Section::End(_) | Section::Position(_) => totals.ends += 1,
-            }
+            super::count(&mut totals, &entry.section);
             needed.add(&Item::Section(entry.timestamp_ms, entry.section))
         }
         Found::Entry(entry) => Err(wrong(entry.offset)),
@@ -85,6 +73,28 @@ pub fn directory(queue: &Queue, fs: &Arc<dyn Fs>, dir: &Path) -> Result<Totals, 
     })?;
     writer.finish()?;
     Ok(totals)
+}
+
+/// Whether a gateway could read it.
+fn is_good(section: &Section<'_>) -> bool {
+    let is_run =
+        |run: &ReadingRun<'_>| run.iter().all(|item| item.is_ok()) && run.end().is_some_and(|end| end <= Sequence::END);
+    match section {
+        Section::Readings(run) => is_run(run),
+        Section::Claim(claim) => claim.start < claim.end && claim.end <= Sequence::END,
+        Section::End(_) => true,
+        Section::Position(_) => false,
+        Section::SetAside(aside) => aside.expected.len() <= MAX_DETAIL && is_run(&aside.run),
+        Section::Summary(summary) => {
+            let ranges: Option<Vec<Held>> = summary.ranges.iter().map(Result::ok).collect();
+            let is_sound = |ranges: Vec<Held>| {
+                (1..=MAX_HELD).contains(&ranges.len())
+                    && ranges.iter().all(|held| held.start < held.end && held.end <= Sequence::END)
+                    && ranges.is_sorted_by(|one, next| one.end <= next.start)
+            };
+            is_run(&summary.run) && ranges.is_some_and(is_sound)
+        }
+    }
 }
 
 /// What an export says, one by one. Times are those of records, in milliseconds since 1970.
@@ -171,6 +181,14 @@ fn read_lines(
                 let (device, restart) = ndjson::key(&tenant, &device, &restart).map_err(wrong)?;
                 totals.ends += 1;
                 take(Item::Section(0, Section::End(RestartEnd { device, restart, from: Sequence(from) })))?;
+            }
+            Line::Processed { section, .. } => {
+                let bytes = ndjson::bytes(&section).map_err(wrong)?;
+                let mut sections = Items::<Section<'_>>::new(&bytes).iter();
+                let section = sections.next().and_then(Result::ok).filter(is_good);
+                let section = section.ok_or_else(|| wrong("got a section that does not decode".to_owned()))?;
+                super::count(&mut totals, &section);
+                take(Item::Section(0, section))?;
             }
             Line::Total { readings, claims, ends } => total = Some(Totals { readings, claims, ends }),
         }
@@ -261,7 +279,7 @@ impl<'a> Writer<'a> {
         self.encoded.clear();
         items::push(&mut self.encoded, section);
         self.batch.push(*timestamp_ms, Some(ASIDE), Some(&self.encoded), &[])?;
-        if let Some((key, range)) = sequences(section) {
+        for (key, range) in sequences(section) {
             self.named.entry(key).or_default().insert(range);
         }
         if self.batch.byte_len() >= COMMIT { self.commit() } else { Ok(()) }

@@ -17,6 +17,7 @@ pub mod segments;
 use std::path::PathBuf;
 
 use weir_protocol::DeviceId;
+use weir_protocol::batch::{Section, SetAside, Summary};
 use weir_storage::{CommitError, IoError, ReadError};
 
 use crate::queue::{ClaimsError, QueueError};
@@ -110,4 +111,16 @@ pub enum TransferError {
         /// Bytes that there are.
         room: u64,
     },
+}
+
+/// Counts what a section holds.
+fn count(totals: &mut Totals, section: &Section<'_>) {
+    match section {
+        Section::Readings(run) | Section::SetAside(SetAside { run, .. }) | Section::Summary(Summary { run, .. }) => {
+            totals.readings += u64::from(run.count);
+        }
+        Section::Claim(_) => totals.claims += 1,
+        Section::End(_) => totals.ends += 1,
+        Section::Position(_) => {}
+    }
 }

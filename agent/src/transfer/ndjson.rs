@@ -6,6 +6,7 @@
 //! {"type":"reading","tenant":"default","device":..,"restart":"..","sequence":5,"schema":"0a1b2c3d","channel":0,
 //!  "name":"temperature","time_us":..,"clock":"synchronised","kind":"float","value":21.5}
 //! {"type":"claim","tenant":"default","device":..,"restart":"..","kind":"queue","start":0,"end":10}
+//! {"type":"processed","device":..,"section":"04.."}                  what rules made, encoded as in a batch, in hexadecimal
 //! {"type":"end","tenant":"default","device":..,"restart":"..","from":10}
 //! {"type":"total","readings":..,"claims":..,"ends":..}              last line: without it the file was cut short
 //! ```
@@ -15,10 +16,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value as Json};
-use weir_protocol::batch::{Claim, LossKind, RestartEnd};
+use weir_protocol::batch::{Claim, LossKind, RestartEnd, Section};
 use weir_protocol::reading::MAX_TEXT;
 use weir_protocol::{
     Channel, ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Tenant, Timestamp, Value, ValueKind,
+    items,
 };
 
 /// The version of the form.
@@ -34,6 +36,7 @@ pub enum Line {
     Reading(ReadingLine),
     Claim { tenant: String, device: String, restart: String, kind: LossKind, start: u64, end: u64 },
     End { tenant: String, device: String, restart: String, from: u64 },
+    Processed { device: String, section: String },
     Total { readings: u64, claims: u64, ends: u64 },
 }
 
@@ -127,6 +130,14 @@ impl Line {
         Self::End { tenant, device, restart, from: end.from.0 }
     }
 
+    /// What rules made of readings.
+    pub fn processed(device: DeviceId, section: &Section<'_>) -> Self {
+        let mut encoded = Vec::new();
+        items::push(&mut encoded, section);
+        let section = encoded.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::Processed { device: device.to_string(), section }
+    }
+
     /// A description.
     pub fn channels<'a>(device: DeviceId, schema: SchemaHash, channels: impl Iterator<Item = Channel<'a>>) -> Self {
         let line = |channel: Channel<'_>| ChannelLine {
@@ -197,6 +208,14 @@ pub fn key(tenant: &str, device: &str, restart: &str) -> Result<(DeviceId, Resta
 pub fn schema(text: &str) -> Result<SchemaHash, String> {
     let hash = (text.len() == 8).then(|| u32::from_str_radix(text, 16).ok()).flatten();
     hash.map(SchemaHash).ok_or_else(|| format!("got schema {text:?}, expected 8 hexadecimal digits"))
+}
+
+/// Bytes in hexadecimal; `Err` says what is wrong.
+pub fn bytes(text: &str) -> Result<Vec<u8>, String> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    bytes.filter(|_| rest.is_empty()).ok_or_else(|| "got a section that is not hexadecimal".to_owned())
 }
 
 fn of_float(value: f32) -> Json {

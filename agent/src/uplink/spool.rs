@@ -245,7 +245,7 @@ impl Spool {
     }
 
     fn is_full(&self) -> bool {
-        self.forming.body_len() >= self.batch_bytes || self.units >= self.limit().min(FULL_UNITS)
+        self.forming.len() >= self.batch_bytes || self.units >= self.limit().min(FULL_UNITS)
     }
 
     /// Reads the next records; false when there are none.
@@ -313,6 +313,8 @@ impl Spool {
     fn take_record(&mut self, offset: u64, section: &Section<'_>, encoded: &[u8]) -> bool {
         let (of, readings) = match section {
             Section::Readings(run) => (run.count, true),
+            // What rules made is one unit: a summary never goes without what it stands for.
+            Section::Summary(_) | Section::SetAside(_) => (1, false),
             Section::Claim(_) | Section::End(_) | Section::Position(_) => (1, false),
         };
         let whole = self.cursor.1 == 0 && !self.partial.contains_key(&offset) && !self.has_rejected(offset);

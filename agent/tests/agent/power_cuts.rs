@@ -117,7 +117,7 @@ impl World {
         let claims = state.lock().claims.sections(usize::MAX);
         for section in claims {
             if self.random.random_bool(odds) {
-                if let Some((key, range)) = sequences(&section) {
+                for (key, range) in sequences(&section) {
                     self.gateway.entry(key).or_default().insert(range);
                 }
                 state.lock().claims.remove(&section);

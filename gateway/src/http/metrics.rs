@@ -182,6 +182,7 @@ pub fn ingest(out: &mut Text, now: &Stats) {
     out.counter("messages_stored", "Messages of MQTT clients stored.", now.messages);
     out.counter("readings_repeated", "Readings and messages dropped because the log had them.", now.repeats);
     out.counter("readings_lost", "Sequences counted lost.", now.lost);
+    out.counter("readings_reduced", "Sequences that agents' rules left out or put into summaries.", now.reduced);
     let dead = Reason::ALL.iter().zip(now.dead_lettered).map(|(why, count)| (reason(why.as_str()), count));
     let help = "Parts of batches about devices that are bound to another agent.";
     out.counter("not_bound", help, now.not_bound);

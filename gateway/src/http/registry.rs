@@ -7,8 +7,8 @@
 //! | path | answer |
 //! |---|---|
 //! | `/subjects` | the subjects, [`schemas`] says how they are named |
-//! | `/subjects/{s}/versions`, `.../{1, latest or -1}`, `.../{v}/schema`, `.../{v}/referencedby` | the one version of a subject |
-//! | `POST /subjects/{s}` with `{"schema": "..."}` | whether that is the schema of the subject |
+//! | `/subjects/{s}/versions`, `.../{1, 2, latest or -1}`, `.../{v}/schema`, `.../{v}/referencedby` | the versions of a subject |
+//! | `POST /subjects/{s}` with `{"schema": "..."}` | whether that is a schema of the subject |
 //! | `/schemas`, `/schemas/types`, `/schemas/ids/{id}`, `.../schema`, `.../subjects`, `.../versions` | schemas by id |
 //! | `/config`, `/config/{s}`, `/mode`, `/mode/{s}`, `/contexts` | what clients ask before they read |
 //!
@@ -90,11 +90,15 @@ fn refused(code: u32, message: String) -> Refused {
     Refused(status, code, message)
 }
 
-fn subject(app: &App, name: &str) -> Result<Registered, Refused> {
-    let mut known = schemas::all(&app.topics).into_iter();
-    known
-        .find(|registered| registered.subject() == name)
-        .ok_or_else(|| refused(40401, format!("Subject '{name}' not found; the subject of a topic is <topic>-value")))
+/// The versions of a subject, ascending and at least one.
+fn subject(app: &App, name: &str) -> Result<Vec<Registered>, Refused> {
+    let known = schemas::all(&app.topics).into_iter();
+    let versions: Vec<_> = known.filter(|registered| registered.subject() == name).collect();
+    if versions.is_empty() {
+        let why = format!("Subject '{name}' not found; the subject of a topic is <topic>-value");
+        return Err(refused(40401, why));
+    }
+    Ok(versions)
 }
 
 fn numbered(app: &App, id: &str) -> Result<Registered, Refused> {
@@ -105,15 +109,20 @@ fn numbered(app: &App, id: &str) -> Result<Registered, Refused> {
         .ok_or_else(|| refused(40403, format!("Schema {id} not found; /schemas lists those there are")))
 }
 
-fn check_version(version: &str) -> Result<(), Refused> {
-    match (version, version.parse::<i64>()) {
-        ("latest", _) | (_, Ok(-1)) => Ok(()),
-        (_, Ok(number)) if number == i64::from(VERSION) => Ok(()),
-        (_, Ok(number)) if number > 0 => {
-            Err(refused(40402, format!("Version {number} not found; every subject has version {VERSION} alone")))
+fn of_version(app: &App, name: &str, version: &str) -> Result<Registered, Refused> {
+    let mut versions = subject(app, name)?;
+    let wanted = match (version, version.parse::<i64>()) {
+        ("latest", _) | (_, Ok(-1)) => return versions.pop().ok_or_else(|| refused(40402, "no version".to_owned())),
+        (_, Ok(number)) if number > 0 => number,
+        _ => {
+            return Err(refused(42202, format!("The version {version} is not valid; expected {VERSION} or latest")));
         }
-        _ => Err(refused(42202, format!("The version {version} is not valid; expected {VERSION} or latest"))),
-    }
+    };
+    let known: Vec<_> = versions.iter().map(|registered| registered.version).collect();
+    versions
+        .into_iter()
+        .find(|registered| i64::from(registered.version) == wanted)
+        .ok_or_else(|| refused(40402, format!("Version {wanted} not found; {name} has {known:?}")))
 }
 
 #[derive(Deserialize)]
@@ -123,7 +132,8 @@ struct SubjectsQuery {
 }
 
 async fn subjects(State(app): State<App>, Query(SubjectsQuery { prefix }): Query<SubjectsQuery>) -> Answer {
-    let names = schemas::all(&app.topics).into_iter().map(|registered| registered.subject());
+    let known = schemas::all(&app.topics).into_iter().filter(|registered| registered.version == VERSION);
+    let names = known.map(|registered| registered.subject());
     Answer(names.filter(|name| name.starts_with(&prefix)).collect())
 }
 
@@ -139,24 +149,20 @@ async fn no_get(Path(name): Path<String>) -> Refused {
 }
 
 async fn versions(State(app): State<App>, Path(name): Path<String>) -> Answered {
-    subject(&app, &name).map(|_| Answer(json!([VERSION])))
+    let versions = subject(&app, &name)?;
+    Ok(Answer(versions.iter().map(|registered| registered.version).collect()))
 }
 
 async fn version(State(app): State<App>, Path((name, version)): Path<(String, String)>) -> Answered {
-    let registered = subject(&app, &name)?;
-    check_version(&version)?;
-    Ok(Answer(registered.to_json()))
+    Ok(Answer(of_version(&app, &name, &version)?.to_json()))
 }
 
 async fn version_schema(State(app): State<App>, Path((name, version)): Path<(String, String)>) -> Answered {
-    let registered = subject(&app, &name)?;
-    check_version(&version)?;
-    bare(&registered)
+    bare(&of_version(&app, &name, &version)?)
 }
 
 async fn referenced_by(State(app): State<App>, Path((name, version)): Path<(String, String)>) -> Answered {
-    subject(&app, &name)?;
-    check_version(&version)?;
+    of_version(&app, &name, &version)?;
     Ok(Answer(json!([])))
 }
 
@@ -166,18 +172,21 @@ struct Posted {
 }
 
 async fn look_up(State(app): State<App>, Path(name): Path<String>, body: axum::body::Body) -> Answered {
-    let registered = subject(&app, &name)?;
+    let versions = subject(&app, &name)?;
     let body: Bytes = posted::read(body).await.map_err(|unread| match unread {
         Unread::TooLarge => refused(41301, format!("a body of more than {} bytes", posted::MAX_BODY)),
         Unread::TooSlow => refused(40801, "the body did not come in time".to_owned()),
     })?;
     let invalid = |error: serde_json::Error| refused(42201, format!("Invalid schema: {error}"));
     let posted: Posted = serde_json::from_slice(&body).map_err(invalid)?;
-    let [theirs, ours] = [&posted.schema, &registered.json].map(|json| serde_json::from_str::<Value>(json));
-    if canonical::of(&theirs.map_err(invalid)?) == canonical::of(&ours.map_err(invalid)?) {
-        return Ok(Answer(registered.to_json()));
+    let theirs = canonical::of(&serde_json::from_str::<Value>(&posted.schema).map_err(invalid)?);
+    for registered in &versions {
+        if theirs == canonical::of(&serde_json::from_str::<Value>(&registered.json).map_err(invalid)?) {
+            return Ok(Answer(registered.to_json()));
+        }
     }
-    Err(refused(40403, format!("Schema not found: it is not that of {name}, which has the id {}", registered.id)))
+    let ids: Vec<_> = versions.iter().map(|registered| registered.id).collect();
+    Err(refused(40403, format!("Schema not found: it is none of {name}, whose ids are {ids:?}")))
 }
 
 /// Clients name the subject that they believe the schema to be of; the id alone decides, as ids are never shared.
@@ -194,7 +203,8 @@ async fn subjects_by_id(State(app): State<App>, Path(id): Path<String>) -> Answe
 }
 
 async fn versions_by_id(State(app): State<App>, Path(id): Path<String>) -> Answered {
-    Ok(Answer(json!([{"subject": numbered(&app, &id)?.subject(), "version": VERSION}])))
+    let registered = numbered(&app, &id)?;
+    Ok(Answer(json!([{"subject": registered.subject(), "version": registered.version}])))
 }
 
 /// The schema itself, not as a text within JSON.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_protocol::batch::{
-    Claim, Envelope, EnvelopeError, MAX_HELD, MAX_READINGS, Position, RestartEnd, Section, Span, describe,
+    Claim, Envelope, EnvelopeError, Held, LossKind, MAX_DETAIL, MAX_HELD, MAX_READINGS, Position, ReadingRun, Refusal,
+    RestartEnd, Section, Span, Summary, describe,
 };
 use weir_protocol::items::Items;
 use weir_protocol::{AgentId, Channel, DeviceId, Restart, SchemaHash, Sequence, Tenant, Timestamp};
@@ -18,6 +19,7 @@ use super::channels::Channels;
 use super::{Body, Published, Sender};
 use crate::record::Description;
 use crate::record::dead_letter::Format;
+use crate::record::reading::Summarised;
 use crate::topics::{Stores, TopicId};
 
 /// The most spans of one manifest.
@@ -57,11 +59,12 @@ pub(crate) enum Part {
     End(RestartEnd),
 }
 
-/// What a [`Position`] says that the agent accepted and no longer holds.
+/// What a [`Position`] says that the agent accepted and no longer holds, or what a [`Summary`] stands for.
 #[derive(Debug)]
 pub(crate) struct Missing {
     pub(crate) device: DeviceId,
     pub(crate) restart: Restart,
+    pub(crate) kind: LossKind,
     /// Ascending and not empty; at most [`MAX_HELD`] + 1 of them.
     pub(crate) ranges: Vec<Range<u64>>,
 }
@@ -81,6 +84,19 @@ pub(crate) struct Run {
     pub(crate) items_at: usize,
     /// The payload that the section came in, which is kept instead of the section if that is larger.
     pub(crate) payload: Bytes,
+    /// What the agent's rules made of it.
+    pub(crate) processed: Processed,
+}
+
+/// What the rules of an agent made of readings.
+#[derive(Debug)]
+pub(crate) enum Processed {
+    /// Nothing that concerns the gateway.
+    No,
+    /// Each of them stands for others.
+    Summary(Summarised),
+    /// They are refused; with what was expected.
+    Refused(Refusal, Box<str>),
 }
 
 /// A description, ready to be stored and used.
@@ -156,32 +172,50 @@ fn parts_of(body: &Bytes, payload: &Bytes, expected: usize) -> Result<Vec<Part>,
     // Most batches are one run, and a vector that grows by itself starts with room for four.
     let mut parts = Vec::with_capacity(expected);
     let mut readings = 0;
+    let mut new_run = |run: &ReadingRun<'_>, processed, encoded: &[u8]| {
+        readings += u64::from(run.count);
+        if readings > MAX_READINGS {
+            return Err(EnvelopeError::Body("more than 65536 readings"));
+        }
+        Ok(Run {
+            device: run.device,
+            restart: run.restart,
+            schema: run.schema,
+            first: run.first.0,
+            end: run.first.0.saturating_add(u64::from(run.count)),
+            start: run.start,
+            section: body.slice_ref(encoded),
+            // Every section with a run ends with its readings.
+            items_at: encoded.len() - run.readings.as_bytes().len(),
+            payload: payload.clone(),
+            processed,
+        })
+    };
     let mut sections = Items::<Section<'_>>::new(body).iter();
     loop {
         let before = sections.rest();
         let Some(section) = sections.next() else { return Ok(parts) };
         let section = section.map_err(|_| EnvelopeError::Body("section encoding"))?;
         let encoded = &before[..before.len() - sections.rest().len()];
-        if parts.len() == MAX_SECTIONS {
+        // A summary makes two.
+        if parts.len() + 1 >= MAX_SECTIONS {
             return Err(EnvelopeError::Body("more than 65536 sections"));
         }
-        parts.push(match section {
-            Section::Readings(run) => {
-                readings += u64::from(run.count);
-                if readings > MAX_READINGS {
-                    return Err(EnvelopeError::Body("more than 65536 readings"));
+        let part = match section {
+            Section::Readings(run) => Part::Run(new_run(&run, Processed::No, encoded)?),
+            Section::SetAside(aside) if aside.expected.len() > MAX_DETAIL => {
+                return Err(EnvelopeError::Body("more than 96 bytes of what was expected"));
+            }
+            Section::SetAside(aside) => {
+                let refused = Processed::Refused(aside.refusal, aside.expected.into());
+                Part::Run(new_run(&aside.run, refused, encoded)?)
+            }
+            Section::Summary(summary) => {
+                let (summarised, reduced) = reduced(&summary)?;
+                if summary.run.count > 0 {
+                    parts.push(Part::Run(new_run(&summary.run, Processed::Summary(summarised), encoded)?));
                 }
-                Part::Run(Run {
-                    device: run.device,
-                    restart: run.restart,
-                    schema: run.schema,
-                    first: run.first.0,
-                    end: run.first.0.saturating_add(u64::from(run.count)),
-                    start: run.start,
-                    section: body.slice_ref(encoded),
-                    items_at: encoded.len() - run.readings.as_bytes().len(),
-                    payload: payload.clone(),
-                })
+                Part::Missing(reduced)
             }
             Section::Claim(claim) => Part::Claim(claim),
             Section::End(end) if end.from < Sequence::END => Part::End(end),
@@ -190,26 +224,40 @@ fn parts_of(body: &Bytes, payload: &Bytes, expected: usize) -> Result<Vec<Part>,
                 Some(missing) => Part::Missing(missing),
                 None => continue,
             },
-        });
+        };
+        parts.push(part);
     }
 }
 
 /// Whether the manifest names the identities of the body, neighbours joined, in the order of the body.
 fn agrees(parts: &[Part], mut manifest: impl Iterator<Item = Span>) -> bool {
     let mut named = manifest.next();
-    for part in parts {
-        let (device, restart, start, end) = match part {
-            Part::Run(run) => (run.device, run.restart, run.first, run.end),
-            Part::Claim(claim) => (claim.device, claim.restart, claim.start.0, claim.end.0),
-            Part::Missing(_) | Part::End(_) => continue,
-        };
+    let mut names = |device: DeviceId, restart: Restart, range: Range<u64>| {
         let Some(span) = &mut named else { return false };
-        if (span.device, span.restart, span.start.0) != (device, restart, start) || end > span.end.0 {
+        if (span.device, span.restart, span.start.0) != (device, restart, range.start) || range.end > span.end.0 {
             return false;
         }
-        span.start.0 = end;
+        span.start.0 = range.end;
         if span.start == span.end {
             named = manifest.next();
+        }
+        true
+    };
+    for part in parts {
+        let (device, restart, range) = match part {
+            Part::Run(run) => (run.device, run.restart, run.first..run.end),
+            Part::Claim(claim) => (claim.device, claim.restart, claim.start.0..claim.end.0),
+            Part::Missing(missing) if missing.kind == LossKind::Reduced => {
+                let (device, restart) = (missing.device, missing.restart);
+                if !missing.ranges.iter().all(|range| names(device, restart, range.clone())) {
+                    return false;
+                }
+                continue;
+            }
+            Part::Missing(_) | Part::End(_) => continue,
+        };
+        if !names(device, restart, range) {
+            return false;
         }
     }
     named.is_none()
@@ -238,8 +286,27 @@ fn missing(position: &Position<'_>) -> Result<Option<Missing>, EnvelopeError> {
     if at < position.upto.0 {
         ranges.push(at..position.upto.0);
     }
-    let (device, restart) = (position.device, position.restart);
-    Ok((!ranges.is_empty()).then_some(Missing { device, restart, ranges }))
+    let (device, restart, kind) = (position.device, position.restart, LossKind::Unaccounted);
+    Ok((!ranges.is_empty()).then_some(Missing { device, restart, kind, ranges }))
+}
+
+/// What a summary stands for: the range that covers it, and the sequences themselves.
+fn reduced(summary: &Summary<'_>) -> Result<(Summarised, Missing), EnvelopeError> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for held in summary.ranges {
+        let Held { start, end } = held.map_err(|_| EnvelopeError::Body("summarised range encoding"))?;
+        let behind = ranges.last().map_or(0, |last| last.end);
+        if ranges.len() == MAX_HELD || start >= end || start.0 < behind || end > Sequence::END {
+            return Err(EnvelopeError::Body("summarised ranges: expected 1 to 256, ascending, none empty, below 2^63"));
+        }
+        ranges.push(start.0..end.0);
+    }
+    let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
+        return Err(EnvelopeError::Body("a summary of nothing"));
+    };
+    let (device, restart) = (summary.run.device, summary.of);
+    let summarised = Summarised { restart, start: Sequence(first.start), end: Sequence(last.end) };
+    Ok((summarised, Missing { device, restart, kind: LossKind::Reduced, ranges }))
 }
 
 fn description((tenant, agent): (Tenant, AgentId), payload: &Bytes) -> Result<Described, EnvelopeError> {

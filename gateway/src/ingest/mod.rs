@@ -48,6 +48,7 @@ pub mod stats;
 mod waited;
 
 use bytes::Bytes;
+use weir_protocol::batch::Refusal;
 use weir_protocol::batch::command::AgentCommand;
 use weir_protocol::{AgentId, Restart, Sequence, Tenant};
 
@@ -185,6 +186,8 @@ pub enum Reason {
     /// The device is bound to another agent. It is no verdict on the sequences: their owner may still send them. Redrivable
     /// once the device is moved.
     NotBound,
+    /// The agent's rules refuse its value. A redrive stores it all the same.
+    OutOfRange,
 }
 
 impl From<Rule> for Reason {
@@ -197,9 +200,17 @@ impl From<Rule> for Reason {
     }
 }
 
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::OutOfRange => Self::OutOfRange,
+        }
+    }
+}
+
 impl Reason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::UnreadableBody,
         Self::UnknownSchema,
         Self::UnknownChannel,
@@ -214,6 +225,7 @@ impl Reason {
         Self::KindChanged,
         Self::KindNarrowed,
         Self::NotBound,
+        Self::OutOfRange,
     ];
 
     /// The name in records, metrics and JSON.
@@ -233,6 +245,7 @@ impl Reason {
             Self::KindChanged => Rule::Kind.as_str(),
             Self::KindNarrowed => Rule::Narrowed.as_str(),
             Self::NotBound => NOT_BOUND,
+            Self::OutOfRange => Refusal::OutOfRange.as_str(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use weir_protocol::batch::LossKind;
 use weir_protocol::{AgentId, Restart, SchemaHash};
 
 use super::Reason;
@@ -54,6 +55,7 @@ pub(crate) enum Effect {
     },
     Lost {
         restart: Restart,
+        kind: LossKind,
         range: Range<u64>,
     },
     /// Records there cannot be read any more; `is_lost` if no earlier verdict is left.
@@ -127,8 +129,9 @@ impl Move {
                 }
                 devices.bury(partition, self.device, restart, range);
             }
-            Effect::Lost { restart, range } => {
-                counters.lost.add(range.end - range.start);
+            Effect::Lost { restart, kind, range } => {
+                let counter = if kind == LossKind::Reduced { &counters.reduced } else { &counters.lost };
+                counter.add(range.end - range.start);
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range.clone());
                     ledger.lost.insert(range);
@@ -165,7 +168,7 @@ impl Move {
             Effect::Stored { restart, range, .. }
             | Effect::Dead { restart, range, .. }
             | Effect::Damaged { restart, range, .. }
-            | Effect::Lost { restart, range } => {
+            | Effect::Lost { restart, range, .. } => {
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range);
                 }

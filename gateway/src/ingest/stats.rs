@@ -25,6 +25,8 @@ pub struct Stats {
     pub not_bound: u64,
     /// Sequences counted lost.
     pub lost: u64,
+    /// Sequences that the rules of agents left out: decisions, not losses.
+    pub reduced: u64,
     /// Sequences whose records cannot be read any more.
     pub damaged: u64,
     /// Offsets that cannot be read any more and whose identities nobody can tell.
@@ -77,6 +79,7 @@ pub(crate) struct Counters {
     pub(crate) dead_lettered: [Counter; Reason::ALL.len()],
     pub(crate) not_bound: Counter,
     pub(crate) lost: Counter,
+    pub(crate) reduced: Counter,
     pub(crate) damaged: Counter,
     pub(crate) unnamed_offsets: Counter,
     pub(crate) over_limit: [Counter; 5],
@@ -129,6 +132,7 @@ impl Counters {
             dead_lettered: self.dead_lettered.each_ref().map(Counter::get),
             not_bound: self.not_bound.get(),
             lost: self.lost.get(),
+            reduced: self.reduced.get(),
             damaged: self.damaged.get(),
             unnamed_offsets: self.unnamed_offsets.get(),
             over_limit: OverLimit::ALL.map(|(over, name)| (name, self.over_limit[over as usize].get())),

@@ -46,7 +46,7 @@ pub struct DeadLetter<'a> {
     pub agent: AgentId,
     /// The sequences that it accounts for.
     pub spans: Vec<DeadSpan>,
-    /// The name of a [`crate::ingest::Reason`].
+    /// The name of a [`crate::ingest::Reason`]; of what an agent's rules refuse also what was expected, behind a colon.
     pub reason: &'a str,
     /// The byte in `original` where the first bad reading starts.
     pub position: Option<u64>,

@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | 1 | [`reading`] | `readings` |
 //! | 100 and more | [`reading`], with a name of its own | one for each topic that a route leads to |
+//! | 2^24 more than one of these | [`reading`] that stands for others ([`reading::Summarised`]) | the same |
 //! | 2 | [`loss`] | `weir.loss` |
 //! | 3 | [`dead_letter`] | `weir.deadletter` |
 //! | 4 | [`description`] | `weir.describe` |
@@ -36,6 +37,17 @@ pub use description::Description;
 pub use loss::Loss;
 pub use message::Message;
 pub use reading::ReadingRecord;
+
+/// What the id of a topic's schema is raised by for readings that stand for others: its second version.
+pub const SUMMARY_SCHEMAS: u32 = 1 << 24;
+
+/// The schema of readings that stand for others, as JSON.
+pub const SUMMARY_JSON: &str = include_str!("../../schemas/reading-2.avsc");
+
+/// The id of the second version of a schema of readings.
+pub const fn summary_schema(id: u32) -> u32 {
+    SUMMARY_SCHEMAS.saturating_add(id)
+}
 
 /// A schema that the gateway writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +162,8 @@ impl<'a> Value<'a> {
             2 => loss::decode(&mut input).map(Self::Loss),
             3 => dead_letter::decode(&mut input).map(Self::DeadLetter),
             4 => description::decode(&mut input).map(Self::Description),
-            FIRST_ROUTED_SCHEMA.. => reading::decode(&mut input).map(Self::Reading),
+            FIRST_ROUTED_SCHEMA..SUMMARY_SCHEMAS => reading::decode(&mut input).map(Self::Reading),
+            SUMMARY_SCHEMAS.. => reading::decode_summary(&mut input).map(Self::Reading),
             got => Err(Malformed::Schema { got }),
         }
         .and_then(|value| if input.is_empty() { Ok(value) } else { Err(Malformed::Field { field: "end" }) })

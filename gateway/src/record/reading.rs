@@ -1,4 +1,5 @@
-//! The record of a reading, `gateway/schemas/reading.avsc`.
+//! The record of a reading, `gateway/schemas/reading.avsc`; of one that stands for others, `reading-2.avsc`, which has
+//! one field more.
 //!
 //! Written a few million times a second, so what repeats is encoded once: [`Head`] per restart and sender,
 //! [`ChannelFields`] per channel of a description.
@@ -46,6 +47,29 @@ impl ChannelFields {
         // Both were encoded above.
         let mut next = |field| input.string(field).unwrap_or_default();
         (next("channel"), next("unit"))
+    }
+}
+
+/// The sequences that a reading stands for lie in this range, and its record says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summarised {
+    /// The restart that the device sampled them under.
+    #[serde(serialize_with = "super::as_text", deserialize_with = "from_text")]
+    pub restart: Restart,
+    /// The first of them.
+    pub start: Sequence,
+    /// The first sequence after the last of them.
+    pub end: Sequence,
+}
+
+impl Summarised {
+    /// Appends it to the value of a record that was encoded under [`super::summary_schema`].
+    pub fn append(self, out: &mut Vec<u8>) {
+        put_long(out, 1);
+        put_bytes(out, self.restart.0.to_string().as_bytes());
+        put_long(out, self.start.0 as i64);
+        put_long(out, self.end.0 as i64);
     }
 }
 
@@ -99,11 +123,25 @@ pub fn encode_json(
     (time, clock): (Timestamp, Clock),
     value: Value<'_>,
     heals: bool,
+    summarises: Option<Summarised>,
 ) {
     out.clear();
     let (channel, unit) = channel.names();
     let (channel, unit, value) = (channel.into(), unit.into(), value.into());
-    let record = ReadingRecord { tenant, agent, device, restart, sequence, channel, unit, time, clock, value, heals };
+    let record = ReadingRecord {
+        tenant,
+        agent,
+        device,
+        restart,
+        sequence,
+        channel,
+        unit,
+        time,
+        clock,
+        value,
+        heals,
+        summarises,
+    };
     // Writing to memory cannot fail, and every field is one that JSON can say.
     let _ = serde_json::to_writer(out, &record);
 }
@@ -139,6 +177,9 @@ pub struct ReadingRecord<'a> {
     pub value: Measured<'a>,
     /// Whether this sequence was dead-lettered or counted lost before.
     pub heals: bool,
+    /// What it stands for, if it is a summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summarises: Option<Summarised>,
 }
 
 /// A measured value. JSON tells neither a float from a double nor either from an integer that it holds: what was read
@@ -177,6 +218,21 @@ pub(super) fn decode_json(value: &[u8]) -> Result<ReadingRecord<'_>, Malformed> 
     serde_json::from_slice(value).map_err(|_| Malformed::Json)
 }
 
+/// Reads a record of the second version of the schema.
+pub(super) fn decode_summary<'a>(input: &mut Input<'a>) -> Result<ReadingRecord<'a>, Malformed> {
+    let reading = decode(input)?;
+    let summarises = match input.long("summarises")? {
+        0 => None,
+        1 => Some(Summarised {
+            restart: Restart(input.parsed("restart")?),
+            start: Sequence(input.unsigned("start")?),
+            end: Sequence(input.unsigned("end")?),
+        }),
+        _ => return Err(Malformed::Field { field: "summarises" }),
+    };
+    Ok(ReadingRecord { summarises, ..reading })
+}
+
 pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<ReadingRecord<'a>, Malformed> {
     Ok(ReadingRecord {
         tenant: input.parsed("tenant")?,
@@ -201,6 +257,7 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<ReadingRecord<'a>, Mal
             _ => return Err(Malformed::Field { field: "value" }),
         },
         heals: input.boolean("heals")?,
+        summarises: None,
     })
 }
 

@@ -73,9 +73,14 @@ impl Choice {
 
     pub(super) fn takes(&self, letter: &Letter) -> bool {
         self.places.as_ref().is_none_or(|places| places.contains(&letter.place))
-            && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
+            && self.reason.as_ref().is_none_or(|reason| is_for(letter, reason))
             && self.device.is_none_or(|device| is_of(letter, device))
     }
+}
+
+/// Whether that is why; some letters say more behind a colon.
+fn is_for(letter: &Letter, reason: &str) -> bool {
+    letter.reason.strip_prefix(reason).is_some_and(|more| more.is_empty() || more.starts_with(':'))
 }
 
 /// Whether the letter is about the device; of a description that cannot be read nobody knows.

@@ -4,7 +4,7 @@
 //! the fields are those of `gateway/schemas/reading.avsc` in their order, so that a reading is encoded alike in all
 //! topics. The text names the topic and not its rules, because rules change and a schema must not.
 
-use crate::record::Schema;
+use crate::record::{SUMMARY_JSON, Schema};
 
 /// What the text of a reading's schema says of its record alone.
 const NAME: &str = "\"Reading\"";
@@ -13,12 +13,21 @@ const DOC: &str =
 
 /// The schema of readings in `topic`, as JSON.
 pub fn of_topic(topic: &str) -> String {
+    named(Schema::Reading.json(), topic)
+}
+
+/// The schema of readings in `topic` that stand for others, as JSON.
+pub fn of_summaries(topic: &str) -> String {
+    named(SUMMARY_JSON, topic)
+}
+
+fn named(json: &str, topic: &str) -> String {
     let name = format!("\"{}\"", record_name(topic));
     let doc = format!(
         "One sample, kept, that a route of the gateway's settings sends to the topic {topic}. \
          Its identity is (tenant, device, restart, sequence). The record's key begins with the device."
     );
-    Schema::Reading.json().replacen(NAME, &name, 1).replacen(DOC, &doc, 1)
+    json.replacen(NAME, &name, 1).replacen(DOC, &doc, 1)
 }
 
 /// A name that Avro allows and that no other topic has: what is neither letter nor digit is written as `_` and two
@@ -59,6 +68,8 @@ mod tests {
         assert!(of_topic("vibration").contains("to the topic vibration."));
         let renamed = generated.replace("weir.Reading_vibration", "weir.Reading");
         assert_eq!(renamed, reading);
+        let generated = canonical(&of_summaries("vibration"));
+        assert_eq!(generated.replace("weir.Reading_vibration", "weir.Reading"), canonical(SUMMARY_JSON));
     }
 
     /// Ids of routed topics are durable, and so is what they mean.

@@ -12,8 +12,9 @@ async fn a_client_finds_the_schema_of_every_value_by_its_id() {
     assert_eq!(subjects, json!(["readings-value", "weir.loss-value", "weir.deadletter-value", "weir.describe-value"]));
     for (id, subject) in (1..).zip(subjects.as_array().unwrap()) {
         let subject = subject.as_str().unwrap();
-        assert_eq!(gateway.json(&format!("/subjects/{subject}/versions")).await, json!([1]));
-        let latest = gateway.json(&format!("/subjects/{subject}/versions/latest")).await;
+        let versions = if subject == "readings-value" { json!([1, 2]) } else { json!([1]) };
+        assert_eq!(gateway.json(&format!("/subjects/{subject}/versions")).await, versions);
+        let latest = gateway.json(&format!("/subjects/{subject}/versions/1")).await;
         assert_eq!((&latest["id"], &latest["version"]), (&json!(id), &json!(1)));
         // confluent-kafka names the subject, whatever it believes that to be; kafkajs does not.
         for path in [format!("/schemas/ids/{id}"), format!("/schemas/ids/{id}?subject={subject}&fetchMaxId=false")] {
@@ -27,7 +28,18 @@ async fn a_client_finds_the_schema_of_every_value_by_its_id() {
         assert_eq!(gateway.json(&format!("/schemas/ids/{id}/versions")).await, versions);
         assert_eq!(gateway.json(&format!("/config/{subject}")).await, json!({"compatibilityLevel": "FULL_TRANSITIVE"}));
     }
-    assert_eq!(gateway.json("/schemas").await.as_array().unwrap().len(), 4);
+    // Readings that stand for others: the schema of readings and one field that has a default.
+    let latest = gateway.json("/subjects/readings-value/versions/latest").await;
+    assert_eq!((&latest["id"], &latest["version"]), (&json!((1 << 24) + 1), &json!(2)));
+    let fields = |schema: &Value| {
+        let schema: Value = serde_json::from_str(schema.as_str().unwrap()).unwrap();
+        schema["fields"].as_array().unwrap().clone()
+    };
+    let first = fields(&gateway.json("/schemas/ids/1").await["schema"]);
+    let mut second = fields(&latest["schema"]);
+    let added = second.pop().unwrap();
+    assert_eq!((second, &added["name"], &added["default"]), (first, &json!("summarises"), &Value::Null));
+    assert_eq!(gateway.json("/schemas").await.as_array().unwrap().len(), 5);
     assert_eq!(gateway.json("/schemas/types").await, json!(["AVRO"]));
     assert_eq!(gateway.json("/mode").await, json!({"mode": "READONLY"}));
     assert_eq!(gateway.json("/contexts").await, json!(["."]));
@@ -40,7 +52,8 @@ async fn what_there_is_not_has_the_code_that_clients_expect() {
         ("/subjects/other-value/versions", 404, 40401),
         ("/subjects/readings/versions/latest", 404, 40401),
         ("/config/other-value", 404, 40401),
-        ("/subjects/readings-value/versions/2", 404, 40402),
+        ("/subjects/readings-value/versions/3", 404, 40402),
+        ("/subjects/weir.loss-value/versions/2", 404, 40402),
         ("/subjects/readings-value/versions/0", 422, 42202),
         ("/subjects/readings-value/versions/newest", 422, 42202),
         ("/schemas/ids/77", 404, 40403),

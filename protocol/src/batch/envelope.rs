@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::section::Section;
+use super::section::{Held, ReadingRun, Section};
 use crate::checksum::crc32;
 use crate::identity::{DeviceId, Restart, Sequence};
 use crate::items::{self, Items};
@@ -44,6 +44,33 @@ pub struct Span {
     pub start: Sequence,
     /// The first sequence after those.
     pub end: Sequence,
+}
+
+impl Section<'_> {
+    /// The identities that it names, in its order: of a run that leaves the range of sequences, those up to its end.
+    pub fn spans(&self) -> impl Iterator<Item = Span> + use<'_> {
+        let (first, ranges) = match self {
+            Self::Readings(run) => (Some(run.span()), None),
+            Self::Claim(c) => (Some(Span { device: c.device, restart: c.restart, start: c.start, end: c.end }), None),
+            Self::Summary(summary) => ((summary.run.count > 0).then(|| summary.run.span()), Some(summary)),
+            Self::SetAside(aside) => (Some(aside.run.span()), None),
+            Self::End(_) | Self::Position(_) => (None, None),
+        };
+        let stands_for = ranges.into_iter().flat_map(|summary| {
+            let (device, restart) = (summary.run.device, summary.of);
+            let span = move |held: Held| Span { device, restart, start: held.start, end: held.end };
+            summary.ranges.iter().map_while(Result::ok).map(span)
+        });
+        first.into_iter().chain(stands_for)
+    }
+}
+
+impl ReadingRun<'_> {
+    /// Its sequences.
+    pub fn span(&self) -> Span {
+        let end = self.end().unwrap_or(Sequence(u64::MAX));
+        Span { device: self.device, restart: self.restart, start: self.first, end }
+    }
 }
 
 /// Why an envelope was refused.
@@ -160,6 +187,11 @@ impl EnvelopeBuilder {
         self.body.len()
     }
 
+    /// Bytes so far, before compression: body and manifest, which names each stretch of a summary.
+    pub fn len(&self) -> usize {
+        self.body.len() + self.manifest.len()
+    }
+
     /// Appends a section.
     pub fn push(&mut self, section: &Section<'_>) {
         self.note(section);
@@ -174,16 +206,10 @@ impl EnvelopeBuilder {
 
     /// Adds the section's identities to the manifest, joining neighbours.
     fn note(&mut self, section: &Section<'_>) {
-        let span = match section {
-            Section::Readings(run) => Span {
-                device: run.device,
-                restart: run.restart,
-                start: run.first,
-                end: run.end().unwrap_or(Sequence(u64::MAX)),
-            },
-            Section::Claim(c) => Span { device: c.device, restart: c.restart, start: c.start, end: c.end },
-            Section::End(_) | Section::Position(_) => return,
-        };
+        section.spans().for_each(|span| self.name(span));
+    }
+
+    fn name(&mut self, span: Span) {
         match &mut self.last {
             Some(last) if last.device == span.device && last.restart == span.restart && last.end == span.start => {
                 last.end = span.end;

@@ -6,6 +6,7 @@
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
+use super::processed::{SetAside, Summary};
 use crate::channel::SchemaHash;
 use crate::identity::{DeviceId, Restart, Sequence};
 use crate::items::{self, Items};
@@ -25,6 +26,12 @@ pub enum Section<'a> {
     /// What the agent accepted of a restart, and what of it the agent still holds.
     #[serde(borrow)]
     Position(Position<'a>),
+    /// Readings that stand for others, and which.
+    #[serde(borrow)]
+    Summary(Summary<'a>),
+    /// Readings that the agent's rules refuse.
+    #[serde(borrow)]
+    SetAside(SetAside<'a>),
 }
 
 /// Readings with consecutive sequences `first, first + 1, ...`.
@@ -140,9 +147,9 @@ impl RunBuilder {
         self.count
     }
 
-    /// The run as a section.
-    pub fn section(&self) -> Section<'_> {
-        Section::Readings(ReadingRun {
+    /// The run.
+    pub fn run(&self) -> ReadingRun<'_> {
+        ReadingRun {
             device: self.device,
             restart: self.restart,
             schema: self.schema,
@@ -150,7 +157,12 @@ impl RunBuilder {
             count: self.count,
             start: self.start,
             readings: Items::new(&self.items),
-        })
+        }
+    }
+
+    /// The run as a section.
+    pub fn section(&self) -> Section<'_> {
+        Section::Readings(self.run())
     }
 }
 
@@ -187,6 +199,10 @@ pub enum LossKind {
     Rejected,
     /// Taken out of an agent's queue into a file; not lost if that file is imported, which heals it.
     Exported,
+    /// The agent's rules dropped it, suppressed it or put a summary in its place: a decision, not a loss.
+    Reduced,
+    /// It was in the agent's queue for longer than it may be.
+    Expired,
 }
 
 impl LossKind {
@@ -200,7 +216,14 @@ impl LossKind {
             Self::Damage => "damage",
             Self::Rejected => "rejected",
             Self::Exported => "exported",
+            Self::Reduced => "reduced",
+            Self::Expired => "expired",
         }
+    }
+
+    /// Whether somebody decided that the gateway need not have it, and nothing went wrong.
+    pub const fn is_decision(self) -> bool {
+        matches!(self, Self::Reduced | Self::Exported)
     }
 }
 

@@ -3,7 +3,8 @@
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::describe::{self, Description};
 use weir_protocol::batch::{
-    Claim, Envelope, EnvelopeBuilder, Held, LossKind, Position, RestartEnd, RunBuilder, Section, Span,
+    Claim, Envelope, EnvelopeBuilder, Held, LossKind, Position, Refusal, RestartEnd, RunBuilder, Section, SetAside,
+    Span, Summary,
 };
 use weir_protocol::{ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Timestamp, Value};
 
@@ -45,13 +46,23 @@ fn batches() -> Vec<Message> {
         claim(LossKind::Exported, 400, 500),
     ];
     let end = Section::End(RestartEnd { device: device(), restart: RESTART, from: Sequence(613) });
+    let decided = [claim(LossKind::Reduced, 500, 600), claim(LossKind::Expired, 600, 612)];
+    let mut means =
+        RunBuilder::new(device(), Restart::from_agent(0x0102_0304_0506_0708), SchemaHash(0x0bad_cafe), Sequence(9));
+    readings()[..2].iter().for_each(|reading| means.push(reading));
+    let nothing = RunBuilder::new(device(), Restart::from_agent(1), SchemaHash(0), Sequence(0));
     let held =
         packed(&[Held { start: Sequence(100), end: Sequence(200) }, Held { start: Sequence(612), end: Sequence(613) }]);
     let position = |held| {
         let (from, upto) = (Sequence(7), Sequence(613));
         Section::Position(Position { device: device(), restart: RESTART, from, upto, held: Items::new(held) })
     };
+    let refused =
+        Section::SetAside(SetAside { refusal: Refusal::OutOfRange, expected: "-40 to 85 Cel", run: run.run() });
     vec![
+        batch("batch.decided", &decided, false),
+        batch("batch.summary", &[summary(&means, &held), summary(&nothing, &held)], false),
+        batch("batch.set-aside", &[refused], false),
         batch("batch.empty", &[], false),
         batch("batch.readings", &[run.section()], false),
         batch("batch.claims", &claims, false),
@@ -60,6 +71,11 @@ fn batches() -> Vec<Message> {
         batch("batch.every-section", &[run.section(), claims[0], end, position(&held)], false),
         Message { exact: false, ..batch("batch.zstd", &[long.section(), claims[6]], true) },
     ]
+}
+
+/// Readings of `instead` in the place of the sequences in `ranges`.
+fn summary<'a>(instead: &'a RunBuilder, ranges: &'a [u8]) -> Section<'a> {
+    Section::Summary(Summary { of: RESTART, ranges: Items::new(ranges), run: instead.run() })
 }
 
 fn batch(name: &'static str, sections: &[Section<'_>], compress: bool) -> Message {
@@ -84,7 +100,13 @@ fn read(bytes: &[u8]) -> String {
     for section in sections.iter() {
         let section = section.expect("a section");
         said += &format!("\n{section:?}");
-        if let Section::Readings(run) = section {
+        let run = match section {
+            Section::Readings(run) => Some(run),
+            Section::Summary(summary) => Some(summary.run),
+            Section::SetAside(aside) => Some(aside.run),
+            _ => None,
+        };
+        if let Some(run) = run {
             let readings: Vec<_> = run.iter().collect::<Result<_, _>>().expect("readings");
             said += &format!("\n{readings:?}");
         }

@@ -32,6 +32,7 @@ impl Kept {
             Section::Claim(claim) => Self::Claim(claim.device, claim.restart, claim.kind, claim.start.0..claim.end.0),
             Section::End(end) => Self::End(end.device, end.restart, end.from.0),
             Section::Position(_) => panic!("a position is never queued"),
+            Section::Summary(_) | Section::SetAside(_) => panic!("no rules here"),
         }
     }
 

@@ -55,7 +55,7 @@ impl Planner<'_> {
             heals: false,
         });
         let key = Some(first.device.as_str().as_bytes());
-        self.append_letter(log, key, dead.collect(), Reason::NotBound, position, format, original)?;
+        self.append_letter(log, key, dead.collect(), Reason::NotBound.as_str(), position, format, original)?;
         let count = spans.iter().map(|span| span.end.0.saturating_sub(span.start.0)).sum();
         self.counters.dead_lettered[Reason::NotBound as usize].add(count);
         self.group.buried.push((log, partition, remains));

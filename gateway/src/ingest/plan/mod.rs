@@ -245,7 +245,7 @@ impl Planner<'_> {
                 }
                 Part::Missing(missing) => {
                     let identity = (missing.device, missing.restart);
-                    self.lose(*place, identity, LossKind::Unaccounted, &missing.ranges)?;
+                    self.lose(*place, identity, missing.kind, &missing.ranges)?;
                 }
                 Part::End(end) => self.end(*place, end)?,
             }
@@ -283,7 +283,7 @@ impl Planner<'_> {
             if let Some(ledger) = self.devices.ledger_mut(place, restart) {
                 ledger.pending.insert(range.clone());
             }
-            self.note(log, place, Effect::Lost { restart, range });
+            self.note(log, place, Effect::Lost { restart, kind, range });
         }
         Ok(())
     }

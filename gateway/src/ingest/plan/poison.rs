@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use weir_protocol::batch::{MAX_PAYLOAD, Span};
+use weir_protocol::batch::{MAX_PAYLOAD, Refusal, Span};
 use weir_protocol::{DeviceId, Restart, Sequence};
 
 use super::super::Reason;
@@ -72,6 +72,28 @@ impl Grave {
 }
 
 impl Planner<'_> {
+    /// Keeps what the agent's rules refuse. The agent asked for a dead letter and gets one: it is told that all is stored.
+    pub(super) fn set_aside(
+        &mut self,
+        place: DeviceIndex,
+        run: &Run,
+        refusal: Refusal,
+        expected: &str,
+    ) -> Result<(), Stop> {
+        let ledger = self.devices.ledger_mut(place, run.restart).ok_or(OverLimit::Devices)?;
+        let mut grave = Grave::default();
+        grave.dig(place, run.device, run.restart, ledger, run.first..run.end);
+        let buried: u64 = grave.spans.iter().map(|span| span.end.0 - span.start.0).sum();
+        self.counters.repeats.add(run.end - run.first - buried);
+        let position = Some(run.items_at as u64);
+        let (format, original, position) = match run.section.len() <= MAX_PAYLOAD {
+            true => (Format::Section, &run.section, position),
+            false => (Format::Batch, &run.payload, None),
+        };
+        let text = format!("{refusal}: expected {expected}");
+        self.bury(grave, (refusal.into(), &text), position, format, original)
+    }
+
     /// One dead letter for each reason, with the section that they came in.
     pub(super) fn bury_readings(&mut self, place: DeviceIndex, run: &Run, poison: Poison) -> Result<(), Stop> {
         for Found { reason, position, ranges } in poison.found {
@@ -92,7 +114,7 @@ impl Planner<'_> {
             } else {
                 (Format::Batch, &run.payload, None)
             };
-            self.bury(grave, reason, position, format, original)?;
+            self.bury(grave, (reason, reason.as_str()), position, format, original)?;
         }
         Ok(())
     }
@@ -116,7 +138,8 @@ impl Planner<'_> {
         }
         self.scratch.places = places;
         self.bury_foreign_spans(&foreign, None, Format::Batch, payload)?;
-        self.bury(grave, Reason::UnreadableBody, None, Format::Batch, payload)
+        let reason = Reason::UnreadableBody;
+        self.bury(grave, (reason, reason.as_str()), None, Format::Batch, payload)
     }
 
     /// Keeps a description that cannot be used, once.
@@ -129,7 +152,7 @@ impl Planner<'_> {
         if self.is_retry || self.devices.grave(partition).is_some_and(|grave| grave.buried.contains(remains)) {
             return self.finish(Ok(()));
         }
-        let staged = self.append_letter(log, None, Vec::new(), reason, None, Format::Description, payload);
+        let staged = self.append_letter(log, None, Vec::new(), reason.as_str(), None, Format::Description, payload);
         self.group.buried.push((log, partition, remains));
         self.finish(staged)
     }
@@ -137,7 +160,7 @@ impl Planner<'_> {
     fn bury(
         &mut self,
         grave: Grave,
-        reason: Reason,
+        (reason, text): (Reason, &str),
         position: Option<u64>,
         format: Format,
         original: &[u8],
@@ -150,8 +173,7 @@ impl Planner<'_> {
         let log = self.routes.at(TopicId::DEAD_LETTER, partition);
         let key = span.device;
         let spans = grave.spans.clone();
-        let appended =
-            self.append_letter(log, Some(key.as_str().as_bytes()), spans, reason, position, format, original);
+        let appended = self.append_letter(log, Some(key.as_str().as_bytes()), spans, text, position, format, original);
         for (place, span) in grave.places.iter().zip(grave.spans) {
             let range = span.start.0..span.end.0;
             if appended.is_ok() {
@@ -170,14 +192,13 @@ impl Planner<'_> {
         log: usize,
         key: Option<&[u8]>,
         spans: Vec<DeadSpan>,
-        reason: Reason,
+        reason: &str,
         position: Option<u64>,
         format: Format,
         original: &[u8],
     ) -> Result<(), Stop> {
         let (tenant, agent) = (self.tenant, self.agent);
-        DeadLetter { tenant, agent, spans, reason: reason.as_str(), position, format, original }
-            .encode(&mut self.scratch.value);
+        DeadLetter { tenant, agent, spans, reason, position, format, original }.encode(&mut self.scratch.value);
         self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value)?;
         self.touch(log);
         Ok(())

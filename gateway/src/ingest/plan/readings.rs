@@ -6,12 +6,13 @@ use weir_protocol::batch::section::RunItem;
 use weir_protocol::{Clock, DeviceId, Sequence, Timestamp};
 
 use super::super::Reason;
-use super::super::decode::Run;
+use super::super::decode::{Processed, Run};
 use super::super::devices::{DeviceIndex, OverLimit, SchemaState};
 use super::super::moves::{Effect, Move};
 use super::poison::Poison;
 use super::{Planner, Scratch, Stop};
 use crate::record::reading::{self, ChannelFields};
+use crate::record::summary_schema;
 use crate::topics::routes::Routes;
 use crate::topics::{Format, TopicId};
 
@@ -23,6 +24,11 @@ const MAX_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 impl Planner<'_> {
     /// Decides every reading of a run: repeats are dropped, valid ones appended, invalid ones buried.
     pub(super) fn run(&mut self, place: DeviceIndex, run: &Run) -> Result<(), Stop> {
+        if let Processed::Refused(refusal, expected) = &run.processed
+            && !self.is_retry
+        {
+            return self.set_aside(place, run, *refusal, expected);
+        }
         let device = self.devices.get_mut(place).ok_or(OverLimit::Devices)?;
         let (routes, key_hash) = (self.routes, device.key_hash);
         let mut target = Target::of(routes, TopicId::READINGS, key_hash);
@@ -34,6 +40,10 @@ impl Planner<'_> {
         };
         ledger.prepare_head(self.tenant, self.agent, run.device, run.restart);
         let fresh = ledger.is_fresh(run.first..run.end);
+        let summarised = match &run.processed {
+            Processed::Summary(summarised) => Some(*summarised),
+            Processed::No | Processed::Refused(..) => None,
+        };
         let mut streak = Streak::at(run.first, target);
         self.scratch.streaks.clear();
         let mut poison = Poison::default();
@@ -78,11 +88,15 @@ impl Planner<'_> {
             match target.format {
                 // No route leads to a topic of messages.
                 Format::Avro | Format::Raw => {
-                    reading::encode(value, &ledger.head, target.schema_id, at, fields, stamp, item.value, heals);
+                    let id = if summarised.is_some() { summary_schema(target.schema_id) } else { target.schema_id };
+                    reading::encode(value, &ledger.head, id, at, fields, stamp, item.value, heals);
+                    if let Some(summarised) = summarised {
+                        summarised.append(value);
+                    }
                 }
                 Format::Json => {
                     let identity = (self.tenant, self.agent, run.device, run.restart, at);
-                    reading::encode_json(value, identity, fields, stamp, item.value, heals);
+                    reading::encode_json(value, identity, fields, stamp, item.value, heals, summarised);
                 }
             }
             target.key(key, run.device, fields);

@@ -14,6 +14,7 @@ mod payloads;
 #[cfg(feature = "plant")]
 mod plants;
 mod positions;
+mod processed;
 mod property;
 mod redrive;
 mod rot;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc::{channel, unbounded_channel};
+use weir_protocol::batch::{Refusal, Section, SetAside};
 use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant, Timestamp};
 use weir_storage::{FaultyFs, LogOptions};
@@ -169,6 +170,28 @@ async fn what_is_still_poison_stays_where_it_is() {
     let after = gateway.content();
     assert_eq!((after.letters.len(), after.readings.len()), (before.letters.len(), before.readings.len()));
     after.assert_conserved();
+    gateway.ingest.stop().await;
+}
+
+/// Whoever redrives what an agent's rules refused decides against the rule.
+#[tokio::test]
+async fn what_rules_refused_is_stored_when_it_is_redriven() {
+    let gateway = Running::start(FaultyFs::new(1), options());
+    gateway.describe("probe").await;
+    let run = run_with(device("probe"), 1, 0..4, |_| None);
+    let refused = SetAside { refusal: Refusal::OutOfRange, expected: "0 to 1", run: run.run() };
+    let aside = batch_of(&[Section::SetAside(refused)]);
+    assert_eq!(gateway.send_batch("agent", aside.clone()).await, Verdict::Stored);
+
+    let by_reason = |reason: &str| Choice::new(Vec::new(), Some(reason.to_owned()), None, false).unwrap();
+    assert_eq!(endings(&gateway.try_again(by_reason("out-of")).await.0), [], "no such reason");
+    let (tried, _) = gateway.try_again(by_reason("out-of-range")).await;
+    assert_eq!(endings(&tried), [(Ending::Stored, 4, 0)]);
+    let content = gateway.content();
+    assert!(content.readings.values().all(|(_, heals)| *heals));
+    assert_eq!(gateway.send_batch("agent", aside).await, Verdict::Stored);
+    assert_eq!(gateway.content().letters.len(), 1, "what is stored is not refused once more");
+    gateway.content().assert_conserved();
     gateway.ingest.stop().await;
 }
 

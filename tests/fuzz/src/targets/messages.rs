@@ -39,6 +39,8 @@ fn batch(bytes: &[u8]) {
                 match section {
                     Section::Readings(run) => drop(run.iter().count()),
                     Section::Position(position) => drop(position.held.iter().count()),
+                    Section::Summary(summary) => drop((summary.ranges.iter().count(), summary.run.iter().count())),
+                    Section::SetAside(aside) => drop(aside.run.iter().count()),
                     Section::Claim(_) | Section::End(_) => {}
                 }
             }
@@ -85,6 +87,9 @@ fn batches() -> Vec<(&'static str, Vec<u8>)> {
         "batch.end",
         "batch.position",
         "batch.every-section",
+        "batch.decided",
+        "batch.summary",
+        "batch.set-aside",
         "batch.zstd",
     ]);
     all.push(("bomb", bomb()));
