@@ -18,6 +18,7 @@
 pub mod cli;
 pub mod config;
 pub mod counters;
+pub mod doctor;
 pub mod environment;
 pub mod http;
 pub mod identity;

@@ -36,6 +36,10 @@ pub(super) enum Command {
     /// Take one reading of every source and print them; needs no gateway and keeps nothing
     #[command(after_help = "Example:\n  weir-agent once --wait 5s --output json")]
     Once(OnceArgs),
+    /// Look for what is wrong with this machine, the settings and the way to the gateway, and say what to type; exits 1 if
+    /// there is a problem
+    #[command(after_help = "Example:\n  sudo weir-agent doctor")]
+    Doctor(DoctorArgs),
     /// Print the settings file with every key, its default and what it means
     #[command(after_help = "Example:\n  weir-agent config > agent.toml")]
     Config,
@@ -147,6 +151,17 @@ pub(super) struct RunArgs {
     #[cfg(feature = "plant")]
     #[arg(long, value_enum, value_name = "FAULT")]
     pub(super) plant: Option<crate::plant::Plant>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// How long each step towards a gateway may take, such as 3s
+    #[arg(long, value_name = "TIME", default_value = "3s")]
+    pub(super) patience: Period,
 }
 
 #[derive(Debug, Args)]

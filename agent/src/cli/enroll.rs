@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::arguments::{EnrollArgs, Format};
-use super::{Failure, print, print_json};
+use super::{Failure, print, print_json, runtime};
 use crate::config::Config;
 use crate::identity::enrolment::{self, EnrolError, Recognised};
 use crate::identity::{IdentityError, Store, trust};
@@ -21,8 +21,7 @@ pub(super) fn run(config: &Config, args: &EnrollArgs) -> Result<(), Failure> {
         (None, None) => Recognised::Plain,
     };
     let name = args.name.clone().unwrap_or_else(|| config.name.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let runtime = runtime()?;
     let enrolled = runtime.block_on(enrolment::enroll(&store, &args.gateway, &args.token, &name, &recognised));
     enrolled.map_err(|error| match error {
         EnrolError::Unreachable { .. } => Failure::Unavailable(error.to_string()),

@@ -4,6 +4,7 @@
 //! settings (sysexits.h).
 
 mod arguments;
+mod doctor;
 mod enroll;
 mod generate;
 mod logging;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(args) => validate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Config => generate::sample(),
         Command::Once(args) => {
             load(&args.settings).and_then(|config| once::run(config, args.wait.0, args.output.output))
@@ -65,6 +67,12 @@ pub fn main() -> ExitCode {
 
 fn load(settings: &Settings) -> Result<Config, Failure> {
     Config::load(&settings.config).map_err(|error| Failure::Settings(error.to_string()))
+}
+
+/// What asks the network or a running agent.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
 }
 
 /// Prints data as one JSON document.

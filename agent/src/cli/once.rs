@@ -13,7 +13,7 @@ use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{Channel, ChannelId, Clock, DeviceId, Reading, Sequence, Timestamp, Value};
 
 use super::arguments::Format;
-use super::{Failure, print, print_json};
+use super::{Failure, print, print_json, runtime};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::serial;
@@ -36,10 +36,7 @@ struct Printed {
 }
 
 pub(super) fn run(config: Config, wait: Duration, format: Format) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let runtime = runtime()?;
     let mut printed = Vec::new();
     let mut silent = Vec::new();
     if config.system.enabled {

@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! Listening (address, socket) -> serve (connections, limits) -> Router (path, method, body) -> a handler -> Answer
+//! get (address, path) -> Reply: the other side, for the commands of this machine
 //! ```
 
 mod answer;
+mod client;
 mod listener;
 mod router;
 mod server;
@@ -17,6 +19,7 @@ mod stall;
 use std::time::Duration;
 
 pub use answer::{Answer, Body};
+pub use client::{ClientError, Reply, get};
 pub use listener::{Address, ListenError, Listening};
 pub use router::{Request, Router};
 pub use server::serve;

@@ -12,6 +12,7 @@
 //! | `/status` | everything of [`status`] as one JSON document, which `weir-agent top` shows |
 //! | `/version` | name and version |
 
+pub mod ask;
 pub mod health;
 pub mod metrics;
 mod rates;

@@ -103,6 +103,9 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     let _lock = lock.expect("a queue");
     let file = Place::with_data("");
     std::fs::write(file.data(), "a file").expect("a file");
+    let gateway = Gateway::open().await;
+    let healthy = format!("[uplink]\naddress = \"127.0.0.1:{}\"\n", gateway.port());
+    let healthy = Place::with_data(&healthy);
     let nobody = format!("http://127.0.0.1:{free}");
     let enroll = ["--gateway", &nobody, "--token", "t"];
     let no_digest = ["--gateway", &nobody, "--token", "t", "--ca-fingerprint", "no"];
@@ -112,6 +115,9 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         case("validate", &[], &empty, 0),
         case("once", &["--wait", "10ms"], &no_source, 0),
         case("once", &["--wait", "10ms"], &silent, 69),
+        case("doctor", &["--patience", "100ms"], &healthy, 0),
+        case("doctor", &["--patience", "100ms"], &empty, 1),
+        case("doctor", &[], &wrong, 1),
         case("config", &[], &empty, 0),
         case("ports", &[], &empty, 0),
         case("queue stat", &[], &queued, 0),
@@ -145,7 +151,8 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     }
     for (typed, command) in &commands {
         assert_eq!(ends(&Case { typed, more: &["--no-such-flag"], at: &empty, code: 2 }, false), 2, "{typed}");
-        if takes_settings(command) {
+        // To find them wrong is what the doctor is for.
+        if takes_settings(command) && typed != "doctor" {
             let needed: &[&str] = match typed.as_str() {
                 "queue export" | "queue import" => &["a-file"],
                 "enroll" => &enroll,

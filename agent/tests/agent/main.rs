@@ -3,6 +3,7 @@
 mod accounts;
 mod commands;
 mod damage;
+mod doctor;
 mod format_1;
 mod intake;
 mod local;

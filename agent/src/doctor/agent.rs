@@ -1,0 +1,30 @@
+//! The agent that runs with these settings, if it does.
+
+use super::{Check, Ground};
+use crate::http::ClientError;
+use crate::local::ask::AskError;
+use crate::local::status::Status;
+
+pub(super) fn check(_: &Ground<'_>, running: &Result<Status, AskError>) -> Vec<Check> {
+    let subject = "running agent";
+    match running {
+        Ok(status) => {
+            let found = format!("version {}, process {}, up for {} s", status.version, status.pid, status.uptime_s);
+            let mut checks = vec![Check::ok(subject, found)];
+            if status.version != env!("CARGO_PKG_VERSION") {
+                let found =
+                    format!("it is version {}, and this program is {}", status.version, env!("CARGO_PKG_VERSION"));
+                checks.push(Check::warning(subject, found, "sudo systemctl restart weir-agent"));
+            }
+            checks.extend(status.reasons.iter().map(|reason| {
+                Check::problem(subject, reason, "weir-agent top shows it; journalctl -u weir-agent -n 50 says more")
+            }));
+            checks
+        }
+        Err(error @ AskError::Client(ClientError::Unreachable { .. })) => {
+            let fix = "sudo systemctl status weir-agent; journalctl -u weir-agent -n 50";
+            vec![Check::warning(subject, error.to_string(), fix)]
+        }
+        Err(error) => vec![Check::warning(subject, error.to_string(), "sudo systemctl restart weir-agent")],
+    }
+}

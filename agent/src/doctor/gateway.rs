@@ -1,0 +1,127 @@
+//! The way to each gateway, step by step: its name, its port, its certificate. The first step that fails is told.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection};
+use tokio::time::timeout;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use super::{Check, Ground};
+use crate::config::Address;
+use crate::identity::explain;
+use crate::local::status::Status;
+use crate::uplink::credentials::Credentials;
+
+/// Days before the end of a gateway's certificate when its owner should know.
+const SOON: i64 = 14;
+
+pub(super) async fn check(ground: &Ground<'_>, _: Option<&Status>) -> Vec<Check> {
+    let address = &ground.config.uplink.address;
+    let subject = format!("gateway {address}");
+    let found = match resolve(address, ground.patience).await {
+        Ok(found) => found,
+        Err(error) => {
+            let host = &address.host;
+            let fix = format!("getent hosts {host}; resolvectl status; or write the address in place of the name");
+            return vec![Check::problem(subject, format!("the name {host} is not found: {error}"), fix)];
+        }
+    };
+    let mut checks = Vec::new();
+    let (stream, at) = match connect(&found, ground.patience).await {
+        Ok(connected) => connected,
+        Err(error) => return vec![Check::problem(subject, error.to_string(), unreachable(address, &error))],
+    };
+    let shown = match Credentials::of(ground.config).read() {
+        Ok(shown) => shown,
+        Err(why) => return vec![Check::problem(subject, why, "weir-agent enroll --help")],
+    };
+    let Some(tls) = shown.tls else {
+        return vec![Check::ok(subject, format!("{at} answers, without TLS"))];
+    };
+    let (host, patience) = (address.host.clone(), ground.patience);
+    let handshake = tokio::task::spawn_blocking(move || handshake(stream, tls, &host, patience)).await;
+    checks.push(match handshake {
+        Ok(Ok(certificate)) => encrypted(ground, subject, at, certificate),
+        Ok(Err(error)) => {
+            let fix = format!("openssl s_client -connect {}:{} -showcerts", address.host, address.port);
+            Check::problem(subject, format!("{at} answers, and TLS fails: {}", explain(&error.to_string())), fix)
+        }
+        Err(_) => Check::problem(subject, "the check broke off", "weir-agent doctor"),
+    });
+    checks
+}
+
+async fn resolve(address: &Address, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+    let host = address.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let found = timeout(patience, tokio::net::lookup_host((host, address.port))).await;
+    let found: Vec<SocketAddr> = found.map_err(|_| io::Error::from(ErrorKind::TimedOut))??.collect();
+    if found.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok(found) }
+}
+
+/// The first address that answers, or why the last did not.
+async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut last = ErrorKind::NotFound.into();
+    for address in addresses {
+        match timeout(patience, tokio::net::TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let stream = stream.into_std()?;
+                stream.set_nonblocking(false)?;
+                return Ok((stream, *address));
+            }
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+fn unreachable(address: &Address, error: &io::Error) -> String {
+    let Address { host, port, .. } = address;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => {
+            format!("{host} is there and nobody listens on {port}: is the gateway running, is the port right?")
+        }
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
+            "ip route; ip addr: this machine has no way there".to_owned()
+        }
+        _ => format!("ping {host}; nc -vz {host} {port}: a firewall that lets the port through is needed"),
+    }
+}
+
+/// The gateway's certificate, once it was verified.
+fn handshake(
+    mut stream: TcpStream,
+    tls: Arc<ClientConfig>,
+    host: &str,
+    patience: Duration,
+) -> io::Result<Option<CertificateDer<'static>>> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let mut client = ClientConnection::new(tls, name).map_err(io::Error::other)?;
+    while client.is_handshaking() {
+        client.complete_io(&mut stream)?;
+    }
+    Ok(client.peer_certificates().and_then(<[_]>::first).map(|certificate| certificate.clone().into_owned()))
+}
+
+fn encrypted(ground: &Ground<'_>, subject: String, at: SocketAddr, certificate: Option<CertificateDer<'_>>) -> Check {
+    let end = certificate.as_ref().and_then(|der| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    });
+    let days = end.map(|end| end.saturating_sub(ground.now).div_euclid(86_400));
+    match days {
+        Some(days) if days < SOON => {
+            let found = format!("{at} answers with TLS; its certificate ends in {days} days");
+            Check::warning(subject, found, "on the gateway: weir-gateway ca --help")
+        }
+        Some(days) => Check::ok(subject, format!("{at} answers with TLS; its certificate has {days} days left")),
+        None => Check::ok(subject, format!("{at} answers with TLS")),
+    }
+}

@@ -1,0 +1,135 @@
+//! The data directory: whether it can be written, how much room it has, and how long the disk takes.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use weir_protocol::settings::ByteSize;
+
+use super::{Check, Ground, Person};
+
+/// A disk that takes longer than this to keep a page holds up every acknowledgement.
+const SLOW: Duration = Duration::from_millis(250);
+/// As much as the smallest commit writes.
+const PAGE: [u8; 4096] = [0x5a; 4096];
+
+pub(super) fn check(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
+    let dir = ground.config.data_dir.as_path();
+    let subject = "data_dir";
+    let shown = dir.display();
+    let Some(existing) = dir.ancestors().find(|dir| dir.is_dir()) else {
+        return vec![Check::problem(subject, format!("{shown}: no such directory"), "set data_dir to a whole path")];
+    };
+    let mut checks = Vec::new();
+    if existing != dir {
+        let make = format!("sudo install -d -o {0} -g {0} -m 700 {shown}", person.name);
+        checks.push(match person.may_use(existing) {
+            true => Check::ok(subject, format!("{shown} will be made by the first start")),
+            false => {
+                Check::problem(subject, format!("{shown} is not there, and {} may not make it", person.name), make)
+            }
+        });
+    } else {
+        checks.push(writes(dir, person));
+    }
+    checks.extend(room(ground, existing));
+    checks
+}
+
+/// Writes a page as the queue does, and removes it.
+fn writes(dir: &Path, person: &Person) -> Check {
+    let subject = "data_dir";
+    let shown = dir.display();
+    let owner = format!("sudo chown -R {0}: {shown}", person.name);
+    if !person.may_use(dir) {
+        let found = format!("{shown}: its rights keep {} out, which the agent runs as", person.name);
+        return Check::problem(subject, found, owner);
+    }
+    let probe = dir.join(format!(".doctor-{}", std::process::id()));
+    let began = Instant::now();
+    let written = OpenOptions::new().write(true).create_new(true).open(&probe).and_then(|mut file| {
+        file.write_all(&PAGE)?;
+        file.sync_all()
+    });
+    let took = began.elapsed();
+    // One that could not be made is not there.
+    let _ = fs::remove_file(&probe);
+    match written {
+        Ok(()) if took > SLOW => Check::warning(
+            subject,
+            format!("{shown}: the disk takes {} ms to keep a page", took.as_millis()),
+            "dmesg | grep -iE 'mmc|ata|nvme|i/o error' says whether it is failing; queue.commit_interval spares it",
+        ),
+        Ok(()) => Check::ok(subject, format!("{shown}: written and synced in {:.1} ms", took.as_secs_f64() * 1e3)),
+        Err(error) => {
+            let fix = match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    format!(
+                        "dmesg | tail says why it became read-only; sudo mount -o remount,rw $(df --output=target {shown} | tail -1)"
+                    )
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("df -h {shown}; free some space"),
+                io::ErrorKind::PermissionDenied => {
+                    "type it as root or as the agent's user: sudo weir-agent doctor".to_owned()
+                }
+                _ => format!("dmesg | tail; df -h {shown}"),
+            };
+            Check::problem(subject, format!("{shown}: {error}"), fix)
+        }
+    }
+}
+
+/// Whether the queue can grow to its cap.
+fn room(ground: &Ground<'_>, existing: &Path) -> Option<Check> {
+    let subject = "disk space";
+    let dir = ground.config.data_dir.as_path();
+    let found = match statvfs(existing) {
+        Ok(found) => found,
+        Err(error) => return Some(Check::problem(subject, format!("{}: {error}", existing.display()), "df -h")),
+    };
+    if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        // Said already.
+        return None;
+    }
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let cap = cap(ground);
+    let wanted = cap.saturating_sub(taken(dir));
+    let (free_shown, wanted_shown) = (whole(free), whole(wanted));
+    if found.f_files > 0 && found.f_favail == 0 {
+        return Some(Check::problem(
+            subject,
+            "no more files can be made (inodes)",
+            format!("df -i {}", existing.display()),
+        ));
+    }
+    Some(if free < wanted {
+        let found = format!("{free_shown} free, and the queue may still grow by {wanted_shown}");
+        let fix = format!(
+            "df -h {}; free some space, or lower queue.cap below {}",
+            existing.display(),
+            whole(cap - wanted + free)
+        );
+        Check::warning(subject, found, fix)
+    } else {
+        Check::ok(subject, format!("{free_shown} free, {wanted_shown} needed for a full queue"))
+    })
+}
+
+/// The most bytes that the queue may take.
+fn cap(ground: &Ground<'_>) -> u64 {
+    ground.config.queue.cap.get_ref().0
+}
+
+/// Bytes of the files below a directory, as far as it can be read; directories in it, one level.
+fn taken(dir: &Path) -> u64 {
+    let files = |dir: &Path| -> Vec<fs::DirEntry> { fs::read_dir(dir).into_iter().flatten().flatten().collect() };
+    let size = |entry: &fs::DirEntry| entry.metadata().map_or(0, |found| found.len());
+    files(dir).iter().map(|entry| size(entry) + files(&entry.path()).iter().map(size).sum::<u64>()).sum()
+}
+
+/// In whole MiB, below which nobody wants to know.
+fn whole(bytes: u64) -> ByteSize {
+    ByteSize::mib(bytes >> 20)
+}
