@@ -1,38 +1,42 @@
 //! What a failed connection means, and what to type.
 
 /// Words in an error of TLS or MQTT, and what they mean to a person.
-const MEANINGS: &[(&str, &str)] = &[
+const MEANINGS: &[(&[&str], &str)] = &[
     (
-        "alert: CertificateRevoked",
+        &["alert: CertificateRevoked"],
         "the gateway has revoked this agent's certificate: `weir-agent enroll --force` with a new token gets another",
     ),
     (
-        "alert: CertificateExpired",
+        &["alert: CertificateExpired"],
         "this agent's certificate has ended: `weir-agent enroll --force` with a new token gets another",
     ),
     (
-        "alert: UnknownCA",
+        &["alert: UnknownCA"],
         "the gateway does not know the authority of this agent's certificate: `weir-agent enroll --force` with a token of \
          this gateway gets one of its own",
     ),
+    // The second when two authorities have one name.
     (
-        "UnknownIssuer",
+        &["UnknownIssuer", "peer certificate: BadSignature"],
         "the gateway's certificate is not of the authority that this agent trusts: set uplink.ca, or `weir-agent enroll \
          --force` at the right gateway",
     ),
     (
-        "NotValidForName",
+        &["NotValidForName", "certificate not valid for name"],
         "the gateway's certificate is for other names: use one of them as the address, or `weir-gateway ca init \
          --server-name` with this one",
     ),
     (
-        "invalid peer certificate: Expired",
+        &["invalid peer certificate: Expired", "certificate expired"],
         "the gateway's certificate has ended; is the clock of this machine right (`date`)?",
     ),
-    ("NotValidYet", "the gateway's certificate has not begun: is the clock of this machine right (`date`)?"),
-    ("BadUserNamePassword", "wrong user name or password: see uplink.username and uplink.password_file"),
     (
-        "NotAuthorized",
+        &["NotValidYet", "certificate not valid yet"],
+        "the gateway's certificate has not begun: is the clock of this machine right (`date`)?",
+    ),
+    (&["BadUserNamePassword"], "wrong user name or password: see uplink.username and uplink.password_file"),
+    (
+        &["NotAuthorized"],
         "the gateway does not let this agent in: `weir-agent enroll` gets it a certificate, and its name must be that in it",
     ),
 ];
@@ -40,10 +44,11 @@ const MEANINGS: &[(&str, &str)] = &[
 /// `error`, and behind it what it means, where that is known.
 pub fn explain(error: &str) -> String {
     // Some are as the library names them, some as it prints them.
-    let found = MEANINGS.iter().find(|(words, _)| {
-        error.contains(words)
+    let is_it = |words: &&str| {
+        error.contains(*words)
             || words.strip_prefix("alert: ").is_some_and(|alert| error.contains(alert) && error.contains("alert"))
-    });
+    };
+    let found = MEANINGS.iter().find(|(words, _)| words.iter().any(is_it));
     match found {
         Some((_, meaning)) => format!("{error}; {meaning}"),
         None => error.to_owned(),
@@ -58,6 +63,8 @@ mod tests {
     fn an_error_that_is_known_says_what_to_type() {
         let said = explain("TLS: I/O: received fatal alert: CertificateRevoked");
         assert!(said.contains("`weir-agent enroll --force` with a new token"), "{said}");
+        let said = explain("invalid peer certificate: certificate expired: verification time 2 (UNIX)");
+        assert!(said.contains("is the clock of this machine right"), "{said}");
         assert_eq!(explain("connection reset"), "connection reset");
     }
 }
