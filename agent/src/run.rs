@@ -33,7 +33,7 @@ use crate::system::{self, Clocks, SystemOptions};
 use crate::uplink::connection::{Options, Version};
 use crate::uplink::credentials::Credentials;
 use crate::uplink::orders::Orders;
-use crate::uplink::{Drain, Uplink, UplinkOptions};
+use crate::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
 use crate::{Environment, environment};
 
 /// How the agent is told to stop.
@@ -182,7 +182,7 @@ impl Running {
 
         let random = environment.fork_random();
         let clock = Arc::clone(&environment.clock);
-        let intake = Intake::new(queue.state(), config.queue.policy, clock, random, Arc::clone(counters));
+        let intake = Intake::new(queue.state(), queue.policies(), clock, random, Arc::clone(counters));
         let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(counters), Arc::clone(&room));
         #[cfg(feature = "plant")]
         let task = task.with_plant(plant);
@@ -363,23 +363,29 @@ fn uplink_options(config: &Config) -> UplinkOptions {
         ack_timeout: uplink.ack_timeout.get_ref().0,
         status_interval: uplink.status_interval.get_ref().0,
         position_interval: uplink.position_interval.get_ref().0,
+        pace: PaceOptions {
+            rate: uplink.backlog_rate.as_ref().map(|rate| rate.get_ref().0),
+            delay: uplink.backlog_delay.0,
+        },
         backoff: (uplink.backoff_min.get_ref().0, uplink.backoff_max.get_ref().0),
     }
 }
 
 /// Says what opening the queue found.
 fn report(queue: &Queue, recovered: &Recovered) {
-    let reader = queue.reader();
-    let (start, end) = (reader.start_offset(), reader.end_offset());
     let incarnation = queue.state().lock().incarnation;
-    tracing::info!(%incarnation, start, end, replayed = recovered.replayed, "queue opened");
+    tracing::info!(%incarnation, replayed = recovered.replayed, "queue opened");
+    for class in queue.ids() {
+        let (start, end) = (queue.reader(class).start_offset(), queue.reader(class).end_offset());
+        tracing::info!(class = %queue.name(class), start, end, "class opened");
+    }
     if let Some(reason) = &recovered.state_damage {
         tracing::warn!(reason, "the state file cannot be believed; everything in the queue is shipped again");
     }
     if let Some(reason) = &recovered.claims_damage {
         tracing::error!(reason, "the file of the claims cannot be believed; what they named is lost, unaccounted");
     }
-    for damage in &recovered.log.damage {
+    for damage in recovered.logs.iter().flat_map(|log| &log.damage) {
         tracing::error!(%damage, "the queue is damaged; these readings are lost, unaccounted");
     }
 }

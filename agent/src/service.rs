@@ -83,12 +83,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_intake_that_takes_nothing_is_not_alive_and_one_that_works_is() {
         let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
-        let options = QueueOptions { cap: 1 << 20, policy: Policy::Block, commit_interval: Duration::ZERO };
+        let options = QueueOptions { cap: 1 << 20, policy: Policy::Block, ..QueueOptions::default() };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), options, Incarnation(7)).unwrap();
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(SystemClock);
         let random = StdRng::seed_from_u64(1);
-        let intake = Intake::new(queue.state(), Policy::Block, clock, random, Arc::clone(&counters));
+        let intake = Intake::new(queue.state(), queue.policies(), clock, random, Arc::clone(&counters));
         let (task, handle, _committed) = Task::new(intake, Arc::new(queue), counters, Arc::new(Notify::new()));
         let (_show, pulse) = watch::channel(Some(handle.pulse()));
         let patience = Duration::from_secs(30);

@@ -5,18 +5,19 @@
 
 mod address;
 mod local;
+mod queue;
 mod uplink;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use weir_protocol::name::Name;
-use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
+use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
 use weir_protocol::{AgentId, DeviceId};
 
-use crate::queue::{MIN_CAP, Policy};
 pub use address::Address;
 pub use local::{LocalConfig, Ports};
+pub use queue::{ClassConfig, QueueConfig};
 pub use uplink::{Mqtt, UplinkConfig};
 
 /// Where the settings are unless `--config` says otherwise.
@@ -44,20 +45,6 @@ pub struct Config {
     pub system: SystemConfig,
     /// The local port.
     pub local: LocalConfig,
-}
-
-/// The queue on disk.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueConfig {
-    /// The most bytes on disk.
-    pub cap: Spanned<ByteSize>,
-    /// What to do when it is full.
-    pub policy: Policy,
-    /// Time between two checkpoints of what was shipped.
-    pub checkpoint: Spanned<Period>,
-    /// The least time between two commits.
-    pub commit_interval: Period,
 }
 
 /// One serial line, or as many as match a pattern.
@@ -143,17 +130,6 @@ impl Default for Config {
     }
 }
 
-impl Default for QueueConfig {
-    fn default() -> Self {
-        Self {
-            cap: unwritten(ByteSize::mib(256)),
-            policy: Policy::Block,
-            checkpoint: unwritten(Period::secs(10)),
-            commit_interval: Period::millis(0),
-        }
-    }
-}
-
 impl Default for SystemConfig {
     fn default() -> Self {
         Self {
@@ -183,11 +159,7 @@ impl Config {
 
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
         let least = |period, least| at_least(source, period, least);
-        let cap = self.queue.cap.get_ref();
-        if cap.0 < MIN_CAP {
-            let message = format!("got {cap}, expected {} or more", ByteSize(MIN_CAP));
-            return Err(source.error(self.queue.cap.span(), message));
-        }
+        self.queue.check(source)?;
         least(&self.queue.checkpoint, Period::millis(100))?;
         least(&self.system.interval, Period::millis(1))?;
         self.uplink.check(source)?;

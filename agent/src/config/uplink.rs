@@ -8,6 +8,9 @@ use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
 use super::{Address, at_least, unwritten};
 
+/// The least `backlog_rate`, in bytes a second: slower than this nothing is ever caught up.
+const MIN_BACKLOG_RATE: u64 = 64;
+
 /// The way to the gateway.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +45,10 @@ pub struct UplinkConfig {
     pub status_interval: Spanned<Period>,
     /// Time between two rounds of positions.
     pub position_interval: Spanned<Period>,
+    /// The most bytes a second of what waited longer. Not set: as fast as the link.
+    pub backlog_rate: Option<Spanned<ByteSize>>,
+    /// The longest wait before what waited longer goes, on each connection.
+    pub backlog_delay: Period,
     /// The shortest wait between two connections.
     pub backoff_min: Spanned<Period>,
     /// The longest wait between two connections.
@@ -77,6 +84,8 @@ impl Default for UplinkConfig {
             keep_alive: unwritten(Period::secs(30)),
             status_interval: unwritten(Period::secs(30)),
             position_interval: unwritten(Period::secs(60)),
+            backlog_rate: None,
+            backlog_delay: Period::secs(5),
             backoff_min: unwritten(Period::millis(500)),
             backoff_max: unwritten(Period::secs(30)),
         }
@@ -98,6 +107,10 @@ impl UplinkConfig {
         // One batch and one description: the batch may be waiting for it.
         if !(2..=1024).contains(window) {
             return Err(source.error(self.window.span(), format!("got {window}, expected 2 to 1024")));
+        }
+        if let Some(rate) = self.backlog_rate.as_ref().filter(|rate| rate.get_ref().0 < MIN_BACKLOG_RATE) {
+            let message = format!("got {}, expected {} or more", rate.get_ref(), ByteSize(MIN_BACKLOG_RATE));
+            return Err(source.error(rate.span(), message));
         }
         let batch = self.batch_bytes.get_ref();
         // A batch grows past this by at most one record.

@@ -1,6 +1,7 @@
 //! Credit: how far ahead of its acknowledgement a device may send.
 //!
-//! An absolute limit, computed from the room in the queue and shared among the lines. No room: no credit,
+//! An absolute limit, computed from the room in the class `default` and shared among the lines; a reading that finds
+//! another class full stops its line. No room: no credit,
 //! and the device's own ring fills, which is the backpressure that loses nothing before that ring is full.
 
 use weir_protocol::Sequence;
@@ -8,7 +9,8 @@ use weir_protocol::serial::Down;
 
 use super::link::Link;
 use super::{Intake, LinkId};
-use crate::queue::{Key, Policy};
+use crate::counters::Event;
+use crate::queue::{ClassId, Key, Policy};
 
 /// The most readings that a device may be ahead.
 const MAX_AHEAD: u64 = 1024;
@@ -16,15 +18,22 @@ const MAX_AHEAD: u64 = 1024;
 const READING_COST: u64 = 40;
 /// What a claim or an end takes in the queue, at most.
 const CLAIM_COST: usize = 256;
+/// The least room in a class that stopped a line before the line goes on.
+const LEAST_ROOM: u64 = 1024;
 
 impl Intake {
-    /// Says how many bytes readings may take; called when that changed.
-    pub fn set_room(&mut self, bytes: u64) {
-        self.room = bytes;
+    /// Says how many bytes readings of each class may take; called when that changed.
+    pub fn set_rooms(&mut self, bytes: Vec<u64>) {
+        self.rooms = bytes;
         if self.ahead_allowed() == 0 {
             return;
         }
+        let rooms = &self.rooms;
         let starved = |(id, link): (&LinkId, &mut Link)| {
+            if link.stopped_by.is_some_and(|class| rooms.get(class.index()).is_none_or(|room| *room < LEAST_ROOM)) {
+                return None;
+            }
+            link.stopped_by = None;
             let device = link.device.filter(|_| core::mem::take(&mut link.starved))?;
             Some((*id, device, link.held.clone()))
         };
@@ -38,19 +47,34 @@ impl Intake {
         }
     }
 
-    /// Whether `bytes` more of readings fit.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.stage.bytes() + bytes as u64 <= self.room
+    /// Whether `bytes` more of readings fit into a class.
+    pub(super) fn has_room(&self, class: ClassId, bytes: usize) -> bool {
+        let room = self.rooms.get(class.index()).copied().unwrap_or(0);
+        self.stage.bytes_of(class) + bytes as u64 <= room
+    }
+
+    /// What a class does when it is full.
+    pub(super) fn policy(&self, class: ClassId) -> Policy {
+        self.policies.get(class.index()).copied().unwrap_or_default()
     }
 
     /// Whether claims go into the log; else they go beside it, where room is kept for them.
     pub(super) fn takes_claims(&self) -> bool {
-        self.has_room(CLAIM_COST)
+        self.has_room(ClassId::DEFAULT, CLAIM_COST)
+    }
+
+    /// A reading of this line found a class full that blocks: the line gets no credit before there is room.
+    pub(super) fn stop(&mut self, link: LinkId, class: ClassId) {
+        self.counters.warn(Event::QueueFull, || "the queue is full; devices get no credit".to_owned());
+        if let Some(link) = self.links.get_mut(&link) {
+            link.stopped_by = Some(class);
+        }
     }
 
     pub(super) fn give_credit(&mut self, link: LinkId, key: Key) {
         let accepted = self.position(&key).map_or(0, |position| position.accepted.0);
-        let ahead = self.ahead_allowed();
+        let is_stopped = self.links.get(&link).is_some_and(|link| link.stopped_by.is_some());
+        let ahead = if is_stopped { 0 } else { self.ahead_allowed() };
         if ahead == 0
             && let Some(link) = self.links.get_mut(&link)
         {
@@ -60,11 +84,12 @@ impl Intake {
     }
 
     fn ahead_allowed(&self) -> u64 {
-        if self.policy == Policy::DropNewest {
+        if self.policy(ClassId::DEFAULT) == Policy::DropNewest {
             // What finds no room is dropped, which takes the device's sending it.
             return MAX_AHEAD;
         }
-        let share = self.room.saturating_sub(self.stage.bytes()) / self.links.len().max(1) as u64;
+        let room = self.rooms.first().copied().unwrap_or(0);
+        let share = room.saturating_sub(self.stage.bytes_of(ClassId::DEFAULT)) / self.links.len().max(1) as u64;
         (share / READING_COST).min(MAX_AHEAD)
     }
 }

@@ -2,6 +2,8 @@
 
 use weir_protocol::{DeviceId, Restart};
 
+use crate::queue::ClassId;
+
 /// One opening of one line; never used again after it closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
@@ -17,6 +19,8 @@ pub(super) struct Link {
     pub assigned: Option<Restart>,
     /// It was given no credit for want of room.
     pub starved: bool,
+    /// The full class that a reading of it was for.
+    pub stopped_by: Option<ClassId>,
 }
 
 /// The most restarts of one line that are kept in mind.

@@ -20,7 +20,6 @@ mod stage;
 pub mod task;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 
 use rand::{RngCore, rngs::StdRng};
@@ -32,7 +31,7 @@ use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence, frame};
 use weir_storage::Batch;
 
 use crate::counters::{Counters, Event};
-use crate::queue::{Key, Policy, SharedState};
+use crate::queue::{Committed, CommittedPart, Key, Policy, SharedState, State};
 
 pub use link::LinkId;
 pub use stage::{Covered, Mark, Staged};
@@ -48,9 +47,10 @@ pub struct Intake {
     stage: Stage,
     /// Positions ahead of the commit: staged, or submitted and not answered yet.
     ahead: HashMap<Key, Position>,
-    /// Bytes that readings may still take, the stage not counted.
-    room: u64,
-    policy: Policy,
+    /// Bytes that readings of each class may still take, the stage not counted.
+    rooms: Vec<u64>,
+    /// What each class does when it is full.
+    policies: Vec<Policy>,
     replies: Vec<(LinkId, Down)>,
     clock: Arc<dyn WallClock>,
     random: StdRng,
@@ -68,10 +68,10 @@ struct Position {
 }
 
 impl Intake {
-    /// Rules for a queue that recovered `state` and does as `policy` says when it is full.
+    /// Rules for a queue that recovered `state` and whose classes do as `policies` say when they are full.
     pub fn new(
         state: SharedState,
-        policy: Policy,
+        policies: Vec<Policy>,
         clock: Arc<dyn WallClock>,
         random: StdRng,
         counters: Arc<Counters>,
@@ -82,8 +82,8 @@ impl Intake {
             clones: CloneWatch::default(),
             stage: Stage::default(),
             ahead: HashMap::new(),
-            room: u64::MAX,
-            policy,
+            rooms: vec![u64::MAX; policies.len()],
+            policies,
             replies: Vec::new(),
             clock,
             random,
@@ -131,8 +131,8 @@ impl Intake {
         core::mem::take(&mut self.replies)
     }
 
-    /// What to commit, if anything; `spare` is a buffer to reuse.
-    pub fn take_stage(&mut self, spare: Batch) -> Option<Staged> {
+    /// What to commit, if anything; `spare` are buffers to reuse.
+    pub fn take_stage(&mut self, spare: Vec<Batch>) -> Option<Staged> {
         (!self.stage.is_empty()).then(|| self.stage.take(spare))
     }
 
@@ -141,36 +141,55 @@ impl Intake {
         !self.stage.is_empty()
     }
 
-    /// The records of the stage taken before are durable at `offsets`, in a segment that began at `began` if one did:
-    /// acknowledge them.
-    pub fn committed(&mut self, covered: &Covered, offsets: &Range<u64>, began: Option<u64>) {
+    /// The commit of the stage taken before ended: acknowledges what it covers, if all of it is durable. `Err` says why
+    /// not; then what was staged on top of it is void too, and devices send again.
+    pub fn committed(&mut self, covered: &Covered, committed: &Committed) -> Result<(), String> {
+        let mut state = self.state.lock();
+        let nothing = BTreeMap::new();
+        for CommittedPart { class, result, .. } in &committed.parts {
+            if let Ok((offsets, began)) = result {
+                state.of_mut(*class).note(offsets, *began, covered.named.get(class).unwrap_or(&nothing));
+            }
+        }
+        if let Some(error) = committed.failure() {
+            drop(state);
+            self.failed();
+            return Err(error.to_string());
+        }
         self.counters.add(Event::ReadingsAccepted, covered.readings);
-        self.state.lock().note(offsets, began, &covered.named);
+        // With the offsets, before anybody can save the one without the other.
+        let accept = |state: &mut State, marks: &[Mark]| {
+            marks.iter().for_each(|mark| state.restarts.accept(mark.key, mark.from, mark.accepted, mark.ended));
+        };
+        accept(&mut state, &covered.marks);
+        if committed.claims.is_ok() {
+            accept(&mut state, &covered.claim_marks);
+        }
+        drop(state);
         self.acknowledge_all(&covered.marks);
-    }
-
-    /// The claims beside the log of the stage taken before are durable, and so are its records: acknowledge them.
-    pub fn claimed(&mut self, covered: &Covered) {
-        self.acknowledge_all(&covered.claim_marks);
+        match &committed.claims {
+            Ok(_) => self.acknowledge_all(&covered.claim_marks),
+            Err(error) => {
+                self.failed();
+                return Err(error.to_string());
+            }
+        }
+        Ok(())
     }
 
     fn acknowledge_all(&mut self, marks: &[Mark]) {
-        let mut state = self.state.lock();
         for mark in marks {
-            state.restarts.accept(mark.key, mark.from, mark.accepted, mark.ended);
             let reached = |ahead: &Position| ahead.accepted == mark.accepted && ahead.ended == mark.ended;
             if self.ahead.get(&mark.key).is_some_and(reached) {
                 self.ahead.remove(&mark.key);
             }
         }
-        drop(state);
         for mark in marks {
             self.acknowledge(mark.link, mark.key);
         }
     }
 
-    /// The stage taken before is not in the queue, and so what was staged on top of it is void too. Devices
-    /// send again.
+    /// What is staged is void. Devices send again.
     pub fn failed(&mut self) {
         self.stage.discard();
         self.ahead.clear();

@@ -7,7 +7,7 @@ use weir_protocol::{Reading, Restart, Sequence};
 
 use super::{Intake, LinkId, Position};
 use crate::counters::Event;
-use crate::queue::{Key, Policy};
+use crate::queue::{ClassId, Key, Policy};
 
 impl Intake {
     pub(super) fn readings(&mut self, link: LinkId, frame: &Readings<'_>) {
@@ -60,12 +60,12 @@ impl Intake {
         }
     }
 
-    /// Stages the readings that follow on, as far as there is room; what finds none is dropped or left to the device,
-    /// as the policy says.
+    /// Stages the readings that follow on, as far as there is room in their classes; what finds none is dropped or left
+    /// to the device, as the policy of its class says.
     fn stage_readings(&mut self, link: LinkId, key: Key, frame: &Readings<'_>, start: Position) {
         let mut position = Position { ended: false, ..start };
-        // The first one that found no room.
-        let mut dropped_from = None;
+        // Where the readings begin that were dropped last.
+        let mut dropping: Option<Position> = None;
         let mut undecodable = false;
         let mut sequence = frame.first;
         let mut readings = frame.readings.iter();
@@ -89,32 +89,43 @@ impl Intake {
                 Err(_) => break,
             };
             let bytes = before - readings.rest().len();
+            let class = ClassId::DEFAULT;
             let next = Sequence(sequence.0 + 1);
             if sequence < position.accepted {
                 self.counters.add(Event::ReadingsRepeated, 1);
-            } else if dropped_from.is_none() && self.has_room(bytes) && !self.stage.is_beside(&key) {
-                self.stage.reading(key, frame.schema, sequence, &reading, bytes);
+            } else if self.has_room(class, bytes) {
+                if let Some(from) = dropping.take() {
+                    position = self.drop_newest(link, key, from, position);
+                }
+                self.stage.reading(class, key, frame.schema, sequence, &reading, bytes);
                 position.accepted = next;
-            } else if self.policy == Policy::DropNewest {
-                dropped_from.get_or_insert(position);
+            } else if self.policy(class) == Policy::DropNewest {
+                if dropping.is_none() && position.accepted > start.accepted {
+                    // What is in front of it is acknowledged with the records, what is behind it with the claim.
+                    self.advance(link, key, position);
+                }
+                dropping.get_or_insert(position);
                 position.accepted = next;
             } else {
-                self.counters.warn(Event::QueueFull, || "the queue is full; devices get no credit".to_owned());
+                self.stop(link, class);
                 break;
             }
             sequence = next;
         }
-        let staged = dropped_from.unwrap_or(position);
-        if staged.accepted > start.accepted {
-            self.advance(link, key, staged);
-        }
-        if let Some(from) = dropped_from {
-            self.counters.add(Event::ReadingsDroppedNewest, position.accepted.0 - from.accepted.0);
-            self.claim_beside(link, key, LossKind::Queue, from, position.accepted);
+        if let Some(from) = dropping {
+            self.drop_newest(link, key, from, position);
+        } else if position.accepted > start.accepted {
+            self.advance(link, key, position);
         }
         if undecodable {
             self.claim(link, key, LossKind::Rejected, position, Sequence(position.accepted.0 + 1));
         }
+    }
+
+    /// Claims what was dropped as it came.
+    fn drop_newest(&mut self, link: LinkId, key: Key, from: Position, to: Position) -> Position {
+        self.counters.add(Event::ReadingsDroppedNewest, to.accepted.0 - from.accepted.0);
+        self.claim_beside(link, key, LossKind::Queue, from, to.accepted)
     }
 
     /// Claims `[from.accepted, end)`: in the log while it takes readings, else beside it. Where the restart is then.
@@ -122,7 +133,8 @@ impl Intake {
         if self.takes_claims() && !self.stage.is_beside(&key) {
             let position = Position { accepted: end, ended: false, ..from };
             self.counters.add(Event::SequencesClaimed, end.0 - from.accepted.0);
-            self.stage.claim(Claim { device: key.0, restart: key.1, kind, start: from.accepted, end });
+            self.stage
+                .claim(ClassId::DEFAULT, Claim { device: key.0, restart: key.1, kind, start: from.accepted, end });
             self.advance(link, key, position);
             return position;
         }

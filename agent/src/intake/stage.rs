@@ -1,7 +1,7 @@
 //! Sections on their way to the next commit, and what the commit will have acknowledged.
 //!
-//! Readings of one restart that follow on from each other become one run, so that a record of the queue
-//! holds more than one frame's worth. Order within a restart is the order of arrival.
+//! Readings of one restart and class that follow on from each other become one run, so that a record of the queue
+//! holds more than one frame's worth. Order within a restart and class is the order of arrival.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use weir_storage::Batch;
 
 use super::LinkId;
 use crate::queue::records::sequences;
-use crate::queue::{Claims, Entries, Key};
+use crate::queue::{Claims, ClassId, Entries, Key};
 
 /// A run is closed at this many encoded bytes: small enough to halve, large enough to pay.
 const RUN_BYTES: usize = 16 * 1024;
 
 /// The most bytes that wait for a commit, about; devices send again.
 const MAX_BYTES: u64 = 256 * 1024;
-/// The most restarts with claims beside the log that wait for a commit.
+/// The most restarts with claims beside the logs that wait for a commit.
 const MAX_BESIDE: usize = 1024;
 
 /// What the commit of a batch acknowledges.
@@ -39,7 +39,7 @@ pub struct Mark {
 /// What is ready to commit.
 #[derive(Debug)]
 pub struct Staged {
-    /// The records, and the claims beside the log.
+    /// The records, and the claims beside the logs.
     pub entries: Entries,
     /// What it acknowledges and holds.
     pub covered: Covered,
@@ -50,10 +50,10 @@ pub struct Staged {
 pub struct Covered {
     /// What the records acknowledge.
     pub marks: Vec<Mark>,
-    /// What the claims beside the log acknowledge, on top of it.
+    /// What the claims beside the logs acknowledge, on top of it.
     pub claim_marks: Vec<Mark>,
-    /// The sequences that the records name, coarsely.
-    pub named: BTreeMap<Key, RangeSet>,
+    /// The sequences that the records of each class name.
+    pub named: BTreeMap<ClassId, BTreeMap<Key, RangeSet>>,
     /// How many readings are in it.
     pub readings: u64,
 }
@@ -61,7 +61,10 @@ pub struct Covered {
 /// Sections that wait.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
-    batch: Batch,
+    /// What is closed already; a class is here once something of it was staged.
+    batches: BTreeMap<ClassId, Batch>,
+    /// Empty ones, for reuse.
+    spare: Vec<Batch>,
     claims: Claims,
     runs: Vec<Run>,
     covered: Covered,
@@ -71,21 +74,38 @@ pub(super) struct Stage {
 
 #[derive(Debug)]
 struct Run {
+    class: ClassId,
     key: Key,
     schema: SchemaHash,
     builder: RunBuilder,
+    /// The sequence that follows on.
+    next: Sequence,
     bytes: usize,
+}
+
+impl Run {
+    /// What it takes in a batch, about.
+    fn cost(&self) -> usize {
+        self.bytes + 96
+    }
 }
 
 impl Stage {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.runs.is_empty() && self.claims.is_empty()
+        self.batches.values().all(Batch::is_empty) && self.runs.is_empty() && self.claims.is_empty()
     }
 
     /// Bytes that wait, about.
     pub(super) fn bytes(&self) -> u64 {
-        (self.batch.byte_len() + self.runs.iter().map(|run| run.bytes + 96).sum::<usize>()) as u64
+        let closed: usize = self.batches.values().map(Batch::byte_len).sum();
+        (closed + self.runs.iter().map(Run::cost).sum::<usize>()) as u64
+    }
+
+    /// Bytes of them that go into one class.
+    pub(super) fn bytes_of(&self, class: ClassId) -> u64 {
+        let closed = self.batches.get(&class).map_or(0, Batch::byte_len);
+        (closed + self.runs.iter().filter(|run| run.class == class).map(Run::cost).sum::<usize>()) as u64
     }
 
     /// Whether nothing more is taken before a commit.
@@ -98,9 +118,11 @@ impl Stage {
         self.timestamp_ms = timestamp_ms;
     }
 
-    /// Appends the reading with sequence `sequence`, which follows on; `bytes` is its encoded size.
+    /// Appends the reading with sequence `sequence` to a class; it need not follow on from the one before. `bytes` is
+    /// its encoded size.
     pub(super) fn reading(
         &mut self,
+        class: ClassId,
         key: Key,
         schema: SchemaHash,
         sequence: Sequence,
@@ -108,8 +130,8 @@ impl Stage {
         bytes: usize,
     ) {
         self.covered.readings += 1;
-        let open = self.runs.iter().position(|run| run.key == key);
-        let fits = |run: &Run| run.schema == schema && run.bytes + bytes <= RUN_BYTES;
+        let open = self.runs.iter().position(|run| run.key == key && run.class == class);
+        let fits = |run: &Run| run.schema == schema && run.next == sequence && run.bytes + bytes <= RUN_BYTES;
         let at = match open {
             Some(at) if fits(&self.runs[at]) => at,
             closed => {
@@ -117,88 +139,101 @@ impl Stage {
                     self.close(at);
                 }
                 let builder = RunBuilder::new(key.0, key.1, schema, sequence);
-                self.runs.push(Run { key, schema, builder, bytes: 0 });
+                self.runs.push(Run { class, key, schema, builder, next: sequence, bytes: 0 });
                 self.runs.len() - 1
             }
         };
         let run = &mut self.runs[at];
         run.builder.push(reading);
         run.bytes += bytes;
+        run.next = Sequence(sequence.0 + 1);
     }
 
-    /// Appends a claim.
-    pub(super) fn claim(&mut self, claim: Claim) {
-        self.section((claim.device, claim.restart), &Section::Claim(claim));
+    /// Appends a claim to a class.
+    pub(super) fn claim(&mut self, class: ClassId, claim: Claim) {
+        self.section(class, (claim.device, claim.restart), &Section::Claim(claim));
     }
 
-    /// Adds a claim beside the log; until the next commit nothing more of its restart goes into the log.
+    /// Adds a claim beside the logs; until the next commit all of its restart is acknowledged only with it.
     pub(super) fn claim_beside(&mut self, claim: &Claim, mark: Mark) {
         let key = (claim.device, claim.restart);
         self.claims.add(key, claim.kind, claim.start.0..claim.end.0);
         put(&mut self.covered.claim_marks, mark);
     }
 
-    /// Adds the end of a restart beside the log.
+    /// Adds the end of a restart beside the logs.
     pub(super) fn end_beside(&mut self, end: &RestartEnd, mark: Mark) {
         self.claims.add_end(end);
         put(&mut self.covered.claim_marks, mark);
     }
 
-    /// Whether something of a restart goes beside the log with the next commit.
+    /// Whether something of a restart goes beside the logs with the next commit.
     pub(super) fn is_beside(&self, key: &Key) -> bool {
         self.covered.claim_marks.iter().any(|mark| mark.key == *key)
     }
 
-    /// Appends the end of a restart.
+    /// Appends the end of a restart to `default`.
     pub(super) fn end(&mut self, end: RestartEnd) {
-        self.section((end.device, end.restart), &Section::End(end));
+        self.section(ClassId::DEFAULT, (end.device, end.restart), &Section::End(end));
     }
 
-    /// Notes what the commit of the records will have acknowledged.
+    /// Notes what the commit will have acknowledged.
     pub(super) fn mark(&mut self, mark: Mark) {
-        put(&mut self.covered.marks, mark);
+        let beside = self.is_beside(&mark.key);
+        put(if beside { &mut self.covered.claim_marks } else { &mut self.covered.marks }, mark);
     }
 
-    /// Everything that waits, and `spare` to collect the next.
-    pub(super) fn take(&mut self, mut spare: Batch) -> Staged {
+    /// Everything that waits, and batches to collect the next in.
+    pub(super) fn take(&mut self, spare: Vec<Batch>) -> Staged {
         while !self.runs.is_empty() {
             self.close(0);
         }
-        spare.clear();
-        let batch = core::mem::replace(&mut self.batch, spare);
-        let entries = Entries { batch, claims: core::mem::take(&mut self.claims) };
+        // At least one, so that claims alone are refused, too, while the logs are.
+        self.batch(ClassId::DEFAULT);
+        let batches = core::mem::take(&mut self.batches).into_iter().collect();
+        self.spare = spare;
+        self.spare.iter_mut().for_each(Batch::clear);
+        let entries = Entries { batches, claims: core::mem::take(&mut self.claims) };
         Staged { entries, covered: core::mem::take(&mut self.covered) }
     }
 
     /// Forgets everything that waits.
     pub(super) fn discard(&mut self) {
-        self.batch.clear();
+        self.batches.clear();
         self.runs.clear();
         (self.claims, self.covered) = Default::default();
     }
 
-    fn section(&mut self, key: Key, section: &Section<'_>) {
-        if let Some(at) = self.runs.iter().position(|run| run.key == key) {
+    fn section(&mut self, class: ClassId, key: Key, section: &Section<'_>) {
+        if let Some(at) = self.runs.iter().position(|run| run.key == key && run.class == class) {
             self.close(at);
         }
-        self.record(section);
+        self.record(class, section);
     }
 
-    /// Moves an open run into the batch; the order of the others stays.
+    /// Moves an open run into its batch; the order of the others stays.
     fn close(&mut self, at: usize) {
         let run = self.runs.remove(at);
-        self.record(&run.builder.section());
+        self.record(run.class, &run.builder.section());
     }
 
-    fn record(&mut self, section: &Section<'_>) {
+    fn batch(&mut self, class: ClassId) -> &mut Batch {
+        let spare = &mut self.spare;
+        self.batches.entry(class).or_insert_with(|| spare.pop().unwrap_or_default())
+    }
+
+    fn record(&mut self, class: ClassId, section: &Section<'_>) {
         for (key, range) in sequences(section) {
-            self.covered.named.entry(key).or_default().insert(range);
+            self.covered.named.entry(class).or_default().entry(key).or_default().insert(range);
         }
-        self.encoded.clear();
-        items::push(&mut self.encoded, section);
+        let mut encoded = core::mem::take(&mut self.encoded);
+        encoded.clear();
+        items::push(&mut encoded, section);
+        let timestamp_ms = self.timestamp_ms;
         // A record is at most a run and one frame, far below what a record may hold.
-        let pushed = self.batch.push(self.timestamp_ms, None, Some(&self.encoded), &[]);
+        let pushed = self.batch(class).push(timestamp_ms, None, Some(&encoded), &[]);
         debug_assert!(pushed.is_ok(), "a section larger than a record");
+        self.encoded = encoded;
     }
 }
 

@@ -16,7 +16,7 @@ use weir_storage::Batch;
 
 use super::{Covered, Intake, LinkId};
 use crate::counters::{Counters, Event};
-use crate::queue::{Committed, DropError, Dropped, Key, Queue};
+use crate::queue::{ClassId, Committed, DropError, Dropped, Key, Queue};
 
 /// Messages of all lines that wait.
 const MAILBOX: usize = 256;
@@ -110,7 +110,7 @@ pub struct Task {
     mailbox: mpsc::Receiver<Message>,
     links: BTreeMap<LinkId, mpsc::Sender<Down>>,
     under_way: Option<UnderWay>,
-    spare: Batch,
+    spare: Vec<Batch>,
     /// Descriptions up to this revision are durable.
     described: u64,
     retry_at: Option<Instant>,
@@ -129,14 +129,15 @@ struct UnderWay {
     /// Closed without an answer if the committer died.
     completion: oneshot::Receiver<Committed>,
     covered: Covered,
-    bytes: u64,
+    /// Of each class that it touches.
+    bytes: Vec<(ClassId, u64)>,
 }
 
 /// The committer died: nothing can be made durable any more.
 struct CommitterGone;
 
 impl Task {
-    /// A task, the way in, and the offset up to which the queue is committed. `room` says that the queue
+    /// A task, the way in, and how many records were committed. `room` says that the queue
     /// got smaller.
     pub fn new(
         intake: Intake,
@@ -145,7 +146,7 @@ impl Task {
         room: Arc<Notify>,
     ) -> (Self, Handle, watch::Receiver<u64>) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let (committed, committed_seen) = watch::channel(queue.reader().end_offset());
+        let (committed, committed_seen) = watch::channel(queue.committed());
         let described = queue.state().lock().descriptions.revision();
         let task = Self {
             intake,
@@ -154,7 +155,7 @@ impl Task {
             mailbox,
             links: BTreeMap::new(),
             under_way: None,
-            spare: Batch::new(),
+            spare: Vec::new(),
             described,
             retry_at: None,
             failures: 0,
@@ -236,8 +237,11 @@ impl Task {
     }
 
     fn look_at_room(&mut self) {
-        let under_way = self.under_way.as_ref().map_or(0, |under_way| under_way.bytes);
-        self.intake.set_room(self.queue.room().saturating_sub(under_way));
+        let mut rooms = self.queue.rooms();
+        for (class, bytes) in self.under_way.iter().flat_map(|under_way| &under_way.bytes) {
+            rooms[class.index()] = rooms[class.index()].saturating_sub(*bytes);
+        }
+        self.intake.set_rooms(rooms);
         if self.making_room.is_none() && self.queue.wants_room() && self.drop_at.is_none() {
             // What is in flight may be acknowledged in a moment, which costs nothing.
             let patience = if self.queue.front_is_in_flight() { IN_FLIGHT } else { Duration::ZERO };
@@ -288,7 +292,8 @@ impl Task {
         let Some(staged) = self.intake.take_stage(core::mem::take(&mut self.spare)) else { return Ok(()) };
         #[cfg(feature = "plant")]
         crate::plant::acknowledge_before_sync(self.plant, &mut self.intake, &staged.covered.marks);
-        let bytes = staged.entries.batch.byte_len() as u64;
+        let batches = staged.entries.batches.iter();
+        let bytes = batches.map(|(class, batch)| (*class, batch.byte_len() as u64)).collect();
         let (answer, completion) = oneshot::channel();
         self.under_way = Some(UnderWay { completion, covered: staged.covered, bytes });
         let submitted = self.queue.submit(staged.entries, move |committed| {
@@ -321,22 +326,15 @@ impl Task {
 
     fn complete(&mut self, committed: Committed) {
         let Some(under_way) = self.under_way.take() else { return };
-        self.spare = committed.spare;
-        match committed.batch {
-            Ok((offsets, began)) => {
-                self.intake.committed(&under_way.covered, &offsets, began);
-                self.committed.send_replace(offsets.end);
-            }
-            Err(error) => return self.fail(&error.to_string()),
-        }
-        match committed.claims {
-            Ok(coarser) => {
+        match self.intake.committed(&under_way.covered, &committed) {
+            Ok(()) => {
                 self.failures = 0;
-                self.intake.claimed(&under_way.covered);
-                self.coarser(coarser);
+                self.coarser(matches!(committed.claims, Ok(true)));
             }
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => self.fail(&error),
         }
+        self.committed.send_replace(self.queue.committed());
+        self.spare = committed.parts.into_iter().map(|part| part.spare).collect();
     }
 
     /// Acknowledges nothing, and tries again with what devices send again after a pause.

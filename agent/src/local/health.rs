@@ -6,10 +6,11 @@ use crate::queue::Policy;
 
 /// Why readings are not taken now.
 pub fn not_ready(view: &View) -> Vec<String> {
-    let options = view.queue.options();
     let mut reasons = Vec::new();
-    if options.policy == Policy::Block && view.queue.room() == 0 {
-        reasons.push(format!("the queue is full ({} bytes): devices get no credit", options.cap));
+    for (class, policy) in view.queue.ids().zip(view.queue.policies()) {
+        if policy == Policy::Block && view.queue.room(class) == 0 {
+            reasons.push(format!("class {} of the queue is full: devices get no credit", view.queue.name(class)));
+        }
     }
     reasons
 }

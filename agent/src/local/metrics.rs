@@ -8,6 +8,7 @@ use std::fmt::{Display, Write};
 
 use super::View;
 use crate::counters::Event;
+use crate::queue::ClassFacts;
 
 /// The content type of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -75,13 +76,17 @@ fn agent(out: &mut Text, view: &View) {
 
 fn queue(out: &mut Text, view: &View) {
     let facts = view.queue.facts(view.clock.now().as_millis());
-    let class = || label("class", "default");
-    let oldest = facts.oldest_unshipped_ms.map_or(0.0, |age| age.max(0) as f64 / 1e3);
-    out.gauge("weir_agent_queue_bytes", "Bytes that the queue takes on disk.", [(class(), facts.allocated)]);
-    out.gauge("weir_agent_queue_cap_bytes", "The most bytes that it may take.", [(class(), facts.cap)]);
-    out.gauge("weir_agent_queue_unshipped_records", "Records the gateway does not have.", [(class(), facts.unshipped)]);
-    out.gauge("weir_agent_queue_oldest_unshipped_seconds", "Age of the oldest of them.", [(class(), oldest)]);
-    out.counter("weir_agent_queue_records", "Records committed, ever.", [(class(), facts.next_offset)]);
+    let each = |value: fn(&ClassFacts) -> u64| {
+        facts.classes.iter().map(move |class| (label("class", &class.name), value(class))).collect::<Vec<_>>()
+    };
+    let age = |class: &ClassFacts| class.oldest_unshipped_ms.map_or(0.0, |age| age.max(0) as f64 / 1e3);
+    let oldest = facts.classes.iter().map(|class| (label("class", &class.name), age(class)));
+    out.gauge("weir_agent_queue_bytes", "Bytes that the queue takes on disk.", each(|class| class.allocated));
+    out.gauge("weir_agent_queue_cap_bytes", "The most bytes that it may take.", each(|class| class.cap));
+    let help = "Records the gateway does not have.";
+    out.gauge("weir_agent_queue_unshipped_records", help, each(|class| class.unshipped));
+    out.gauge("weir_agent_queue_oldest_unshipped_seconds", "Age of the oldest of them.", oldest);
+    out.counter("weir_agent_queue_records", "Records committed, ever.", each(|class| class.next_offset));
     let help = "Sequences in claims that wait beside the log.";
     out.gauge("weir_agent_queue_claimed_sequences", help, [("", facts.claimed)]);
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 use weir_protocol::RangeSet;
-use weir_storage::{Fs, ReadError, Reader, RecoveryMode, verify};
+use weir_storage::{Fs, ReadError, verify};
 
+use super::class::{classes_on_disk, log_dir};
 use super::files::Files;
-use super::records::{Found, walk};
-use super::{CLAIMS_FILE, LOG_DIR, QueueError, STATE_FILE};
+use super::records::{ClassLog, Found};
+use super::{CLAIMS_FILE, QueueError, STATE_FILE};
 
 /// What an examination found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -20,10 +21,10 @@ pub struct Examination {
     pub segments: u64,
     /// Records that can be read.
     pub records: u64,
-    /// Damaged places, by file, byte and offsets.
+    /// Damaged places, by class, file, byte and offsets.
     pub damage: Vec<String>,
-    /// Names of the segment files that are damaged.
-    pub damaged: BTreeSet<String>,
+    /// The segment files that are damaged, below the directory of the data.
+    pub damaged: BTreeSet<PathBuf>,
     /// Files beside the log that cannot be believed.
     pub files: BTreeSet<&'static str>,
 }
@@ -31,35 +32,10 @@ pub struct Examination {
 impl Examination {
     /// Reads everything below `data_dir`; takes no lock and writes nothing.
     pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, QueueError> {
-        let dir = data_dir.join(LOG_DIR);
-        let found = verify(&**fs, &dir)?;
-        let mut told: RangeSet = found.damage.iter().map(|damage| damage.gap.clone()).collect();
-        let mut examination = Self {
-            segments: found.segments,
-            records: found.records,
-            damage: found.damage.iter().map(ToString::to_string).collect(),
-            damaged: found.damage.iter().map(|damage| damage.file.clone()).collect(),
-            files: BTreeSet::new(),
-        };
-        let (reader, _) = Reader::open(fs, &dir, RecoveryMode::Tail)?;
-        let segments: Vec<u64> = reader.segments().iter().map(|segment| segment.base_offset).collect();
-        walk(&reader, found.offsets, |found| -> Result<(), ReadError> {
-            if let Found::Unreadable(offsets) = found {
-                let new: Vec<Range<u64>> = told.gaps(offsets).collect();
-                for gap in new {
-                    let base = segments.partition_point(|base| *base <= gap.start).checked_sub(1);
-                    let file = format!("{:020}.log", base.map_or(0, |at| segments[at]));
-                    examination.damage.push(format!(
-                        "{file}: the records {} to {} say nothing",
-                        gap.start,
-                        gap.end - 1
-                    ));
-                    examination.damaged.insert(file);
-                    told.insert(gap);
-                }
-            }
-            Ok(())
-        })?;
+        let mut examination = Self::default();
+        for name in classes_on_disk(&**fs, data_dir)? {
+            examination.look_at(fs, &ClassLog::open(fs, data_dir, name)?, data_dir)?;
+        }
         let files = Files::load(fs, data_dir)?;
         for (file, reason) in [(STATE_FILE, files.state_damage), (CLAIMS_FILE, files.claims_damage)] {
             if let Some(reason) = reason {
@@ -68,6 +44,32 @@ impl Examination {
             }
         }
         Ok(examination)
+    }
+
+    fn look_at(&mut self, fs: &Arc<dyn Fs>, log: &ClassLog, data_dir: &Path) -> Result<(), QueueError> {
+        let found = verify(&**fs, &log_dir(data_dir, log.name))?;
+        let mut told: RangeSet = found.damage.iter().map(|damage| damage.gap.clone()).collect();
+        let below = log_dir(Path::new(""), log.name);
+        self.segments += found.segments;
+        self.records += found.records;
+        self.damage.extend(found.damage.iter().map(|damage| format!("{}: {damage}", log.name)));
+        self.damaged.extend(found.damage.iter().map(|damage| below.join(&damage.file)));
+        let segments: Vec<u64> = log.reader.segments().iter().map(|segment| segment.base_offset).collect();
+        log.walk(found.offsets, |found| -> Result<(), ReadError> {
+            if let Found::Unreadable(offsets) = found {
+                let new: Vec<Range<u64>> = told.gaps(offsets).collect();
+                for gap in new {
+                    let base = segments.partition_point(|base| *base <= gap.start).checked_sub(1);
+                    let file = format!("{:020}.log", base.map_or(0, |at| segments[at]));
+                    let (first, last) = (gap.start, gap.end - 1);
+                    self.damage.push(format!("{}: {file}: the records {first} to {last} say nothing", log.name));
+                    self.damaged.insert(below.join(file));
+                    told.insert(gap);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
     }
 
     /// Whether nothing is damaged.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use weir_protocol::batch::{LossKind, Section, SetAside, Summary};
 use weir_protocol::{Clock, RangeSet, Sequence};
-use weir_storage::{Fs, ReadError, Reader, RecoveryMode};
+use weir_storage::{Fs, ReadError};
 
+use super::class::read_logs;
 use super::files::Files;
-use super::records::{Entry, Found, sequences, walk};
-use super::{Key, LOG_DIR, QueueError, coarsen};
+use super::records::{Entry, Found, sequences};
+use super::{Key, QueueError, coarsen};
 
 /// The most ranges listed of one restart; more are joined.
 const MAX_RANGES: usize = 256;
@@ -57,20 +58,22 @@ impl Inspection {
     /// Reads the files below `data_dir`; takes no lock and writes nothing.
     pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, QueueError> {
         let files = Files::load(fs, data_dir)?;
-        let (reader, _) = Reader::open(fs, &data_dir.join(LOG_DIR), RecoveryMode::Tail)?;
         let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
         let mut unreadable = 0;
-        let shipped = files.state.as_ref().map(|state| state.shipped.clone()).unwrap_or_default();
-        walk(&reader, 0..reader.end_offset(), |found| -> Result<(), ReadError> {
-            match found {
-                Found::Entry(entry) if !shipped.contains(entry.offset) => note(&mut sums, &entry),
-                Found::Entry(_) => {}
-                Found::Unreadable(offsets) => {
-                    unreadable += shipped.gaps(offsets).map(|gap| gap.end - gap.start).sum::<u64>()
+        for log in read_logs(fs, data_dir)? {
+            let of_class = files.state.as_ref().and_then(|state| state.named(log.name));
+            let shipped = of_class.map(|class| class.shipped.clone()).unwrap_or_default();
+            log.walk(0..u64::MAX, |found| -> Result<(), ReadError> {
+                match found {
+                    Found::Entry(entry) if !shipped.contains(entry.offset) => note(&mut sums, &entry),
+                    Found::Entry(_) => {}
+                    Found::Unreadable(offsets) => {
+                        unreadable += shipped.gaps(offsets).map(|gap| gap.end - gap.start).sum::<u64>()
+                    }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
+        }
         for (key, kind, set) in files.claims.unwrap_or_default().lost() {
             let sum = sums.entry(key).or_default();
             sum.held.union(set);

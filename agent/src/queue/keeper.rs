@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Queue;
+use super::{ClassState, Queue};
 use crate::counters::{Counters, Event};
 
 /// The least time between two removals while the queue is half full and every segment counts.
@@ -31,7 +31,7 @@ pub async fn keep(
             // What opening reads on top of the state stays small.
             () = queue.rolled().notified() => false,
             () = shipped.notified() => {
-                if queue.room() >= queue.options().cap / 2 {
+                if !queue.is_half_full() {
                     continue;
                 }
                 sleep(HURRY).await;
@@ -42,10 +42,11 @@ pub async fn keep(
         let now = {
             let state = queue.state();
             let state = state.lock();
-            let shipped = state.shipped.iter().next().map(|range| range.end);
-            (state.covered, shipped, state.descriptions.revision(), state.claims.sequences())
+            let seen = |class: &ClassState| (class.covered, class.shipped.iter().next().map(|range| range.end));
+            let classes: Vec<_> = state.classes.iter().map(seen).collect();
+            (classes, state.descriptions.revision(), state.claims.sequences())
         };
-        if last != Some(now) {
+        if last.as_ref() != Some(&now) {
             let working = Arc::clone(&queue);
             match tokio::task::spawn_blocking(move || working.trim()).await {
                 Ok(Ok(())) => last = Some(now),

@@ -3,16 +3,18 @@
 //! Guarantees:
 //! - A record that was committed survives a power cut, and so does everything its removal depends on.
 //! - Memory does not grow with the backlog: opening reads the last segment and the state, reading takes a window.
-//! - The disk it takes has a cap. What happens when it is full is the [`Policy`]; whatever is dropped is claimed first.
+//! - The disk that each class takes has a cap. What happens when it is full is the [`Policy`]; whatever is dropped is
+//!   claimed first.
 //! - What is damaged is skipped and told; positions ([`Standing`]) make it exactly unaccounted at the gateway.
 //!
-//! `<data_dir>/queue/` is one log of weir-storage whose record values are encoded
-//! [`weir_protocol::batch::Section`]s ([`records`]), so that a batch is a copy of bytes. `<data_dir>/state` holds
-//! [`State`]: how far each restart was accepted, which offsets the gateway has, and what each segment names.
-//! `<data_dir>/claims` holds [`Claims`] that wait beside the log.
+//! `<data_dir>/queue/` is the log of the class `default`, `<data_dir>/classes/<name>/` that of another class ([`class`]);
+//! their record values are encoded [`weir_protocol::batch::Section`]s ([`records`]), so that a batch is a copy of bytes.
+//! `<data_dir>/state` holds [`State`]: how far each restart was accepted, and of each log which offsets the gateway has
+//! and what its segments name. `<data_dir>/claims` holds [`Claims`] that wait beside the logs.
 
 mod blocks;
 mod claims;
+pub mod class;
 mod cover;
 mod descriptions;
 mod examination;
@@ -20,100 +22,66 @@ mod facts;
 mod files;
 mod inspection;
 pub mod keeper;
+mod options;
 mod policy;
 pub mod records;
 mod recovery;
 mod repair;
+mod replay;
 mod restarts;
 mod standing;
 mod state;
+mod stored;
+mod submission;
 mod summary;
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use weir_storage::{
-    Batch, CommitError, Committer, CommitterOptions, Fs, IoError, Log, LogOptions, OpenError, Reader, RecoveryMode,
-    RemoveError, StateFile, Submission, SubmitError,
-};
+use weir_storage::{Committer, CommitterOptions, Fs, IoError, Log, OpenError, Reader, RemoveError, StateFile};
 
 pub use blocks::Blocks;
 pub use claims::{Claims, ClaimsError, ClaimsFull};
+pub use class::{ClassId, ClassOptions, DEFAULT_CLASS, MAX_CLASSES, MIN_CLASS_CAP};
 pub use cover::coarsen;
 pub use descriptions::{Descriptions, MAX_DESCRIPTIONS};
 pub use examination::Examination;
-pub use facts::Facts;
+pub use facts::{ClassFacts, Facts};
 pub use files::Files;
 pub use inspection::{Holding, Inspection};
+pub use options::QueueOptions;
 pub use policy::{DropError, Dropped, Policy};
+pub use records::ClassLog;
 pub use recovery::Recovered;
 pub use repair::{DAMAGED_DIR, RepairError, Repaired, repair};
 pub use restarts::{Key, MAX_RESTARTS, Progress, Restarts};
 pub use standing::Standing;
-pub use state::{Incarnation, SharedState, State};
-pub use summary::{DeviceSummary, Summary};
+pub use state::{ClassState, Incarnation, SharedState, State};
+pub use submission::{Committed, CommittedPart, Entries};
+pub use summary::{ClassSummary, DeviceSummary, Summary};
 
 use claims::ClaimsFile;
 
-/// The directory of the log, and the files beside it.
+/// The directory of the log of `default`, that of the directories of the others, and the files beside them.
 pub const LOG_DIR: &str = "queue";
+/// See [`LOG_DIR`].
+pub const CLASSES_DIR: &str = "classes";
 /// See [`LOG_DIR`].
 pub const STATE_FILE: &str = "state";
 /// See [`LOG_DIR`].
 pub const CLAIMS_FILE: &str = "claims";
-/// The smallest cap, in bytes.
+/// The smallest cap of `default`, in bytes.
 pub const MIN_CAP: u64 = 1 << 20;
-/// So many parts of the cap are the log's; one more is for claims: their file, its successor while it is written, and
-/// the room that is kept so that this works on a full disk.
-const LOG_PARTS: u64 = 15;
-/// The claims' file takes this part of the cap, and at most [`MAX_CLAIMS`] bytes.
+/// The claims' file takes this part of the cap of `default`, and at most [`MAX_CLAIMS`] bytes.
 const CLAIMS_PART: u64 = 64;
 const MAX_CLAIMS: u64 = 1 << 20;
-
-/// How the queue is kept.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueOptions {
-    /// The most bytes that it takes on disk.
-    pub cap: u64,
-    /// What to do when it is full.
-    pub policy: Policy,
-    /// The least time between two commits, for flash that wears.
-    pub commit_interval: std::time::Duration,
-}
-
-impl QueueOptions {
-    /// As settings say.
-    pub fn of(config: &crate::config::Config) -> Self {
-        let queue = &config.queue;
-        Self { cap: queue.cap.get_ref().0, policy: queue.policy, commit_interval: queue.commit_interval.0 }
-    }
-
-    /// The most bytes of the log.
-    fn log_cap(&self) -> u64 {
-        self.cap / (LOG_PARTS + 1) * LOG_PARTS
-    }
-
-    /// Sixteen segments to a full queue: room comes back in steps of a sixteenth.
-    fn segment_bytes(&self) -> u64 {
-        (self.cap / 16).clamp(4 << 10, 16 << 20)
-    }
-
-    fn log_options(&self) -> LogOptions {
-        LogOptions {
-            segment_bytes: self.segment_bytes(),
-            cap_bytes: Some(self.log_cap()),
-            recovery: RecoveryMode::Tail,
-            ..LogOptions::default()
-        }
-    }
-}
 
 /// The queue, open.
 pub struct Queue {
     committer: Committer,
-    reader: Reader,
+    /// By [`ClassId::index`], which is also the index of the committer's log.
+    classes: Vec<Class>,
     state: SharedState,
     /// One write at a time, and what is written later is newer.
     file: Mutex<StateFile>,
@@ -124,34 +92,19 @@ pub struct Queue {
     options: QueueOptions,
 }
 
-/// What a submission puts into the queue.
-#[derive(Debug, Default)]
-pub struct Entries {
-    /// Records for the log.
-    pub batch: Batch,
-    /// Claims beside it, durable after the batch is.
-    pub claims: Claims,
-}
-
-/// How a submission ended.
-#[derive(Debug)]
-pub struct Committed {
-    /// The offsets of its records, and the base of the segment that they began, if they did; or why none of them is in
-    /// the queue, and no claim either.
-    pub batch: Result<(Range<u64>, Option<u64>), CommitError>,
-    /// Whether claims became coarser for those submitted; or why those submitted do not count.
-    pub claims: Result<bool, ClaimsError>,
-    /// The batch, for reuse.
-    pub spare: Batch,
+/// One class of it.
+struct Class {
+    options: ClassOptions,
+    log: ClassLog,
 }
 
 /// Why the queue could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The log.
+    /// A log.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A record could not be read while the log was gone through.
+    /// A record could not be read while a log was gone through.
     #[error(transparent)]
     Read(#[from] weir_storage::ReadError),
     /// The state file, or the system's refusal of something else.
@@ -170,39 +123,38 @@ impl Queue {
         options: QueueOptions,
         incarnation: Incarnation,
     ) -> Result<(Self, Recovered), QueueError> {
-        let (log, found) = Log::open(Arc::clone(fs), &data_dir.join(LOG_DIR), options.log_options())?;
+        let mut classes = vec![options.default_class()];
+        classes.extend(options.classes.iter().copied());
+        let on_disk = class::classes_on_disk(&**fs, data_dir)?;
+        let retired = on_disk.into_iter().filter(|name| classes.iter().all(|class| class.name != *name));
+        let retired: Vec<_> = retired.map(ClassOptions::retired).collect();
+        classes.extend(retired);
+        let mut logs = Vec::with_capacity(classes.len());
+        let mut found = Vec::with_capacity(classes.len());
+        for class in &classes {
+            let dir = class::log_dir(data_dir, class.name);
+            let (log, recovery) = Log::open(Arc::clone(fs), &dir, class.log_options())?;
+            logs.push(log);
+            found.push(recovery);
+        }
+        let opened = classes.iter().zip(&logs);
+        let classes: Vec<Class> = opened
+            .map(|(options, log)| Class { options: *options, log: ClassLog::new(options.name, log.reader()) })
+            .collect();
         let file = StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE));
         let claims = StateFile::new(Arc::clone(fs), &data_dir.join(CLAIMS_FILE));
-        let reader = log.reader();
-        let (state, recovered) = recovery::recover(&file, &claims, &reader, found, incarnation)?;
+        let readable: Vec<ClassLog> = classes.iter().map(|class| class.log.clone()).collect();
+        let (state, recovered) = recovery::recover(&file, &claims, &readable, found, incarnation)?;
         let state = SharedState::new(state);
         let most_claims = (options.cap / CLAIMS_PART).min(MAX_CLAIMS) as usize;
         let claims = Arc::new(ClaimsFile::new(claims, state.clone(), most_claims));
         let committing = CommitterOptions { min_interval: options.commit_interval, ..CommitterOptions::default() };
-        let committer = Committer::spawn(vec![log], committing).map_err(QueueError::Thread)?;
+        let committer = Committer::spawn(logs, committing).map_err(QueueError::Thread)?;
         let (file, front, rolled) = (Mutex::new(file), Mutex::new(()), Arc::new(Notify::new()));
-        Ok((Self { committer, reader, state, file, claims, front, rolled, options }, recovered))
+        Ok((Self { committer, classes, state, file, claims, front, rolled, options }, recovered))
     }
 
-    /// Hands in records and claims to commit; `done` is called on another thread. An error means that it will not be
-    /// called.
-    pub fn submit(&self, entries: Entries, done: impl FnOnce(Committed) + Send + 'static) -> Result<(), SubmitError> {
-        let Entries { batch, claims } = entries;
-        let (file, rolled) = (Arc::clone(&self.claims), Arc::clone(&self.rolled));
-        let done = Box::new(move |completion: weir_storage::Completion| {
-            let Some(part) = completion.parts.into_iter().next() else { return };
-            let began = part.rolled;
-            // On the thread of the commits: claims follow the records that they were decided on.
-            let claims = if part.result.is_ok() { file.add(&claims) } else { Ok(false) };
-            done(Committed { batch: part.result.map(|offsets| (offsets, began)), claims, spare: part.batch });
-            if began.is_some() {
-                rolled.notify_one();
-            }
-        });
-        self.committer.submit(Submission { parts: vec![(0, batch)], done })
-    }
-
-    /// Makes claims beside the log durable. Blocks.
+    /// Makes claims beside the logs durable. Blocks.
     pub fn claim(&self, claims: &Claims) -> Result<bool, ClaimsError> {
         self.claims.add(claims)
     }
@@ -217,21 +169,21 @@ impl Queue {
     /// Removes what the gateway has, as far as whole segments go; the state first. Blocks.
     pub fn trim(&self) -> Result<(), RemoveError> {
         let _front = self.front();
-        self.claims.save()?;
         let file = self.file();
         let (bytes, upto) = {
             let mut state = self.state.lock();
-            let state = &mut *state;
-            let start = self.reader.start_offset();
-            state.blocks.forget(start, &state.shipped);
-            // What is shipped but not covered yet stays: the file does not know its restart.
-            (state.encode(), state.first_unshipped(start).min(state.covered))
+            let upto: Vec<u64> = self.ids().map(|class| state.of_mut(class).trim(self.reader(class))).collect();
+            (state.encode(), upto)
         };
         file.replace(&bytes)?;
         drop(file);
-        let kept_from = self.committer.remove_before(0, upto)?;
-        // What is gone needs no memory.
-        self.state.lock().shipped.remove(0..kept_from);
+        // Behind the state: of a claim that is in neither nobody would know that its device was acknowledged for it.
+        self.claims.save()?;
+        for (class, upto) in self.ids().zip(upto) {
+            let kept_from = self.committer.remove_before(class.index(), upto)?;
+            // What is gone needs no memory.
+            self.state.lock().of_mut(class).shipped.remove(0..kept_from);
+        }
         Ok(())
     }
 
@@ -246,19 +198,39 @@ impl Queue {
 
     /// Whether the gateway has everything.
     pub fn is_empty(&self) -> bool {
-        let (start, end) = (self.reader.start_offset(), self.reader.end_offset());
         let state = self.state.lock();
-        state.claims.is_empty() && state.first_unshipped(start) >= end
+        let is_shipped = |class: ClassId| {
+            let reader = self.reader(class);
+            state.of(class).first_unshipped(reader.start_offset()) >= reader.end_offset()
+        };
+        state.claims.is_empty() && self.ids().all(is_shipped)
     }
 
-    /// Bytes that may still be committed.
-    pub fn room(&self) -> u64 {
-        self.options.log_cap().saturating_sub(self.reader.allocated())
+    /// Bytes that may still be committed to a class.
+    pub fn room(&self, class: ClassId) -> u64 {
+        let Class { options, log } = &self.classes[class.index()];
+        options.log_cap().saturating_sub(log.reader.allocated())
+    }
+
+    /// [`Self::room`] of every class, by [`ClassId::index`].
+    pub fn rooms(&self) -> Vec<u64> {
+        self.ids().map(|class| self.room(class)).collect()
+    }
+
+    /// Whether a class is half full, so that every segment counts.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.ids().any(|class| self.room(class) < self.classes[class.index()].options.cap / 2)
+    }
+
+    /// Where every restart stands.
+    pub fn standings(&self) -> Vec<Standing> {
+        let starts: Vec<u64> = self.ids().map(|class| self.reader(class).start_offset()).collect();
+        self.state.lock().standings(&starts)
     }
 
     /// How it is kept.
-    pub fn options(&self) -> QueueOptions {
-        self.options
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
     }
 
     /// Told when a segment begins.
@@ -266,9 +238,39 @@ impl Queue {
         &self.rolled
     }
 
-    /// Reads beside the commits.
-    pub fn reader(&self) -> Reader {
-        self.reader.clone()
+    /// All classes, `default` first; those that settings no longer name are behind the others.
+    pub fn ids(&self) -> impl Iterator<Item = ClassId> + use<> {
+        (0..self.classes.len()).map(|at| ClassId(at as u8))
+    }
+
+    /// The class of a name.
+    pub fn class_id(&self, name: &str) -> Option<ClassId> {
+        self.ids().find(|class| self.name(*class).as_str() == name)
+    }
+
+    /// What each class does when it is full, by [`ClassId::index`].
+    pub fn policies(&self) -> Vec<Policy> {
+        self.classes.iter().map(|class| class.options.policy).collect()
+    }
+
+    /// What a class is called.
+    pub fn name(&self, class: ClassId) -> weir_protocol::name::Name {
+        self.classes[class.index()].options.name
+    }
+
+    /// Reads a class beside the commits.
+    pub fn log(&self, class: ClassId) -> &ClassLog {
+        &self.classes[class.index()].log
+    }
+
+    /// The same, as bytes.
+    pub fn reader(&self, class: ClassId) -> &Reader {
+        &self.log(class).reader
+    }
+
+    /// Records committed so far, in all classes.
+    pub fn committed(&self) -> u64 {
+        self.ids().map(|class| self.reader(class).end_offset()).sum()
     }
 
     /// What is known besides the records.

@@ -1,13 +1,18 @@
-//! The records of the queue, read in order through a window.
+//! The records of a class, read in order through a window.
 //!
 //! The value of a record is an encoded [`Section`]. Its key is empty, or [`ASIDE`] if it says nothing about how far
 //! a device was accepted here: readings and claims that were imported, or moved by a repair.
 
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use weir_protocol::batch::Section;
 use weir_protocol::items::Items;
-use weir_storage::{ReadError, Reader};
+use weir_protocol::name::Name;
+use weir_storage::{Fs, IoError, ReadError, Reader, RecoveryMode};
+
+use super::class::log_dir;
 
 /// The key of a record that says nothing about how far a device was accepted here.
 pub const ASIDE: &[u8] = b"aside";
@@ -39,45 +44,67 @@ pub enum Found<'a> {
     Unreadable(Range<u64>),
 }
 
-/// Goes through the records at `offsets`. Nothing is said of an offset that lies before the start of the log.
-pub fn walk<E: From<ReadError>>(
-    reader: &Reader,
-    offsets: Range<u64>,
-    mut visit: impl FnMut(Found<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut at = offsets.start.max(reader.start_offset());
-    let end = offsets.end.min(reader.end_offset());
-    while at < end {
-        let chunk = reader.read(at, WINDOW)?;
-        let mut next = at;
-        for record in chunk.records().flatten() {
-            if record.offset >= end {
+/// The log of one class, to read it.
+#[derive(Clone)]
+pub struct ClassLog {
+    /// What the class is called.
+    pub name: Name,
+    /// Its log.
+    pub reader: Reader,
+}
+
+impl ClassLog {
+    pub(super) fn new(name: Name, reader: Reader) -> Self {
+        Self { name, reader }
+    }
+
+    /// Opens the log of a class below `data_dir` for reading only: takes no lock and changes no file.
+    pub fn open(fs: &Arc<dyn Fs>, data_dir: &Path, name: Name) -> Result<Self, IoError> {
+        let (reader, _) = Reader::open(fs, &log_dir(data_dir, name), RecoveryMode::Tail)?;
+        Ok(Self::new(name, reader))
+    }
+
+    /// Goes through the records at `offsets`. Nothing is said of an offset that lies before the start of the log.
+    pub fn walk<E: From<ReadError>>(
+        &self,
+        offsets: Range<u64>,
+        mut visit: impl FnMut(Found<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let reader = &self.reader;
+        let mut at = offsets.start.max(reader.start_offset());
+        let end = offsets.end.min(reader.end_offset());
+        while at < end {
+            let chunk = reader.read(at, WINDOW)?;
+            let mut next = at;
+            for record in chunk.records().flatten() {
+                if record.offset >= end {
+                    break;
+                }
+                if record.offset > next {
+                    visit(Found::Unreadable(next..record.offset))?;
+                }
+                next = record.offset + 1;
+                let value = record.value.unwrap_or_default();
+                let entry = Items::<Section<'_>>::new(value).iter().next().and_then(Result::ok).map(|section| Entry {
+                    offset: record.offset,
+                    timestamp_ms: record.timestamp_ms,
+                    aside: record.key == Some(ASIDE),
+                    section,
+                    encoded: value,
+                });
+                visit(entry.map_or(Found::Unreadable(record.offset..next), Found::Entry))?;
+            }
+            let read = chunk.next_offset.min(end);
+            if read > next {
+                visit(Found::Unreadable(next..read))?;
+            }
+            if chunk.next_offset <= at {
                 break;
             }
-            if record.offset > next {
-                visit(Found::Unreadable(next..record.offset))?;
-            }
-            next = record.offset + 1;
-            let value = record.value.unwrap_or_default();
-            let entry = Items::<Section<'_>>::new(value).iter().next().and_then(Result::ok).map(|section| Entry {
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
-                aside: record.key == Some(ASIDE),
-                section,
-                encoded: value,
-            });
-            visit(entry.map_or(Found::Unreadable(record.offset..next), Found::Entry))?;
+            at = chunk.next_offset;
         }
-        let read = chunk.next_offset.min(end);
-        if read > next {
-            visit(Found::Unreadable(next..read))?;
-        }
-        if chunk.next_offset <= at {
-            break;
-        }
-        at = chunk.next_offset;
+        Ok(())
     }
-    Ok(())
 }
 
 /// The sequences that a section names.

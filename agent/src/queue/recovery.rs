@@ -1,21 +1,22 @@
-//! Opening the queue: the state, the claims beside the log, and on top of them the records that they do not cover.
+//! Opening the queue: the state, the claims beside the logs, and on top of them the records that they do not cover.
 //!
-//! A missing or damaged state file costs repeats, never readings: every record that is still in the log
+//! A missing or damaged state file costs repeats, never readings: every record that is still in a log
 //! counts as unshipped, and the gateway drops what it has. The same goes for a state that knows more offsets
-//! than the log has: files were removed, or the tail is damaged. What of it the state had acknowledged stays known, so
+//! than a log has: files were removed, or the tail is damaged. What of it the state had acknowledged stays known, so
 //! that the gateway hears that it is unaccounted.
 
-use weir_storage::{ReadError, Reader, Recovery, StateFile};
+use weir_storage::{ReadError, Recovery, StateFile};
 
 use super::files::load;
-use super::records::{Found, sequences, walk};
-use super::{Claims, Incarnation, QueueError, State};
+use super::records::{Found, sequences};
+use super::replay::Replay;
+use super::{ClassLog, ClassState, Incarnation, QueueError, State};
 
 /// What opening found.
 #[derive(Debug)]
 pub struct Recovered {
-    /// Of the log.
-    pub log: Recovery,
+    /// Of each log, `default` first.
+    pub logs: Vec<Recovery>,
     /// Records that were read on top of the state.
     pub replayed: u64,
     /// Why the state file could not be believed, if so.
@@ -24,58 +25,87 @@ pub struct Recovered {
     pub claims_damage: Option<String>,
 }
 
+/// Recovers the state of the classes whose logs are `logs`, in that order.
 pub(super) fn recover(
     file: &StateFile,
     claims: &StateFile,
-    reader: &Reader,
-    log: Recovery,
+    logs: &[ClassLog],
+    found: Vec<Recovery>,
     incarnation: Incarnation,
 ) -> Result<(State, Recovered), QueueError> {
-    let (state, mut state_damage) = load(file, State::decode)?;
-    let (claims, claims_damage) = load(claims, Claims::decode)?;
+    let (state, state_damage) = load(file, State::decode)?;
+    let (claims, claims_damage) = load(claims, super::Claims::decode)?;
+    // Something was removed, so there was a state.
+    let is_gone = state.is_none() && logs.iter().any(|log| log.reader.start_offset() > 0);
     let mut state = State { claims: claims.unwrap_or_default(), ..state.unwrap_or_else(|| State::new(incarnation)) };
-    let (start, end) = (reader.start_offset(), reader.end_offset());
-    let known_end = state.shipped.iter().next_back().map_or(0, |last| last.end).max(state.covered);
-    let contradicts = known_end > end;
-    if contradicts {
-        state_damage = Some(format!("it knows offsets below {known_end}, but the queue ends at {end}"));
+    let is_damaged = is_gone || state_damage.is_some() || claims_damage.is_some();
+    let mut replay = Replay::new(is_damaged);
+    let contradiction = arrange(&mut state, logs);
+    if contradiction.is_some() {
         // Offsets will be used again, so nothing may count as shipped. Nor may anything count as accepted: a device
         // that still holds what is gone sends it again, and what it does not hold is unaccounted.
-        let State { mut restarts, descriptions, claims, .. } = state;
-        restarts.forget_accepted();
-        state = State { restarts, descriptions, claims, ..State::new(incarnation) };
+        state.restarts.forget_accepted();
+        state.incarnation = incarnation;
+        replay.is_damaged = true;
     }
-    state.shipped.remove(0..start);
-    let replayed = replay(&mut state, reader)?;
-    if contradicts {
+    let mut replayed = 0;
+    for (log, class) in logs.iter().zip(&mut state.classes) {
+        class.shipped.remove(0..log.reader.start_offset());
+        replayed += read_on(&mut replay, class, log)?;
+    }
+    replay.beside(&state.claims);
+    replay.finish(&mut state.restarts);
+    if contradiction.is_some() {
         // Once the log has grown past it, the old file would pass for a good one.
         file.replace(&state.encode())?;
     }
-    Ok((state, Recovered { log, replayed, state_damage, claims_damage }))
+    let state_damage = contradiction.or(state_damage);
+    Ok((state, Recovered { logs: found, replayed, state_damage, claims_damage }))
 }
 
-/// Reads what is not covered; how many records that was.
-fn replay(state: &mut State, reader: &Reader) -> Result<u64, QueueError> {
-    let begins: Vec<u64> = reader.segments().iter().map(|segment| segment.base_offset).collect();
-    let (covered, end) = (state.covered, reader.end_offset());
+/// Brings the classes of the state into the order of the logs. What contradicts the logs counts as not known; says what.
+fn arrange(state: &mut State, logs: &[ClassLog]) -> Option<String> {
+    let mut contradiction = None;
+    let mut known = std::mem::take(&mut state.classes);
+    for log in logs {
+        let at = known.iter().position(|class| class.name == log.name);
+        let class = at.map_or_else(|| ClassState::new(log.name), |at| known.swap_remove(at));
+        let (knows, end) = (class.known_end(), log.reader.end_offset());
+        let class = if knows > end {
+            let what = format!("it knows offsets below {knows} of {}, but its log ends at {end}", log.name);
+            contradiction.get_or_insert(what);
+            ClassState::new(log.name)
+        } else {
+            class
+        };
+        state.classes.push(class);
+    }
+    if let Some(gone) = known.iter().find(|class| class.known_end() > 0) {
+        contradiction.get_or_insert(format!("it knows offsets of {}, which has no log", gone.name));
+    }
+    contradiction
+}
+
+/// Reads what is not covered of one log; how many records that was.
+fn read_on(replay: &mut Replay, class: &mut ClassState, log: &ClassLog) -> Result<u64, QueueError> {
+    let begins: Vec<u64> = log.reader.segments().iter().map(|segment| segment.base_offset).collect();
+    let (covered, end) = (class.covered, log.reader.end_offset());
     let mut replayed = 0;
-    walk(reader, covered..end, |found| -> Result<(), ReadError> {
+    log.walk(covered..end, |found| -> Result<(), ReadError> {
         match found {
             // Held by nobody: what it named is missing in every position.
-            Found::Unreadable(_) => {}
+            Found::Unreadable(_) => replay.is_damaged = true,
             Found::Entry(entry) => {
                 replayed += 1;
                 if !entry.aside {
-                    state.restarts.replay(&entry.section);
+                    replay.record(&entry.section);
                 }
                 let begins = begins.binary_search(&entry.offset).is_ok();
-                state.blocks.note(entry.offset..entry.offset + 1, begins, sequences(&entry.section));
+                class.blocks.note(entry.offset..entry.offset + 1, begins, sequences(&entry.section));
             }
         }
         Ok(())
     })?;
-    state.covered = end;
-    let State { restarts, claims, .. } = state;
-    restarts.replay_claims(claims);
+    class.covered = end;
     Ok(replayed)
 }

@@ -10,17 +10,28 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weir_storage::{Batch, CommitError, Fs, IoError, Log, LogOptions, Mode, ReadError, StateFile, durable};
+use weir_storage::{
+    Batch, CommitError, Fs, IoError, Log, LogOptions, Mode, ReadError, RecoveryMode, StateFile, durable,
+};
 
 use super::blocks::Blocks;
+use super::class::{classes_on_disk, log_dir};
 use super::examination::Examination;
-use super::records::{ASIDE, Found, sequences, walk};
+use super::records::{ASIDE, ClassLog, Found, sequences};
 use super::{CLAIMS_FILE, Claims, Incarnation, LOG_DIR, QueueError, STATE_FILE, State, recovery};
 
 /// The directory below the log's where damaged files are kept.
 pub const DAMAGED_DIR: &str = "damaged";
 /// A segment of the new part.
 const SEGMENT: usize = 4 << 20;
+/// No cap, and a segment for each commit.
+const OPTIONS: LogOptions = LogOptions {
+    segment_bytes: 1,
+    cap_bytes: None,
+    index_interval_bytes: 64 * 1024,
+    expose_on_commit: true,
+    recovery: RecoveryMode::Full,
+};
 /// Bytes copied at once.
 const WINDOW: usize = 64 * 1024;
 
@@ -63,76 +74,102 @@ impl From<IoError> for RepairError {
 
 /// Repairs the queue below `data_dir`, which nobody else has open. `incarnation` is for one whose state is lost.
 pub fn repair(fs: &Arc<dyn Fs>, data_dir: &Path, incarnation: Incarnation) -> Result<Repaired, RepairError> {
-    let dir = data_dir.join(LOG_DIR);
-    // No cap, and a segment for each commit.
-    let options = LogOptions { segment_bytes: 1, ..LogOptions::default() };
-    let (mut log, found) = Log::open(Arc::clone(fs), &dir, options).map_err(QueueError::from)?;
+    let mut open = Vec::new();
+    let mut found = Vec::new();
+    for name in classes_on_disk(&**fs, data_dir)? {
+        let opened = Log::open(Arc::clone(fs), &log_dir(data_dir, name), OPTIONS).map_err(QueueError::from)?;
+        open.push((ClassLog::new(name, opened.0.reader()), opened.0));
+        found.push(opened.1);
+    }
     let examination = Examination::read(fs, data_dir)?;
     if examination.is_good() {
         return Ok(Repaired::default());
     }
+    let kept = keep_aside(fs, data_dir, &examination)?;
+    let file = StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE));
+    let claims = StateFile::new(Arc::clone(fs), &data_dir.join(CLAIMS_FILE));
+    let logs: Vec<ClassLog> = open.iter().map(|(log, _)| log.clone()).collect();
+    let (mut state, _) = recovery::recover(&file, &claims, &logs, found, incarnation)?;
+    if examination.files.contains(CLAIMS_FILE) {
+        claims.replace(&Claims::default().encode())?;
+    }
+    let mut records = 0;
+    for (at, (read, log)) in open.into_iter().enumerate() {
+        let below = log_dir(Path::new(""), read.name);
+        if examination.damaged.iter().any(|file| file.parent() == Some(&below)) {
+            records += write_again(fs, data_dir, (&read, log), (&file, &mut state, at))?;
+        }
+    }
+    file.replace(&state.encode())?;
+    Ok(Repaired { damage: examination.damage, kept, records })
+}
+
+/// Copies what is damaged to where nobody deletes it; where it is then.
+fn keep_aside(fs: &Arc<dyn Fs>, data_dir: &Path, examination: &Examination) -> Result<Vec<PathBuf>, RepairError> {
     let mut kept = Vec::new();
-    let damaged = dir.join(DAMAGED_DIR);
+    let damaged = data_dir.join(LOG_DIR).join(DAMAGED_DIR);
     durable::create_dir_all(&**fs, &damaged)?;
-    let files = examination.files.iter().map(|name| (data_dir.join(name), *name));
-    let segments = examination.damaged.iter().map(|name| (dir.join(name), name.as_str()));
+    let files = examination.files.iter().map(|name| (data_dir.join(name), (*name).to_owned()));
+    let segments = examination.damaged.iter().map(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let class = file.parent().filter(|below| *below != Path::new(LOG_DIR)).and_then(Path::file_name);
+        let name = class.map_or(name.clone(), |class| format!("{}-{name}", class.to_string_lossy()));
+        (data_dir.join(file), name)
+    });
     for (from, name) in files.chain(segments) {
-        let to = free_name(&**fs, &damaged, name)?;
+        let to = free_name(&**fs, &damaged, &name)?;
         copy(&**fs, &from, &to)?;
         kept.push(to);
     }
     fs.sync_dir(&damaged).map_err(IoError::on("sync", &damaged))?;
-
-    let file = StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE));
-    let claims = StateFile::new(Arc::clone(fs), &data_dir.join(CLAIMS_FILE));
-    let reader = log.reader();
-    let (mut state, _) = recovery::recover(&file, &claims, &reader, found, incarnation)?;
-    if examination.files.contains(CLAIMS_FILE) {
-        claims.replace(&Claims::default().encode())?;
-    }
-    let old = reader.start_offset()..reader.end_offset();
-    let mut records = 0;
-    if !examination.damaged.is_empty() {
-        let shipped = state.shipped.clone();
-        state.blocks = Blocks::default();
-        let mut batch = Batch::new();
-        walk(&reader, old.clone(), |found| -> Result<(), RepairError> {
-            let Found::Entry(entry) = found else { return Ok(()) };
-            if shipped.contains(entry.offset) {
-                return Ok(());
-            }
-            batch.push(entry.timestamp_ms, entry.aside.then_some(ASIDE), Some(entry.encoded), &[])?;
-            let offset = old.end + records;
-            state.blocks.note(offset..offset + 1, batch.record_count() == 1, sequences(&entry.section));
-            records += 1;
-            if batch.byte_len() >= SEGMENT {
-                log.commit(&mut batch)?;
-                batch.clear();
-            }
-            Ok(())
-        })?;
-        log.commit(&mut batch)?;
-        if records == 0 {
-            // Its name alone says where the log goes on.
-            drop(log);
-            let path = dir.join(format!("{:020}.log", old.end));
-            let empty = fs.open(&path, Mode::Create).map_err(IoError::on("create", &path))?;
-            empty.sync_data().map_err(IoError::on("sync", &path))?;
-            fs.sync_dir(&dir).map_err(IoError::on("sync", &dir))?;
-            log = Log::open(Arc::clone(fs), &dir, options).map_err(QueueError::from)?.0;
-        }
-        state.shipped.insert(old.clone());
-        state.covered = log.next_offset();
-        file.replace(&state.encode())?;
-        let kept_from = log.remove_before(old.end)?;
-        state.shipped.remove(0..kept_from);
-    }
-    save(&file, &state)?;
-    Ok(Repaired { damage: examination.damage, kept, records })
+    Ok(kept)
 }
 
-fn save(file: &StateFile, state: &State) -> Result<(), IoError> {
-    file.replace(&state.encode())
+/// Appends what can be read of the class at `at` once more, and removes what was before; how many records that was.
+fn write_again(
+    fs: &Arc<dyn Fs>,
+    data_dir: &Path,
+    (read, mut log): (&ClassLog, Log),
+    (file, state, at): (&StateFile, &mut State, usize),
+) -> Result<u64, RepairError> {
+    let old = read.reader.start_offset()..read.reader.end_offset();
+    let class = &mut state.classes[at];
+    let shipped = class.shipped.clone();
+    class.blocks = Blocks::default();
+    let mut records = 0;
+    let mut batch = Batch::new();
+    read.walk(old.clone(), |found| -> Result<(), RepairError> {
+        let Found::Entry(entry) = found else { return Ok(()) };
+        if shipped.contains(entry.offset) {
+            return Ok(());
+        }
+        batch.push(entry.timestamp_ms, entry.aside.then_some(ASIDE), Some(entry.encoded), &[])?;
+        let offset = old.end + records;
+        class.blocks.note(offset..offset + 1, batch.record_count() == 1, sequences(&entry.section));
+        records += 1;
+        if batch.byte_len() >= SEGMENT {
+            log.commit(&mut batch)?;
+            batch.clear();
+        }
+        Ok(())
+    })?;
+    log.commit(&mut batch)?;
+    if records == 0 {
+        // Its name alone says where the log goes on.
+        drop(log);
+        let dir = log_dir(data_dir, read.name);
+        let path = dir.join(format!("{:020}.log", old.end));
+        let empty = fs.open(&path, Mode::Create).map_err(IoError::on("create", &path))?;
+        empty.sync_data().map_err(IoError::on("sync", &path))?;
+        fs.sync_dir(&dir).map_err(IoError::on("sync", &dir))?;
+        log = Log::open(Arc::clone(fs), &dir, OPTIONS).map_err(QueueError::from)?.0;
+    }
+    class.shipped.insert(old.clone());
+    class.covered = log.next_offset();
+    file.replace(&state.encode())?;
+    let kept_from = log.remove_before(old.end)?;
+    state.classes[at].shipped.remove(0..kept_from);
+    Ok(records)
 }
 
 /// A name that no earlier repair took.

@@ -7,11 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_protocol::batch::{LossKind, Section};
-use weir_protocol::{DeviceId, RangeSet, Restart, Sequence};
-
-use super::Claims;
-use super::records::sequences;
+use weir_protocol::{DeviceId, Restart, Sequence};
 
 /// The most restarts that are remembered.
 pub const MAX_RESTARTS: usize = 4096;
@@ -65,44 +61,6 @@ impl Restarts {
         progress.accepted = progress.accepted.max(accepted);
         progress.ended = ended;
         progress.used = self.uses;
-    }
-
-    /// Notes what a record of the queue says, as recovery reads them.
-    ///
-    /// A restart begins with its first sequence or with a claim of what was before. Where a record that can be read
-    /// begins later, the queue lost the one before it.
-    pub fn replay(&mut self, section: &Section<'_>) {
-        if let Section::End(end) = section {
-            return self.accept((end.device, end.restart), Sequence(0), end.from, true);
-        }
-        let is_history = matches!(section, Section::Claim(claim) if claim.kind == LossKind::UnknownHistory);
-        for (key, range) in sequences(section) {
-            let end = Sequence(range.end);
-            if self.get(&key).is_none_or(|known| known.accepted < end) {
-                self.accept(key, if is_history { end } else { Sequence(0) }, end, false);
-            }
-        }
-    }
-
-    /// Notes what claims beside the log say: where they follow on, a device was acknowledged for them.
-    pub fn replay_claims(&mut self, claims: &Claims) {
-        let mut lost: BTreeMap<Key, RangeSet> = BTreeMap::new();
-        for (key, kind, set) in claims.lost() {
-            if kind == LossKind::UnknownHistory && self.get(&key).is_none() {
-                set.iter().filter(|range| range.start == 0).for_each(|range| {
-                    self.accept(key, Sequence(range.end), Sequence(range.end), false);
-                });
-            }
-            lost.entry(key).or_default().union(set);
-        }
-        for (key, set) in lost {
-            for range in set.iter() {
-                let accepted = self.get(&key).map_or(0, |known| known.accepted.0);
-                if range.start <= accepted && accepted < range.end {
-                    self.accept(key, Sequence(0), Sequence(range.end), false);
-                }
-            }
-        }
     }
 
     /// The queue lost records and nobody knows which: nothing counts as accepted, so that devices send again what

@@ -25,9 +25,17 @@ pub struct Standing {
 }
 
 impl State {
-    /// Where every restart stands, for a log that begins at `start`.
-    pub fn standings(&self, start: u64) -> Vec<Standing> {
-        let (mut held, anything) = self.blocks.held(start, &self.shipped);
+    /// Where every restart stands, for logs that begin at `starts`, in the order of the classes.
+    pub fn standings(&self, starts: &[u64]) -> Vec<Standing> {
+        let mut held: BTreeMap<Key, RangeSet> = BTreeMap::new();
+        let mut anything = false;
+        for (class, start) in self.classes.iter().zip(starts) {
+            let (of_class, is_unknown) = class.blocks.held(*start, &class.shipped);
+            anything |= is_unknown;
+            for (key, ranges) in of_class {
+                held.entry(key).or_default().union(&ranges);
+            }
+        }
         let mut claimed: BTreeMap<Key, RangeSet> = BTreeMap::new();
         for (key, _, set) in self.claims.lost() {
             claimed.entry(key).or_default().union(set);

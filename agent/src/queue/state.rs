@@ -1,9 +1,8 @@
-//! What the agent must know besides the records of its queue, and how it is kept.
+//! What the agent must know besides the records of its queue.
 //!
-//! The state covers the records below `covered`; on open the rest of the log is read on top of it. What an
-//! unlink depends on (`restarts`, `shipped`) is durable before it. Format: the payload of a
-//! [`weir_storage::StateFile`]: version byte 1, then postcard of incarnation, covered, restarts, shipped ranges,
-//! descriptions, blocks. Claims beside the log are in a file of their own.
+//! The state covers the records of each class below its `covered`; on open the rest of the logs is read on top of it.
+//! What an unlink depends on (`restarts`, `shipped`) is durable before it. [`super::stored`] is how it is kept. Claims
+//! beside the logs are in a file of their own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +10,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use weir_protocol::{RangeSet, items::Items};
+use weir_protocol::RangeSet;
+use weir_protocol::name::Name;
+use weir_storage::Reader;
 
-use super::blocks::StoredBlock;
-use super::{Blocks, Claims, Descriptions, Key, Restarts};
-
-const VERSION: u8 = 1;
+use super::{Blocks, Claims, ClassId, DEFAULT_CLASS, Descriptions, Key, Restarts};
 
 /// Which life of the queue this is: 128 random bits, new whenever the queue starts from nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,19 +35,29 @@ impl fmt::Display for Incarnation {
 pub struct State {
     /// Which life of the queue this is.
     pub incarnation: Incarnation,
-    /// Records below this offset are in `restarts`.
-    pub covered: u64,
     /// How far each restart was accepted, durable readings and claims only.
     pub restarts: Restarts,
-    /// Offsets of records that the gateway has.
-    pub shipped: RangeSet,
     /// What devices described.
     pub descriptions: Descriptions,
+    /// Claims that wait beside the logs, durable before they are here.
+    pub claims: Claims,
+    /// What is known of each log; the first is that of `default`.
+    pub classes: Vec<ClassState>,
+}
+
+/// What is known of the log of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassState {
+    /// What the class is called.
+    pub name: Name,
+    /// Records below this offset are in [`State::restarts`].
+    pub covered: u64,
+    /// Offsets of records that the gateway has.
+    pub shipped: RangeSet,
     /// What the records below `covered` name.
     pub blocks: Blocks,
-    /// Claims that wait beside the log, durable before they are here.
-    pub claims: Claims,
-    /// Records below this offset are in flight, or were; 0 while there is no connection. Not kept on disk.
+    /// Records below this offset are in flight, or were, at the front of the log; 0 while there is no connection. Not
+    /// kept on disk.
     pub sent_below: u64,
 }
 
@@ -57,30 +65,38 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct SharedState(Arc<Mutex<State>>);
 
-/// On disk.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    incarnation: Incarnation,
-    covered: u64,
-    restarts: Restarts,
-    shipped: Vec<(u64, u64)>,
-    descriptions: Descriptions,
-    blocks: Vec<StoredBlock>,
-}
-
 impl State {
     /// A queue that holds nothing yet.
     pub fn new(incarnation: Incarnation) -> Self {
         Self {
             incarnation,
-            covered: 0,
             restarts: Restarts::default(),
-            shipped: RangeSet::new(),
             descriptions: Descriptions::default(),
-            blocks: Blocks::default(),
             claims: Claims::default(),
-            sent_below: 0,
+            classes: vec![ClassState::new(DEFAULT_CLASS)],
         }
+    }
+
+    /// What is known of a class of the open queue.
+    pub fn of(&self, class: ClassId) -> &ClassState {
+        &self.classes[class.index()]
+    }
+
+    /// The same, to change it.
+    pub fn of_mut(&mut self, class: ClassId) -> &mut ClassState {
+        &mut self.classes[class.index()]
+    }
+
+    /// What is known of a class by its name.
+    pub fn named(&self, name: Name) -> Option<&ClassState> {
+        self.classes.iter().find(|class| class.name == name)
+    }
+}
+
+impl ClassState {
+    /// Of a log that holds nothing yet.
+    pub fn new(name: Name) -> Self {
+        Self { name, covered: 0, shipped: RangeSet::new(), blocks: Blocks::default(), sent_below: 0 }
     }
 
     /// Notes that records are durable at `offsets`, in a segment that began at `began` if one did, and what they name.
@@ -98,42 +114,17 @@ impl State {
         self.shipped.gaps(start..u64::MAX).next().map_or(u64::MAX, |gap| gap.start)
     }
 
-    /// The bytes to store.
-    pub fn encode(&self) -> Vec<u8> {
-        let stored = Stored {
-            incarnation: self.incarnation,
-            covered: self.covered,
-            restarts: self.restarts.clone(),
-            shipped: self.shipped.iter().map(|range| (range.start, range.end)).collect(),
-            descriptions: self.descriptions.clone(),
-            blocks: self.blocks.stored(),
-        };
-        let mut bytes = vec![VERSION];
-        weir_protocol::items::push(&mut bytes, &stored);
-        bytes
+    /// Forgets what the blocks need not name any more; records below the offset that comes back may go.
+    pub(super) fn trim(&mut self, reader: &Reader) -> u64 {
+        let start = reader.start_offset();
+        self.blocks.forget(start, &self.shipped);
+        // What is shipped but not covered yet stays: the file does not know its restart.
+        self.first_unshipped(start).min(self.covered)
     }
 
-    /// Reads stored bytes; `Err` says what is wrong with them.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let stored: Stored = match bytes.split_first() {
-            Some((&VERSION, rest)) => {
-                let mut items = Items::new(rest).iter();
-                items.next().and_then(Result::ok).filter(|_| items.rest().is_empty())
-            }
-            Some((version, _)) => return Err(format!("version {version}; this build reads {VERSION}")),
-            None => None,
-        }
-        .ok_or("not decodable")?;
-        Ok(Self {
-            incarnation: stored.incarnation,
-            covered: stored.covered,
-            restarts: stored.restarts,
-            shipped: stored.shipped.into_iter().map(|(start, end)| start..end).collect(),
-            descriptions: stored.descriptions,
-            blocks: Blocks::of_stored(stored.blocks),
-            claims: Claims::default(),
-            sent_below: 0,
-        })
+    /// The end of what it knows of its log.
+    pub(super) fn known_end(&self) -> u64 {
+        self.shipped.iter().next_back().map_or(0, |last| last.end).max(self.covered)
     }
 }
 

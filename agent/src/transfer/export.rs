@@ -7,12 +7,14 @@ use std::sync::Arc;
 use weir_protocol::batch::describe;
 use weir_protocol::batch::{LossKind, Section, SetAside, Summary};
 use weir_protocol::{Channel, ChannelId, DeviceId, RangeSet, SchemaHash};
-use weir_storage::{File, Fs, IoError, Mode, Reader};
+use weir_storage::{File, Fs, IoError, Mode};
 
 use super::ndjson::{self, Line, Place};
 use super::{Form, Selection, Totals, TransferError, segments};
-use crate::queue::records::{Entry, Found, sequences, walk};
-use crate::queue::{Claims, Queue, State};
+use weir_protocol::name::Name;
+
+use crate::queue::records::{Entry, Found, sequences};
+use crate::queue::{Claims, ClassLog, Queue, State};
 
 /// Bytes written at once.
 const BUFFER: usize = 256 * 1024;
@@ -22,8 +24,8 @@ const BUFFER: usize = 256 * 1024;
 pub struct Exported {
     /// How much.
     pub totals: Totals,
-    /// The records whose readings it holds.
-    offsets: RangeSet,
+    /// The records whose readings it holds, by class.
+    offsets: BTreeMap<Name, RangeSet>,
     /// The claims that stand for those readings once they are gone.
     claims: Claims,
 }
@@ -31,7 +33,7 @@ pub struct Exported {
 /// Writes what is selected and not shipped to `target`, which does not exist; it does when this returns, complete.
 pub fn write(
     fs: &Arc<dyn Fs>,
-    (reader, state): (&Reader, &State),
+    (logs, state): (&[ClassLog], &State),
     selection: Selection,
     form: Form,
     target: &Path,
@@ -40,10 +42,10 @@ pub fn write(
         return Err(TransferError::Exists(target.to_owned()));
     }
     match form {
-        Form::Ndjson => lines(fs, (reader, state), selection, target),
+        Form::Ndjson => lines(fs, (logs, state), selection, target),
         Form::Segments => {
             let mut writer = segments::Writer::create(fs, target)?;
-            let exported = each(reader, state, selection, |entry| writer.push(entry.timestamp_ms, entry.encoded))?;
+            let exported = each(logs, state, selection, |entry| writer.push(entry.timestamp_ms, entry.encoded))?;
             for section in beside(state, selection) {
                 let mut encoded = Vec::new();
                 weir_protocol::items::push(&mut encoded, &section);
@@ -62,38 +64,45 @@ pub fn give_away(queue: &Queue, exported: Exported) -> Result<(), TransferError>
     {
         let state = queue.state();
         let mut state = state.lock();
-        exported.offsets.iter().for_each(|range| state.shipped.insert(range));
+        for class in queue.ids() {
+            let taken = exported.offsets.get(&queue.name(class)).into_iter().flat_map(RangeSet::iter);
+            taken.for_each(|range| state.of_mut(class).shipped.insert(range));
+        }
     }
     Ok(queue.trim()?)
 }
 
-/// Visits what is selected of the log.
+/// Visits what is selected of the logs.
 fn each(
-    reader: &Reader,
+    logs: &[ClassLog],
     state: &State,
     selection: Selection,
     mut visit: impl FnMut(&Entry<'_>) -> Result<(), TransferError>,
 ) -> Result<Exported, TransferError> {
     let mut exported = Exported::default();
-    walk(reader, 0..reader.end_offset(), |found| -> Result<(), TransferError> {
-        let Found::Entry(entry) = found else { return Ok(()) };
-        if state.shipped.contains(entry.offset) || !selection.takes(device(&entry.section)) {
-            return Ok(());
-        }
-        super::count(&mut exported.totals, &entry.section);
-        let run = match &entry.section {
-            Section::Readings(run)
-            | Section::SetAside(SetAside { run, .. })
-            | Section::Summary(Summary { run, .. }) => run,
-            Section::Claim(_) | Section::End(_) | Section::Position(_) => return visit(&entry),
-        };
-        exported.offsets.insert(entry.offset..entry.offset + 1);
-        for (key, range) in sequences(&entry.section) {
-            let is_reading = key == (run.device, run.restart);
-            exported.claims.add(key, if is_reading { LossKind::Exported } else { LossKind::Reduced }, range);
-        }
-        visit(&entry)
-    })?;
+    for log in logs {
+        let shipped = state.named(log.name).map(|class| class.shipped.clone()).unwrap_or_default();
+        let taken = exported.offsets.entry(log.name).or_default();
+        log.walk(0..u64::MAX, |found| -> Result<(), TransferError> {
+            let Found::Entry(entry) = found else { return Ok(()) };
+            if shipped.contains(entry.offset) || !selection.takes(device(&entry.section)) {
+                return Ok(());
+            }
+            super::count(&mut exported.totals, &entry.section);
+            let run = match &entry.section {
+                Section::Readings(run)
+                | Section::SetAside(SetAside { run, .. })
+                | Section::Summary(Summary { run, .. }) => run,
+                Section::Claim(_) | Section::End(_) | Section::Position(_) => return visit(&entry),
+            };
+            taken.insert(entry.offset..entry.offset + 1);
+            for (key, range) in sequences(&entry.section) {
+                let is_reading = key == (run.device, run.restart);
+                exported.claims.add(key, if is_reading { LossKind::Exported } else { LossKind::Reduced }, range);
+            }
+            visit(&entry)
+        })?;
+    }
     for section in beside(state, selection) {
         super::count(&mut exported.totals, &section);
     }
@@ -122,7 +131,7 @@ type Names = BTreeMap<(DeviceId, SchemaHash, ChannelId), String>;
 
 fn lines(
     fs: &Arc<dyn Fs>,
-    (reader, state): (&Reader, &State),
+    (logs, state): (&[ClassLog], &State),
     selection: Selection,
     target: &Path,
 ) -> Result<Exported, TransferError> {
@@ -141,7 +150,7 @@ fn lines(
         }
         writer.line(&Line::channels(description.device, description.schema, channels.into_iter()))?;
     }
-    let exported = each(reader, state, selection, |entry| writer.section(&entry.section, &names))?;
+    let exported = each(logs, state, selection, |entry| writer.section(&entry.section, &names))?;
     for section in beside(state, selection) {
         writer.section(&section, &names)?;
     }

@@ -1,4 +1,4 @@
-//! Into the queue: everything is read and checked, then read again and committed.
+//! Into the class `default` of the queue: everything is read and checked, then read again and committed.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -12,8 +12,8 @@ use weir_storage::{Batch, Fs};
 
 use super::ndjson::{self, Line, Place};
 use super::{Totals, TransferError, segments};
-use crate::queue::records::{ASIDE, Found, sequences, walk};
-use crate::queue::{Entries, Key, Queue};
+use crate::queue::records::{ASIDE, Found, sequences};
+use crate::queue::{ClassId, Entries, Key, Queue};
 
 /// Records are committed together up to so many bytes.
 const COMMIT: usize = 256 * 1024;
@@ -45,14 +45,14 @@ pub fn check(input: impl BufRead) -> Result<Totals, TransferError> {
 
 /// Imports a directory of segments.
 pub fn directory(queue: &Queue, fs: &Arc<dyn Fs>, dir: &Path) -> Result<Totals, TransferError> {
-    let (reader, state) = segments::open(fs, dir)?;
+    let (log, state) = segments::open(fs, dir)?;
     let mut totals = Totals::default();
     let mut needed = Needed::default();
     let wrong = |offset: u64| TransferError::NotAnExport {
         path: dir.to_owned(),
         reason: format!("record {offset} cannot be decoded; nothing was imported"),
     };
-    walk(&reader, 0..reader.end_offset(), |found| match found {
+    log.walk(0..u64::MAX, |found| match found {
         Found::Entry(entry) if is_good(&entry.section) => {
             super::count(&mut totals, &entry.section);
             needed.add(&Item::Section(entry.timestamp_ms, entry.section))
@@ -67,7 +67,7 @@ pub fn directory(queue: &Queue, fs: &Arc<dyn Fs>, dir: &Path) -> Result<Totals, 
             writer.add(&Item::Description(description))?;
         }
     }
-    walk(&reader, 0..reader.end_offset(), |found| match found {
+    log.walk(0..u64::MAX, |found| match found {
         Found::Entry(entry) => writer.add(&Item::Section(entry.timestamp_ms, entry.section)),
         Found::Unreadable(offsets) => Err(wrong(offsets.start)),
     })?;
@@ -248,7 +248,7 @@ impl Needed {
 
     fn check(&self, queue: &Queue) -> Result<(), TransferError> {
         // Segments end where a commit does not fit, and take whole blocks.
-        let (needed, room) = (self.bytes + self.bytes / 16 + 8192, queue.room());
+        let (needed, room) = (self.bytes + self.bytes / 16 + 8192, queue.room(ClassId::DEFAULT));
         if self.bytes > 0 && needed > room { Err(TransferError::NoRoom { needed, room }) } else { Ok(()) }
     }
 }
@@ -290,7 +290,7 @@ impl<'a> Writer<'a> {
         if core::mem::take(&mut self.described) {
             self.queue.save()?;
         }
-        let entries = Entries { batch: core::mem::take(&mut self.batch), ..Entries::default() };
+        let entries = Entries::of(core::mem::take(&mut self.batch));
         let (sender, done) = mpsc::channel();
         let submitted = self.queue.submit(entries, move |committed| {
             // A caller that is gone does not listen.
@@ -298,10 +298,13 @@ impl<'a> Writer<'a> {
         });
         submitted.map_err(|_| TransferError::Gone)?;
         let committed = done.recv().map_err(|_| TransferError::Gone)?;
-        let (offsets, began) = committed.batch?;
-        self.batch = committed.spare;
-        self.batch.clear();
-        self.queue.state().lock().note(&offsets, began, &core::mem::take(&mut self.named));
+        for part in committed.parts {
+            let (offsets, began) = part.result?;
+            self.batch = part.spare;
+            self.batch.clear();
+            let named = core::mem::take(&mut self.named);
+            self.queue.state().lock().of_mut(part.class).note(&offsets, began, &named);
+        }
         Ok(())
     }
 

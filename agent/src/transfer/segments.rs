@@ -10,7 +10,7 @@ use weir_storage::{Batch, Fs, IoError, Log, LogOptions, Reader, RecoveryMode, St
 
 use super::TransferError;
 use crate::queue::records::ASIDE;
-use crate::queue::{Files, Incarnation, LOG_DIR, QueueError, STATE_FILE, State};
+use crate::queue::{ClassId, ClassLog, DEFAULT_CLASS, Files, Incarnation, LOG_DIR, QueueError, STATE_FILE, State};
 
 /// A record is committed with others up to so many bytes.
 const COMMIT: usize = 1 << 20;
@@ -41,11 +41,9 @@ impl Writer {
     /// Makes it complete.
     pub(super) fn finish(mut self, described: &State) -> Result<(), TransferError> {
         self.commit()?;
-        let state = State {
-            covered: self.log.next_offset(),
-            descriptions: described.descriptions.clone(),
-            ..State::new(Incarnation(described.incarnation.0))
-        };
+        let mut state = State::new(Incarnation(described.incarnation.0));
+        state.descriptions = described.descriptions.clone();
+        state.of_mut(ClassId::DEFAULT).covered = self.log.next_offset();
         Ok(StateFile::new(Arc::clone(&self.fs), &self.dir.join(STATE_FILE)).replace(&state.encode())?)
     }
 
@@ -59,7 +57,7 @@ impl Writer {
 }
 
 /// Opens an export: its records, and the state with its descriptions.
-pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<(Reader, State), TransferError> {
+pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<(ClassLog, State), TransferError> {
     let wrong = |reason: String| TransferError::NotAnExport { path: dir.to_owned(), reason };
     let files: Result<Files, IoError> = Files::load(fs, dir);
     let state = match files? {
@@ -67,12 +65,14 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<(Reader, State), Tran
         Files { state_damage: Some(reason), .. } => return Err(wrong(format!("damaged: {reason}"))),
         _ => return Err(wrong(format!("got no file `{STATE_FILE}`, expected a complete export of segments"))),
     };
-    let (reader, found) = Reader::open(fs, &dir.join(LOG_DIR), RecoveryMode::Full)?;
+    let (_, found) = Reader::open(fs, &dir.join(LOG_DIR), RecoveryMode::Full)?;
     if let Some(damage) = found.damage.first() {
         return Err(wrong(format!("damaged: {damage}")));
     }
-    if reader.end_offset() != state.covered {
-        return Err(wrong(format!("got {} records, expected {}", reader.end_offset(), state.covered)));
+    let log = ClassLog::open(fs, dir, DEFAULT_CLASS)?;
+    let (got, expected) = (log.reader.end_offset(), state.of(ClassId::DEFAULT).covered);
+    if got != expected {
+        return Err(wrong(format!("got {got} records, expected {expected}")));
     }
-    Ok((reader, state))
+    Ok((log, state))
 }

@@ -84,8 +84,7 @@ impl Accounts {
         if is_empty {
             self.when_empty = false;
         }
-        let start = queue.reader().start_offset();
-        let standings = queue.state().lock().standings(start);
+        let standings = queue.standings();
         let changed = |standing: &Standing| self.settled.get(&standing.key) != Some(&standing.upto);
         self.round = standings.into_iter().filter(changed).collect();
     }

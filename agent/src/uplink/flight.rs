@@ -22,14 +22,21 @@ pub(super) enum Flight {
     Note(&'static str),
 }
 
+/// Batches of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    batches: usize,
+    bytes: usize,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     /// Handed in, without a packet id yet.
     waiting: VecDeque<Flight>,
     sent: BTreeMap<u16, Flight>,
-    batches: usize,
-    batch_bytes: usize,
+    live: Sum,
+    backlog: Sum,
     /// Positions and claims.
     accounts: usize,
 }
@@ -39,8 +46,9 @@ impl Flights {
     pub(super) fn hand_in(&mut self, flight: Flight) {
         match &flight {
             Flight::Batch(batch) => {
-                self.batches += 1;
-                self.batch_bytes += batch.bytes;
+                let sum = if batch.lane.backlog { &mut self.backlog } else { &mut self.live };
+                sum.batches += 1;
+                sum.bytes += batch.bytes;
             }
             Flight::Positions(_) | Flight::Claims(_) => self.accounts += 1,
             Flight::Note(_) => {}
@@ -60,8 +68,9 @@ impl Flights {
         let flight = self.sent.remove(&packet)?;
         match &flight {
             Flight::Batch(batch) => {
-                self.batches -= 1;
-                self.batch_bytes -= batch.bytes;
+                let sum = if batch.lane.backlog { &mut self.backlog } else { &mut self.live };
+                sum.batches -= 1;
+                sum.bytes -= batch.bytes;
             }
             Flight::Positions(_) | Flight::Claims(_) => self.accounts -= 1,
             Flight::Note(_) => {}
@@ -75,7 +84,7 @@ impl Flights {
             Flight::Batch(batch) => Some(batch),
             _ => None,
         });
-        batches.min_by_key(|batch| batch.parts.first().map(|part| (part.offset, part.units.start)))
+        batches.min_by_key(|batch| batch.number)
     }
 
     /// How many publishes are in flight.
@@ -85,7 +94,12 @@ impl Flights {
 
     /// How many of them are batches.
     pub(super) fn batches(&self) -> usize {
-        self.batches
+        self.live.batches + self.backlog.batches
+    }
+
+    /// How many of those are backlog, and their bytes.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        (self.backlog.batches, self.backlog.bytes)
     }
 
     /// How many are positions or claims.
@@ -95,7 +109,7 @@ impl Flights {
 
     /// Bytes of those batches.
     pub(super) fn batch_bytes(&self) -> usize {
-        self.batch_bytes
+        self.live.bytes + self.backlog.bytes
     }
 
     /// Whether nothing is in flight.

@@ -8,6 +8,7 @@
 //!   dropped: a dead TCP link looks alive for hours. A gateway that asked for a description may take longer.
 //! - What the queue dropped, and where each restart stands, is told beside it (`accounts.rs`), through the same window.
 //! - A new certificate is shown at once: the connection ends in order and the next one begins with it.
+//! - What is fresh goes before what waited, which is paced (`pace.rs`).
 //! - Never more publishes in flight than the gateway's Receive Maximum; two of them are kept for descriptions
 //!   and status, which must never wait behind readings that wait for them.
 
@@ -17,6 +18,7 @@ pub mod connection;
 pub mod credentials;
 mod flight;
 pub mod orders;
+mod pace;
 mod session;
 pub mod spool;
 pub mod status;
@@ -38,6 +40,8 @@ use backoff::Backoff;
 use connection::{Connection, Options};
 use credentials::Credentials;
 use orders::Orders;
+use pace::Pace;
+pub use pace::PaceOptions;
 use session::{Outcome, Parts, Session};
 use spool::Spool;
 use status::Status;
@@ -61,6 +65,8 @@ pub struct UplinkOptions {
     pub status_interval: Duration,
     /// Time between two rounds of positions.
     pub position_interval: Duration,
+    /// How fast what waited longer goes.
+    pub pace: PaceOptions,
     /// The shortest and the longest wait between connections.
     pub backoff: (Duration, Duration),
 }
@@ -129,8 +135,8 @@ impl Uplink {
         self.options.connection.will = (topics.status.clone(), Status::gone(self.options.agent));
         let mut backoff = Backoff::new(self.options.backoff.0, self.options.backoff.1, self.random.clone());
         let mut accounts = Accounts::new(self.options.position_interval);
-        let spool_options = (self.options.batch_bytes, self.options.compress);
-        let mut spool = Spool::new(self.queue.reader(), self.queue.state(), spool_options.0, spool_options.1);
+        let mut spool = Spool::new(&self.queue, self.options.batch_bytes, self.options.compress);
+        let mut pace = Pace::new(self.options.pace);
         loop {
             spool.rewind();
             self.renewed.mark_unchanged();
@@ -138,12 +144,13 @@ impl Uplink {
                 Ok(shown) => {
                     self.options.connection.shown = shown;
                     let connection = Connection::open(&self.options.connection);
-                    let parts = Parts { spool: &mut spool, backoff: &mut backoff, accounts: &mut accounts };
+                    let (spool, backoff) = (&mut spool, &mut backoff);
+                    let parts = Parts { spool, backoff, accounts: &mut accounts, pace: &mut pace };
                     Session::new(&mut self, &topics, parts, connection).run().await
                 }
                 Err(why) => Outcome::Lost(why),
             };
-            self.queue.state().lock().sent_below = 0;
+            self.queue.state().lock().classes.iter_mut().for_each(|class| class.sent_below = 0);
             let wait = match outcome {
                 Outcome::Drained => return,
                 // The next connection sends something smaller, so this ends by itself.

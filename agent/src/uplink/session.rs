@@ -3,7 +3,7 @@
 //! Order on it: subscribe to commands, status, every description that is known, positions, claims, then batches; a
 //! description that becomes known goes before the next batch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::{Instant, sleep_until};
 use weir_protocol::batch::command::{self, AgentCommand};
@@ -12,7 +12,8 @@ use weir_protocol::batch::{EnvelopeBuilder, describe};
 use super::accounts::Accounts;
 use super::connection::{Connection, Event as Mqtt, NotTaken, Version};
 use super::flight::{Flight, Flights};
-use super::spool::{Outgoing, Spool, Unreadable};
+use super::pace::Pace;
+use super::spool::{LaneId, Outgoing, Spool, Unreadable};
 use super::status::Status;
 use super::{Backoff, Drain, Topics, Uplink};
 use crate::counters::Event;
@@ -41,6 +42,7 @@ pub(super) struct Parts<'a> {
     pub(super) spool: &'a mut Spool,
     pub(super) backoff: &'a mut Backoff,
     pub(super) accounts: &'a mut Accounts,
+    pub(super) pace: &'a mut Pace,
 }
 
 pub(super) struct Session<'a> {
@@ -49,6 +51,7 @@ pub(super) struct Session<'a> {
     spool: &'a mut Spool,
     backoff: &'a mut Backoff,
     accounts: &'a mut Accounts,
+    pace: &'a mut Pace,
     connection: Connection,
     flights: Flights,
     receive_max: usize,
@@ -59,14 +62,16 @@ pub(super) struct Session<'a> {
     progress_at: Instant,
     /// Until when the gateway may keep a batch waiting for a description that it asked for.
     patient_until: Instant,
-    /// When the batch that is being formed must go.
-    due_at: Option<Instant>,
+    /// When the batch that a lane is forming must go.
+    due: BTreeMap<LaneId, Instant>,
+    /// When there is something to send, if only time must pass.
+    send_at: Option<Instant>,
     status_at: Instant,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(uplink: &'a mut Uplink, topics: &'a Topics, parts: Parts<'a>, connection: Connection) -> Self {
-        let Parts { spool, backoff, accounts } = parts;
+        let Parts { spool, backoff, accounts, pace } = parts;
         let now = Instant::now();
         Self {
             uplink,
@@ -74,6 +79,7 @@ impl<'a> Session<'a> {
             spool,
             backoff,
             accounts,
+            pace,
             connection,
             flights: Flights::default(),
             receive_max: 0,
@@ -81,7 +87,8 @@ impl<'a> Session<'a> {
             described: None,
             progress_at: now,
             patient_until: now,
-            due_at: None,
+            due: BTreeMap::new(),
+            send_at: None,
             status_at: now,
         }
     }
@@ -97,6 +104,7 @@ impl<'a> Session<'a> {
         self.uplink.counters.add(Event::Connections, 1);
         tracing::info!(receive_max = self.receive_max, "connected");
         self.accounts.connected();
+        self.pace.connected(&mut self.uplink.random);
         let wanted = std::iter::once(&self.topics.command).chain(self.uplink.orders.topics());
         if wanted.map(|topic| self.connection.subscribe(topic)).any(|subscribed| subscribed.is_err()) {
             return Outcome::Lost("the event loop takes nothing".to_owned());
@@ -119,7 +127,7 @@ impl<'a> Session<'a> {
             let waiting = !self.flights.is_empty();
             // With everything in flight that may be, only an answer changes anything: no timer wakes for less.
             let may_send = self.flights.len() < self.receive_max;
-            let due_at = self.due_at.filter(|_| may_send);
+            let send_at = self.send_at.filter(|_| may_send);
             tokio::select! {
                 event = self.connection.events.recv() => {
                     if let Some(outcome) = self.on(event) {
@@ -134,7 +142,7 @@ impl<'a> Session<'a> {
                     self.connection.disconnect().await;
                     return Outcome::Again;
                 }
-                () = sleep_until(due_at.unwrap_or(dead_at)), if due_at.is_some() => {}
+                () = sleep_until(send_at.unwrap_or(dead_at)), if send_at.is_some() => {}
                 () = sleep_until(dead_at), if waiting => {
                     let waited = self.uplink.options.ack_timeout.as_secs();
                     return Outcome::Lost(format!("nothing acknowledged for {waited} s"));
@@ -148,7 +156,7 @@ impl<'a> Session<'a> {
     /// Whether the gateway has everything, and was told so.
     fn has_said_everything(&self) -> bool {
         let in_flight = self.flights.batches() + self.flights.accounts();
-        in_flight == 0 && !self.spool.is_forming() && !self.accounts.is_waiting() && self.uplink.queue.is_empty()
+        in_flight == 0 && !self.spool.is_forming_any() && !self.accounts.is_waiting() && self.uplink.queue.is_empty()
     }
 
     /// Puts in flight what may be.
@@ -167,45 +175,78 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.send_accounts().map_err(not_taken)?;
+        self.send_batches()
+    }
+
+    /// Fresh before old, urgent before other: the first lane that has a batch sends it, until nothing more may be sent.
+    fn send_batches(&mut self) -> Result<(), String> {
         let window = if self.spool.is_searching() { 1 } else { self.receive_max.saturating_sub(KEPT).max(1) };
-        let is_full = |flights: &Flights| flights.batches() >= window || flights.batch_bytes() >= MAX_BATCH_BYTES;
-        while !is_full(&self.flights) && self.flights.len() < self.receive_max {
-            let full = self.spool.fill().map_err(|error| format!("the queue cannot be read: {error}"))?;
-            let damaged = self.spool.take_damaged();
-            if damaged > 0 {
-                self.uplink.counters.add(Event::QueueDamaged, damaged);
-                self.accounts.damaged();
-                tracing::error!(records = damaged, "damage in the queue: these readings are lost, unaccounted");
+        self.send_at = None;
+        'next: while self.flights.batches() < window
+            && self.flights.batch_bytes() < MAX_BATCH_BYTES
+            && self.flights.len() < self.receive_max
+        {
+            // An acknowledgement comes first, if there is no place; the time is up again at once then.
+            self.send_at = None;
+            for lane in self.spool.lanes() {
+                let Some(due_at) = self.form(lane, window)? else { continue };
+                if due_at > Instant::now() {
+                    self.send_at = Some(self.send_at.map_or(due_at, |at| at.min(due_at)));
+                    continue;
+                }
+                self.due.remove(&lane);
+                let Some(mut batch) = self.spool.take(lane) else { continue };
+                if lane.backlog {
+                    self.pace.sent(batch.bytes);
+                }
+                let payload = core::mem::take(&mut batch.payload);
+                self.put_in_flight(Flight::Batch(batch));
+                let published = self.connection.publish(&self.topics.batch, false, payload);
+                published.map_err(|NotTaken| "the event loop takes nothing".to_owned())?;
+                continue 'next;
             }
-            if !self.spool.is_forming() {
-                self.due_at = None;
-                break;
-            }
-            let interval = self.uplink.options.batch_interval;
-            let due_at = *self.due_at.get_or_insert_with(|| Instant::now() + interval);
-            let draining = *self.uplink.drain.borrow() == Drain::Empty;
-            if !full && !draining && due_at > Instant::now() {
-                break;
-            }
-            self.due_at = None;
-            let Some(mut batch) = self.spool.take() else { break };
-            let payload = core::mem::take(&mut batch.payload);
-            if let Some(last) = batch.parts.last() {
-                self.uplink.queue.state().lock().sent_below = last.offset + 1;
-            }
-            self.put_in_flight(Flight::Batch(batch));
-            self.connection.publish(&self.topics.batch, false, payload).map_err(not_taken)?;
-        }
-        if is_full(&self.flights) {
-            // An acknowledgement comes first; the time is up again at once then.
-            self.due_at = None;
+            break;
         }
         Ok(())
     }
 
+    /// Goes on with the batch of a lane; when it may be sent, if there is one and nothing has to come first.
+    fn form(&mut self, lane: LaneId, window: usize) -> Result<Option<Instant>, String> {
+        let now = Instant::now();
+        let draining = *self.uplink.drain.borrow() == Drain::Empty;
+        let mut most = usize::MAX;
+        if lane.backlog {
+            let backlog = self.flights.backlog();
+            let Some(ready_at) = self.pace.ready_at(backlog, self.flights.batches() - backlog.0, window) else {
+                return Ok(None);
+            };
+            if ready_at > now && !draining {
+                return Ok(self.spool.has_backlog(lane.class).then_some(ready_at));
+            }
+            most = self.pace.batch_bytes();
+        }
+        let full = self.spool.fill(lane, most).map_err(|error| format!("the queue cannot be read: {error}"))?;
+        let damaged = self.spool.take_damaged();
+        if damaged > 0 {
+            self.uplink.counters.add(Event::QueueDamaged, damaged);
+            self.accounts.damaged();
+            tracing::error!(records = damaged, "damage in the queue: these readings are lost, unaccounted");
+        }
+        if !self.spool.is_forming(lane) {
+            self.due.remove(&lane);
+            return Ok(None);
+        }
+        // A backlog that is not full is at its end.
+        if full || draining || lane.backlog {
+            return Ok(Some(now));
+        }
+        let interval = self.uplink.options.batch_interval;
+        Ok(Some(*self.due.entry(lane).or_insert(now + interval)))
+    }
+
     /// Positions, then claims: one batch of either at a time, so that they take no more than their place.
     fn send_accounts(&mut self) -> Result<(), NotTaken> {
-        let is_empty = self.flights.batches() == 0 && !self.spool.is_forming() && self.uplink.queue.is_empty();
+        let is_empty = self.flights.batches() == 0 && !self.spool.is_forming_any() && self.uplink.queue.is_empty();
         self.accounts.plan(&self.uplink.queue, is_empty);
         if self.flights.accounts() > 0 || self.flights.len() >= self.receive_max {
             return Ok(());
@@ -285,7 +326,7 @@ impl<'a> Session<'a> {
     /// MQTT 3.1.1 has no reasons: a batch that cannot be read shows as connections that close on it.
     fn closed(&mut self) {
         let Some(batch) = self.flights.oldest_batch() else { return };
-        if self.uplink.options.connection.version == Version::V4 && self.spool.closed_on(&batch.parts) {
+        if self.uplink.options.connection.version == Version::V4 && self.spool.closed_on(batch) {
             self.uplink.counters.warn(Event::BatchesUnreadable, || {
                 let units = batch.units;
                 format!("connections close on one batch of {units}: halved; uplink.mqtt = \"5\" would say why")
@@ -343,7 +384,7 @@ impl<'a> Session<'a> {
             0..0x80 => counters.add(Event::BatchesShipped, 1),
             0x83 => {
                 counters.warn(Event::BatchesUnreadable, || format!("{} readings or claims", batch.units));
-                return Some(match self.spool.unreadable(&batch.parts) {
+                return Some(match self.spool.unreadable(batch) {
                     Unreadable::Halved => Outcome::Again,
                     Unreadable::Again => refused(reason),
                     Unreadable::Reading(offset, unit) => {
@@ -365,7 +406,10 @@ impl<'a> Session<'a> {
         }
         counters.add(Event::UnitsShipped, u64::from(batch.units));
         self.backoff.reset();
-        self.spool.shipped(&batch.parts);
+        if batch.lane.backlog {
+            self.pace.acked(batch);
+        }
+        self.spool.shipped(batch);
         self.uplink.shipped.notify_one();
         None
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use weir_agent::counters::Event;
-use weir_agent::queue::{Claims, Key};
+use weir_agent::queue::{Claims, ClassId, Key};
 use weir_agent::uplink::UplinkOptions;
 use weir_protocol::Restart;
 use weir_protocol::batch::LossKind;
@@ -26,7 +26,7 @@ fn accepts(shipping: &Shipping, ranges: &[std::ops::Range<u64>]) {
     let mut state = state.lock();
     for (offset, range) in (0..).zip(ranges) {
         let named = [(key(), [range.clone()].into_iter().collect())].into();
-        state.note(&(offset..offset + 1), None, &named);
+        state.of_mut(ClassId::DEFAULT).note(&(offset..offset + 1), None, &named);
         state.restarts.accept(key(), weir_protocol::Sequence(0), weir_protocol::Sequence(range.end), false);
     }
 }

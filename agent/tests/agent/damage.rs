@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use weir_agent::queue::{Examination, Incarnation, Key, Policy, repair};
+use weir_agent::queue::{ClassId, Examination, Incarnation, Key, Policy, repair};
 use weir_protocol::batch::LossKind;
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::{DeviceId, RangeSet, Restart};
@@ -31,7 +31,7 @@ fn filled(seed: u64) -> (FaultyFs, Key, u64) {
     desk.hears(&talker.hello(&[(R, 0, 0)]));
     desk.hears(&talker.describe());
     let mut next = 0;
-    while desk.queue.reader().segments().len() < 5 {
+    while desk.queue.reader(ClassId::DEFAULT).segments().len() < 5 {
         desk.hears(&talker.readings(R, (next, next + 50), next, next + 50));
         assert!(desk.commits());
         next += 50;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use weir_agent::queue::{Claims, Incarnation, State};
+use weir_agent::queue::{Claims, ClassId, Incarnation, State};
 use weir_agent::transfer::ndjson::{Line, Place};
 use weir_protocol::batch::describe::Description;
 use weir_protocol::batch::{LossKind, RestartEnd};
@@ -47,10 +47,10 @@ fn state() -> State {
     let description = Description { device: board(), schema, channels: Items::new(&channels) };
     state.descriptions.insert(&description).expect("a good description");
     let named: BTreeMap<_, _> = [((board(), R), [5..300].into_iter().collect())].into();
-    state.note(&(0..9), Some(0), &named);
+    state.of_mut(ClassId::DEFAULT).note(&(0..9), Some(0), &named);
     state.restarts.accept((board(), R), Sequence(5), Sequence(300), false);
-    state.shipped.insert(0..4);
-    state.shipped.insert(6..7);
+    state.of_mut(ClassId::DEFAULT).shipped.insert(0..4);
+    state.of_mut(ClassId::DEFAULT).shipped.insert(6..7);
     state
 }
 

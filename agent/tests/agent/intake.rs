@@ -2,6 +2,7 @@
 
 use weir_agent::counters::Event;
 use weir_agent::intake::LinkId;
+use weir_agent::queue::ClassId;
 use weir_protocol::batch::LossKind;
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::serial::{Down, Up};
@@ -247,7 +248,7 @@ fn a_question_for_the_time_is_answered_at_once() {
 #[test]
 fn a_full_queue_takes_nothing_and_gives_no_credit_until_there_is_room() {
     let (mut desk, mut talker) = greeted(&FaultyFs::new(16));
-    desk.intake.set_room(100);
+    desk.intake.set_rooms(vec![100]);
     desk.hears(&talker.readings(R, (0, 50), 0, 50));
     desk.commits();
     let answers = desk.answers();
@@ -255,18 +256,18 @@ fn a_full_queue_takes_nothing_and_gives_no_credit_until_there_is_room() {
         panic!("what fits is taken: {answers:?}")
     };
     assert!(accepted.0 < 50, "{accepted}");
-    desk.intake.set_room(0);
+    desk.intake.set_rooms(vec![0]);
     desk.hears(&talker.readings(R, (accepted.0, 50), accepted.0, 50));
     assert_eq!(credit(&desk.answers()), Some(accepted.0), "no credit");
     assert!(desk.count(Event::QueueFull) > 0);
-    desk.intake.set_room(1 << 20);
+    desk.intake.set_rooms(vec![1 << 20]);
     assert!(credit(&desk.answers()).is_some_and(|upto| upto > accepted.0), "credit as soon as there is room");
 }
 
 #[test]
 fn a_claim_gets_into_a_queue_that_is_full_for_readings() {
     let (mut desk, mut talker) = greeted(&FaultyFs::new(17));
-    desk.intake.set_room(0);
+    desk.intake.set_rooms(vec![0]);
     desk.hears(&talker.readings(R, (30, 90), 30, 60));
     desk.commits();
     assert_eq!(desk.kept(), []);
@@ -292,14 +293,14 @@ fn a_damaged_state_file_costs_repeats_and_no_reading() {
     let (mut desk, mut talker) = greeted(&disk);
     desk.hears(&talker.readings(R, (0, 8), 0, 8));
     desk.commits();
-    desk.queue.state().lock().shipped.insert(0..1);
+    desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(0..1);
     desk.queue.save().expect("a good disk");
     drop(desk);
     assert!(disk.flip_bit("/agent/state".as_ref(), 40, 3));
     let desk = Desk::open(&disk.power_cut());
     assert!(desk.recovered.state_damage.is_some());
     assert_eq!(desk.kept(), [Kept::Readings(talker.device, R, 0..8)]);
-    assert!(desk.queue.state().lock().shipped.is_empty(), "everything is shipped again");
+    assert!(desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.is_empty(), "everything is shipped again");
 }
 
 /// A log holds sequences below 2^63, and a gateway refuses a batch that names others. One such claim in the queue

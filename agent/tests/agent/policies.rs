@@ -2,7 +2,7 @@
 #![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
 
 use weir_agent::counters::Event;
-use weir_agent::queue::{Key, Policy};
+use weir_agent::queue::{ClassId, Key, Policy};
 use weir_protocol::Restart;
 use weir_protocol::batch::LossKind;
 use weir_protocol::serial::Down;
@@ -45,7 +45,7 @@ impl Flood {
     fn sends(&mut self, readings: u64) {
         let first = self.accepted;
         self.next = first + readings;
-        self.desk.intake.set_room(self.desk.queue.room());
+        self.desk.intake.set_rooms(self.desk.queue.rooms());
         self.desk.hears(&self.talker.readings(R, (first, self.next), first, self.next));
         assert!(self.desk.commits());
         for down in self.desk.answers() {
@@ -120,7 +120,7 @@ fn claims_and_ends_in_a_segment_that_goes_are_kept_as_they_are() {
     flood.desk.hears(&other.hello(&[(Restart::from_boot(2, 2), 0, 0)]));
     // Back to the flood's own board.
     flood.desk.hears(&flood.talker.hello(&[(R, 0, 0)]));
-    while flood.desk.queue.reader().start_offset() == 0 {
+    while flood.desk.queue.reader(ClassId::DEFAULT).start_offset() == 0 {
         flood.sends(500);
     }
     let claimed = flood.desk.claimed();
@@ -134,9 +134,9 @@ fn claims_and_ends_in_a_segment_that_goes_are_kept_as_they_are() {
 fn what_the_gateway_has_is_not_claimed_when_its_segment_goes() {
     let mut flood = Flood::start(Policy::DropOldest);
     flood.sends(500);
-    flood.desk.queue.state().lock().shipped.insert(0..1);
+    flood.desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(0..1);
     flood.sends(500);
-    while flood.desk.queue.reader().start_offset() == 0 {
+    while flood.desk.queue.reader(ClassId::DEFAULT).start_offset() == 0 {
         flood.sends(500);
     }
     let claimed = flood.desk.claimed();
@@ -148,18 +148,18 @@ fn nothing_goes_while_its_claim_is_not_on_disk() {
     let mut flood = Flood::start(Policy::DropOldest);
     while !flood.desk.queue.wants_room() {
         let first = flood.accepted;
-        flood.desk.intake.set_room(flood.desk.queue.room());
+        flood.desk.intake.set_rooms(flood.desk.queue.rooms());
         flood.desk.hears(&flood.talker.readings(R, (first, first + 500), first, first + 500));
         assert!(flood.desk.commits());
         flood.accepted = first + 500;
     }
     flood.disk.fail_sometimes(Fault::Sync, 1000);
     assert!(flood.desk.queue.make_room().is_err());
-    assert_eq!(flood.desk.queue.reader().start_offset(), 0);
+    assert_eq!(flood.desk.queue.reader(ClassId::DEFAULT).start_offset(), 0);
     assert_eq!(flood.desk.claimed(), []);
     flood.disk.fail_sometimes(Fault::Sync, 0);
     flood.desk.queue.make_room().expect("a good disk");
-    assert!(flood.desk.queue.reader().start_offset() > 0);
+    assert!(flood.desk.queue.reader(ClassId::DEFAULT).start_offset() > 0);
 }
 
 /// Each claim that finds the queue full once took room in the log, until a queue that nobody emptied could take none.
@@ -175,7 +175,7 @@ fn claims_without_an_end_find_room_in_a_queue_that_stays_full() {
     // From here on the device's ring overflows between two frames, and some of it fits now and then.
     for _ in 0..20_000 {
         let base = flood.accepted + 10;
-        flood.desk.intake.set_room(0);
+        flood.desk.intake.set_rooms(vec![0]);
         flood.desk.hears(&flood.talker.readings(R, (base, base + 10), base, base + 5));
         assert!(flood.desk.commits());
         flood.accepted = base;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use weir_agent::queue::records::sequences;
-use weir_agent::queue::{Key, Policy};
+use weir_agent::queue::{ClassId, Key, Policy};
 use weir_protocol::batch::LossKind;
 use weir_protocol::serial::Down;
 use weir_protocol::serial::device_to_agent::Ring;
@@ -84,7 +84,7 @@ impl World {
         let first = self.random.random_range(self.base..=self.next);
         let first = if self.random.random_bool(0.7) { self.base } else { first };
         let end = self.next.min(first + self.random.random_range(0..40));
-        self.desk.intake.set_room(self.desk.queue.room());
+        self.desk.intake.set_rooms(self.desk.queue.rooms());
         self.desk.hears(&self.talker.readings(self.restart, (self.base, self.next), first, end));
     }
 
@@ -128,7 +128,7 @@ impl World {
                 if let Some((key, range)) = kept.sequences() {
                     self.gateway.entry(key).or_default().insert(range);
                 }
-                state.lock().shipped.insert(offset..offset + 1);
+                state.lock().of_mut(ClassId::DEFAULT).shipped.insert(offset..offset + 1);
             }
         }
         if self.random.random_bool(odds) {
@@ -171,7 +171,7 @@ impl World {
 
     fn check(&self) {
         let state = self.desk.queue.state();
-        for stands in state.lock().standings(self.desk.queue.reader().start_offset()) {
+        for stands in self.desk.queue.standings() {
             let there = self.gateway.get(&stands.key).cloned().unwrap_or_default();
             let gone = stands.held.gaps(0..stands.upto);
             let wrong: Vec<_> = gone.flat_map(|gap| there.gaps(gap).collect::<Vec<_>>()).collect();

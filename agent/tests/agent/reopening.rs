@@ -4,9 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions};
+use weir_agent::queue::{ClassId, Incarnation, Policy, Queue, QueueOptions};
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::{Restart, Sequence};
 use weir_storage::fs::{Operation, WatchedFs, Watcher};
@@ -39,12 +38,12 @@ fn opening_a_full_queue_reads_no_more_than_its_last_segment_and_the_state() {
     desk.hears(&talker.describe());
     let mut next = 0;
     let mut segments = 0;
-    while desk.queue.room() > CAP / 8 {
+    while desk.queue.room(ClassId::DEFAULT) > CAP / 8 {
         desk.hears(&talker.readings(R, (next, next + 2000), next, next + 2000));
         assert!(desk.commits());
         next += 2000;
         // The keeper does this when a segment begins.
-        let now = desk.queue.reader().segments().len();
+        let now = desk.queue.reader(ClassId::DEFAULT).segments().len();
         if now > segments {
             desk.queue.trim().expect("a good disk");
             segments = now;
@@ -55,7 +54,7 @@ fn opening_a_full_queue_reads_no_more_than_its_last_segment_and_the_state() {
     let counting = Arc::new(Counting::default());
     let watcher: Arc<dyn Watcher> = Arc::clone(&counting) as _;
     let fs: Arc<dyn Fs> = Arc::new(WatchedFs::new(Arc::new(disk.power_cut()), watcher));
-    let options = QueueOptions { cap: CAP, policy: Policy::Block, commit_interval: Duration::ZERO };
+    let options = QueueOptions { cap: CAP, policy: Policy::Block, ..QueueOptions::default() };
     let (queue, recovered) = Queue::open(&fs, Path::new("/agent"), options, Incarnation(1)).expect("it opens");
     // The last segment twice: its frames are checked, and its records are read on top of the state.
     let most = 2 * (CAP / 16) + (128 << 10);
@@ -64,6 +63,6 @@ fn opening_a_full_queue_reads_no_more_than_its_last_segment_and_the_state() {
     let state = queue.state();
     let state = state.lock();
     assert_eq!(state.restarts.get(&(talker.device, R)).map(|known| known.accepted), Some(Sequence(next)));
-    let standings = state.standings(0);
+    let standings = state.standings(&[0]);
     assert!(standings[0].held.contains_all(0..next), "all of it is held: {standings:?}");
 }

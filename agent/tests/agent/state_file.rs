@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use weir_agent::queue::ClassId;
 use weir_protocol::batch::LossKind;
 use weir_protocol::serial::Down;
 use weir_protocol::serial::device_to_agent::Ring;
@@ -27,7 +28,7 @@ fn without_segments(seed: u64) -> (FaultyFs, Talker) {
         desk.hears(&talker.readings(R, (0, 3), sequence, sequence + 1));
         assert!(desk.commits());
     }
-    desk.queue.state().lock().shipped.insert(0..3);
+    desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(0..3);
     desk.queue.save().expect("a good disk");
     drop(desk);
     let queue = Path::new("/agent/queue");
@@ -55,7 +56,7 @@ fn readings_that_take_the_offsets_of_removed_ones_are_shipped_even_after_a_kill(
     drop(desk);
     let desk = Desk::open(&disk.power_cut());
     let state = desk.queue.state();
-    assert_eq!(state.lock().first_unshipped(0), 0, "nothing that is here was shipped");
+    assert_eq!(state.lock().of(ClassId::DEFAULT).first_unshipped(0), 0, "nothing that is here was shipped");
     assert!(desk.kept().contains(&Kept::Readings(talker.device, R, 7..8)));
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use weir_agent::counters::{Counters, Event};
 use weir_agent::intake::Intake;
 use weir_agent::intake::task::{Handle, LinkHandle, Task};
-use weir_agent::queue::{Entries, Incarnation, Policy, Queue, QueueOptions};
+use weir_agent::queue::{ClassId, Entries, Incarnation, Policy, Queue, QueueOptions};
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::serial::{Down, Up};
 use weir_protocol::{Restart, Sequence, items};
@@ -59,11 +59,12 @@ impl Office {
 
     fn with_policy(disk: &FaultyFs, policy: Policy) -> (Self, Handle) {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let options = QueueOptions { cap: 1 << 20, policy, commit_interval: Duration::ZERO };
+        let options = QueueOptions { cap: 1 << 20, policy, ..QueueOptions::default() };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), options, Incarnation(1)).expect("it opens");
         let (queue, counters, room) = (Arc::new(queue), Arc::new(Counters::default()), Arc::new(Notify::new()));
         let random = StdRng::seed_from_u64(1);
-        let intake = Intake::new(queue.state(), policy, Arc::new(StoppedClock), random, Arc::clone(&counters));
+        let intake =
+            Intake::new(queue.state(), queue.policies(), Arc::new(StoppedClock), random, Arc::clone(&counters));
         let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&room));
         (Self { queue, counters, room, committed, task: tokio::spawn(task.run()) }, handle)
     }
@@ -94,7 +95,7 @@ async fn a_disk_that_comes_back_is_used_again_and_every_line_is_told_when_all_is
         }
     }
     assert!(office.counters.get(Event::CommitsFailed) >= 2);
-    assert_eq!(*office.committed.borrow(), office.queue.reader().end_offset());
+    assert_eq!(*office.committed.borrow(), office.queue.reader(ClassId::DEFAULT).end_offset());
     // What is on its way when the line's owner stops is still committed and acknowledged.
     says(&link, &talker.readings(R, (4, 9), 4, 9)).await;
     drop((link, handle));
@@ -135,10 +136,14 @@ async fn a_device_that_obeys_its_credit_fills_the_queue_without_a_failure_and_go
     // The last credit is an estimate: a few readings of it may not have been taken, and come again.
     assert!(sent - acked < 128, "{sent} sent, {acked} taken");
     assert_eq!(office.counters.get(Event::CommitsFailed), 0);
-    assert!(office.queue.room() < office.queue.options().cap / 8, "{} bytes of room", office.queue.room());
+    assert!(
+        office.queue.room(ClassId::DEFAULT) < office.queue.options().cap / 8,
+        "{} bytes of room",
+        office.queue.room(ClassId::DEFAULT)
+    );
     // The gateway takes all of it.
-    let end = office.queue.reader().end_offset();
-    office.queue.state().lock().shipped.insert(0..end);
+    let end = office.queue.reader(ClassId::DEFAULT).end_offset();
+    office.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(0..end);
     office.queue.trim().expect("a good disk");
     office.room.notify_one();
     let more = hears(&mut answers, |down| upto(down).is_some_and(|upto| upto > acked)).await;
@@ -158,7 +163,7 @@ async fn an_intake_whose_committer_died_ends_instead_of_waiting_for_ever() {
     batch.push(0, None, Some(b"the last one"), &[]).expect("a small record");
     office
         .queue
-        .submit(Entries { batch, ..Entries::default() }, |_| panic!("planted: the commit thread dies"))
+        .submit(Entries::of(batch), |_| panic!("planted: the commit thread dies"))
         .expect("a running committer");
     says(&link, &talker.readings(R, (0, 4), 0, 4)).await;
     tokio::time::timeout(Duration::from_secs(20), office.task).await.expect("an end").expect("no panic here");

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use weir_agent::queue::records::{Found, walk};
-use weir_agent::queue::{Entries, Key, Policy, Queue};
+use weir_agent::queue::records::Found;
+use weir_agent::queue::{ClassId, ClassLog, Entries, Key, Policy, Queue};
 use weir_agent::transfer::{Form, Selection, TransferError, export, import};
 use weir_protocol::batch::describe::Description;
 use weir_protocol::batch::{LossKind, RunBuilder, Section};
@@ -35,25 +35,31 @@ fn board(name: &str) -> DeviceId {
 /// What a queue says, in full: each reading of it, and claims and ends as they are.
 fn contents(queue: &Queue) -> Vec<String> {
     let mut found = Vec::new();
-    walk(&queue.reader(), 0..u64::MAX, |next| -> Result<(), ReadError> {
-        let Found::Entry(entry) = next else { panic!("an unreadable record") };
-        match entry.section {
-            Section::Readings(run) => found.extend(run.iter().map(|item| {
-                let (sequence, reading) = item.expect("a good reading");
-                // The bits of a number, where `NaN` would be like any other.
-                let bits = match reading.value {
-                    Value::Float(value) => u64::from(value.to_bits()),
-                    Value::Double(value) => value.to_bits(),
-                    _ => 0,
-                };
-                format!("{} {} {} {sequence} {reading:?} {bits:x}", run.device, run.restart, run.schema)
-            })),
-            other => found.push(format!("{other:?}")),
-        }
-        Ok(())
-    })
-    .expect("a readable queue");
+    queue
+        .log(ClassId::DEFAULT)
+        .walk(0..u64::MAX, |next| -> Result<(), ReadError> {
+            let Found::Entry(entry) = next else { panic!("an unreadable record") };
+            match entry.section {
+                Section::Readings(run) => found.extend(run.iter().map(|item| {
+                    let (sequence, reading) = item.expect("a good reading");
+                    // The bits of a number, where `NaN` would be like any other.
+                    let bits = match reading.value {
+                        Value::Float(value) => u64::from(value.to_bits()),
+                        Value::Double(value) => value.to_bits(),
+                        _ => 0,
+                    };
+                    format!("{} {} {} {sequence} {reading:?} {bits:x}", run.device, run.restart, run.schema)
+                })),
+                other => found.push(format!("{other:?}")),
+            }
+            Ok(())
+        })
+        .expect("a readable queue");
     found
+}
+
+fn logs(queue: &Queue) -> Vec<ClassLog> {
+    queue.ids().map(|class| queue.log(class).clone()).collect()
 }
 
 /// A queue with readings of every kind, by chance.
@@ -96,9 +102,9 @@ fn by_chance(disk: &FaultyFs, random: &mut StdRng) -> Desk {
         }
     }
     let (sender, done) = std::sync::mpsc::channel();
-    let entries = Entries { batch, ..Entries::default() };
+    let entries = Entries::of(batch);
     desk.queue.submit(entries, move |done| sender.send(done).expect("somebody waits")).expect("a committer");
-    done.recv().expect("an answer").batch.expect("a good disk");
+    assert!(done.recv().expect("an answer").failure().is_none());
     desk
 }
 
@@ -113,7 +119,7 @@ fn take_out(desk: &Desk, disk: &FaultyFs, form: Form, device: Option<DeviceId>) 
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let state = desk.queue.state().lock().clone();
     let selection = Selection { device };
-    export::write(&fs, (&desk.queue.reader(), &state), selection, form, TARGET.as_ref()).expect("a good disk")
+    export::write(&fs, (&logs(&desk.queue), &state), selection, form, TARGET.as_ref()).expect("a good disk")
 }
 
 /// Puts an export that lies on `from` into the queue of another box.
@@ -151,7 +157,7 @@ fn what_is_exported_is_imported_as_it_was_bit_for_bit() {
         drop(other);
         elsewhere.remove("/agent/state".as_ref()).expect("a state");
         let other = Desk::open(&elsewhere);
-        assert_eq!(other.recovered.replayed, other.queue.reader().end_offset());
+        assert_eq!(other.recovered.replayed, other.queue.reader(ClassId::DEFAULT).end_offset());
         assert_eq!(other.queue.state().lock().restarts.iter().count(), 0, "no device was accepted here");
     });
 }
@@ -206,8 +212,8 @@ fn a_power_cut_while_readings_leave_loses_none() {
         disk.fail_power_after(StdRng::seed_from_u64(seed).random_range(0..30));
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let state = desk.queue.state().lock().clone();
-        let reader = desk.queue.reader();
-        let written = export::write(&fs, (&reader, &state), Selection::default(), Form::Ndjson, TARGET.as_ref());
+        let written =
+            export::write(&fs, (&logs(&desk.queue), &state), Selection::default(), Form::Ndjson, TARGET.as_ref());
         if let Ok(exported) = written {
             let _ = export::give_away(&desk.queue, exported);
         }

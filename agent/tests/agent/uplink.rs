@@ -11,11 +11,11 @@ use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use weir_agent::counters::{Counters, Event};
-use weir_agent::queue::{Entries, Incarnation, Policy, Queue, QueueOptions};
+use weir_agent::queue::{ClassId, Entries, Incarnation, Policy, Queue, QueueOptions};
 use weir_agent::uplink::connection::{Options, Version};
 use weir_agent::uplink::credentials::Credentials;
 use weir_agent::uplink::orders::Orders;
-use weir_agent::uplink::{Drain, Uplink, UplinkOptions};
+use weir_agent::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::describe::Description;
 use weir_protocol::batch::{LossKind, RunBuilder};
@@ -60,6 +60,7 @@ pub(crate) fn options(port: u16) -> UplinkOptions {
         ack_timeout: Duration::from_secs(10),
         status_interval: Duration::from_secs(3600),
         position_interval: Duration::from_secs(3600),
+        pace: PaceOptions { rate: None, delay: Duration::ZERO },
         backoff: (Duration::from_millis(1), Duration::from_millis(2)),
     }
 }
@@ -68,7 +69,7 @@ impl Shipping {
     /// Starts with one record for each range of sequences.
     pub(crate) fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
-        let queue_options = QueueOptions { cap: 4 << 20, policy: Policy::Block, commit_interval: Duration::ZERO };
+        let queue_options = QueueOptions { cap: 4 << 20, policy: Policy::Block, ..QueueOptions::default() };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), queue_options, Incarnation(1)).expect("it opens");
         let (queue, counters) = (Arc::new(queue), Arc::new(Counters::default()));
         put(&queue, ranges);
@@ -92,11 +93,11 @@ impl Shipping {
 
     fn put(&self, ranges: &[std::ops::Range<u64>]) {
         put(&self.queue, ranges);
-        self.committed.send_replace(self.queue.reader().end_offset());
+        self.committed.send_replace(self.queue.reader(ClassId::DEFAULT).end_offset());
     }
 
     fn is_shipped(&self, offset: u64) -> bool {
-        self.queue.state().lock().shipped.contains(offset)
+        self.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.contains(offset)
     }
 
     /// Stops once everything is shipped, which the gateway has to see to before.
@@ -104,8 +105,8 @@ impl Shipping {
         self.drain.send_replace(Drain::Empty);
         self.task.await.expect("a good end");
         let state = self.queue.state();
-        let end = self.queue.reader().end_offset();
-        assert!(state.lock().shipped.contains_all(0..end));
+        let end = self.queue.reader(ClassId::DEFAULT).end_offset();
+        assert!(state.lock().of_mut(ClassId::DEFAULT).shipped.contains_all(0..end));
     }
 }
 
@@ -122,11 +123,11 @@ fn put(queue: &Queue, ranges: &[std::ops::Range<u64>]) {
         batch.push(NOON.as_millis(), None, Some(&encoded), &[]).expect("a small record");
     }
     let (sender, done) = mpsc::channel();
-    let entries = Entries { batch, ..Entries::default() };
+    let entries = Entries::of(batch);
     queue
         .submit(entries, move |committed| sender.send(committed).expect("somebody waits"))
         .expect("a running committer");
-    done.recv().expect("an answer").batch.expect("a good disk");
+    assert!(done.recv().expect("an answer").failure().is_none());
 }
 
 pub(crate) fn board() -> DeviceId {

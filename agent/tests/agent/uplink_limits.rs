@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use weir_agent::counters::Event;
+use weir_agent::queue::ClassId;
 use weir_agent::uplink::UplinkOptions;
-use weir_agent::uplink::spool::Spool;
+use weir_agent::uplink::spool::{LaneId, Spool};
 use weir_protocol::SchemaHash;
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::{MAX_PAYLOAD, MAX_READINGS};
 
 use crate::support::gateway::Gateway;
 use crate::uplink::{Shipping, board, options, readings};
+
+const LIVE: LaneId = LaneId { class: ClassId::DEFAULT, backlog: false };
 
 /// A gateway keeps a batch for ten seconds while it waits for a description that nobody has, and then goes on without
 /// it. An agent that lost patience before that came back with the same batch, was asked again, and so for ever.
@@ -56,11 +59,10 @@ async fn a_reading_is_not_given_up_for_a_gateway_that_reads_nothing() {
 async fn small_readings_do_not_make_a_batch_of_more_than_a_gateway_takes() {
     let ranges: Vec<_> = (0..80_000).step_by(1000).map(|at| at..at + 1000).collect();
     let shipping = Shipping::start(options(1), &ranges);
-    let state = shipping.queue.state();
-    let mut spool = Spool::new(shipping.queue.reader(), state, MAX_PAYLOAD / 2, false);
+    let mut spool = Spool::new(&shipping.queue, MAX_PAYLOAD / 2, false);
     let mut units = 0;
-    while spool.fill().expect("a good disk") || spool.is_forming() {
-        let batch = spool.take().expect("a batch");
+    while spool.fill(LIVE, usize::MAX).expect("a good disk") || spool.is_forming(LIVE) {
+        let batch = spool.take(LIVE).expect("a batch");
         assert!(u64::from(batch.units) <= MAX_READINGS, "{} readings", batch.units);
         units += batch.units;
     }
@@ -72,7 +74,7 @@ async fn small_readings_do_not_make_a_batch_of_more_than_a_gateway_takes() {
 #[tokio::test]
 async fn the_bytes_in_flight_are_bounded_however_large_the_window() {
     let gateway = Gateway::open().await;
-    let ranges: Vec<_> = (0..300_000).step_by(1000).map(|at| at..at + 1000).collect();
+    let ranges: Vec<_> = (0..250_000).step_by(1000).map(|at| at..at + 1000).collect();
     let mut large = UplinkOptions { compress: false, ..options(gateway.port()) };
     large.connection.window = 1000;
     let shipping = Shipping::start(large, &ranges);
@@ -96,26 +98,26 @@ async fn the_bytes_in_flight_are_bounded_however_large_the_window() {
 #[tokio::test]
 async fn a_batch_that_closes_connection_after_connection_goes_in_halves() {
     let shipping = Shipping::start(options(1), &[0..8]);
-    let mut spool = Spool::new(shipping.queue.reader(), shipping.queue.state(), MAX_PAYLOAD / 2, false);
+    let mut spool = Spool::new(&shipping.queue, MAX_PAYLOAD / 2, false);
     let again = |spool: &mut Spool| {
         spool.rewind();
-        spool.fill().expect("a good disk");
-        spool.take().expect("a batch")
+        spool.fill(LIVE, usize::MAX).expect("a good disk");
+        spool.take(LIVE).expect("a batch")
     };
     for units in [8, 4, 2] {
         for _ in 0..2 {
             let batch = again(&mut spool);
             assert_eq!(batch.units, units);
-            assert!(!spool.closed_on(&batch.parts), "once or twice may be anything");
+            assert!(!spool.closed_on(&batch), "once or twice may be anything");
         }
         let batch = again(&mut spool);
-        assert!(spool.closed_on(&batch.parts));
+        assert!(spool.closed_on(&batch));
     }
     for _ in 0..10 {
         let batch = again(&mut spool);
-        assert!(batch.units == 1 && !spool.closed_on(&batch.parts), "a reading is not given up for it");
+        assert!(batch.units == 1 && !spool.closed_on(&batch), "a reading is not given up for it");
     }
     let batch = again(&mut spool);
-    spool.shipped(&batch.parts);
+    spool.shipped(&batch);
     assert_eq!(again(&mut spool).units, 2, "what can be read goes faster again");
 }

@@ -6,7 +6,7 @@ use weir_protocol::settings::ByteSize;
 use super::{Failure, failure, fs, log_dir, print, print_json};
 use crate::cli::arguments::Format;
 use crate::config::Config;
-use crate::queue::{self, Examination, Holding, Incarnation, Inspection, RepairError, Summary};
+use crate::queue::{self, ClassSummary, Examination, Holding, Incarnation, Inspection, RepairError, Summary};
 
 pub(super) fn stat(config: &Config, format: Format) -> Result<(), Failure> {
     let dir = log_dir(config)?;
@@ -17,10 +17,15 @@ pub(super) fn stat(config: &Config, format: Format) -> Result<(), Failure> {
     let mut lines = vec![
         format!("queue        {}", dir.display()),
         format!("incarnation  {}", summary.incarnation.as_deref().unwrap_or("none before the first checkpoint")),
-        format!("records      {} in {} segments, {}", summary.records, summary.segments, ByteSize(summary.bytes)),
-        format!("offsets      {} to {}", summary.start_offset, summary.next_offset),
-        format!("unshipped    {}", summary.unshipped),
     ];
+    lines.extend(summary.classes.iter().map(|class| {
+        let ClassSummary { class, records, segments, bytes, start_offset, next_offset, unshipped } = class;
+        let size = ByteSize(*bytes);
+        format!(
+            "class        {class}: {records} records in {segments} segments, {size}; offsets {start_offset} to \
+             {next_offset}, {unshipped} unshipped"
+        )
+    }));
     lines.extend(summary.devices.iter().map(|device| {
         let ended = if device.ended { ", ended" } else { "" };
         let (from, accepted) = (device.from, device.accepted);

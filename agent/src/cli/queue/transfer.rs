@@ -3,27 +3,26 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use weir_storage::{Reader, RecoveryMode};
-
 use super::{Failure, failure, fs, log_dir, open, print, print_json};
 use crate::cli::arguments::{ExportArgs, Format, ImportArgs};
 use crate::config::Config;
-use crate::queue::{Files, Incarnation, QueueError, State};
+use crate::queue::{Files, Incarnation, QueueError, State, class};
 use crate::transfer::{Selection, Totals, TransferError, export, import};
 
 pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), Failure> {
-    let dir = log_dir(config)?;
+    log_dir(config)?;
     let selection = Selection { device: args.device };
     let totals = if args.copy {
         let Files { state, claims, .. } = Files::load(&fs(), &config.data_dir).map_err(|error| failed(error.into()))?;
         let state = state.unwrap_or_else(|| State::new(Incarnation(0)));
         let state = State { claims: claims.unwrap_or_default(), ..state };
-        let (reader, _) = Reader::open(&fs(), &dir, RecoveryMode::Tail).map_err(|error| failed(error.into()))?;
-        export::write(&fs(), (&reader, &state), selection, args.format, &args.target).map_err(failed)?.totals
+        let logs = class::read_logs(&fs(), &config.data_dir).map_err(|error| failed(error.into()))?;
+        export::write(&fs(), (&logs, &state), selection, args.format, &args.target).map_err(failed)?.totals
     } else {
         let queue = open(config)?;
         let state = queue.state().lock().clone();
-        let exported = export::write(&fs(), (&queue.reader(), &state), selection, args.format, &args.target);
+        let logs: Vec<_> = queue.ids().map(|class| queue.log(class).clone()).collect();
+        let exported = export::write(&fs(), (&logs, &state), selection, args.format, &args.target);
         let exported = exported.map_err(failed)?;
         let totals = exported.totals;
         export::give_away(&queue, exported).map_err(failed)?;

@@ -21,16 +21,19 @@ pub(crate) struct Books {
 impl Books {
     /// Takes everything that a queue has to say: its records, its claims and where its restarts stand.
     pub(crate) fn ship(&mut self, queue: &Queue) {
-        let mut spool = Spool::new(queue.reader(), queue.state(), 4096, true);
+        let mut spool = Spool::new(queue, 4096, true);
         loop {
-            spool.fill().expect("a readable queue");
-            let Some(batch) = spool.take() else { break };
+            let batch = spool.lanes().find_map(|lane| {
+                spool.fill(lane, usize::MAX).expect("a readable queue");
+                spool.take(lane)
+            });
+            let Some(batch) = batch else { break };
             let envelope = Envelope::open(&batch.payload).expect("a good envelope");
             let mut buffer = Vec::new();
             for section in envelope.sections(&mut buffer).expect("a good body") {
                 self.take(&Kept::of(&section.expect("a good section")));
             }
-            spool.shipped(&batch.parts);
+            spool.shipped(&batch);
         }
         let claims = queue.state().lock().claims.sections(usize::MAX);
         for claim in claims {
@@ -38,7 +41,7 @@ impl Books {
             queue.state().lock().claims.remove(&claim);
         }
         assert!(queue.is_empty());
-        let standings = queue.state().lock().standings(queue.reader().start_offset());
+        let standings = queue.standings();
         for stands in standings {
             assert!(stands.held.is_empty(), "an empty queue holds nothing: {stands:?}");
             self.lose(stands.key, LossKind::Unaccounted, 0..stands.upto);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -11,7 +10,7 @@ use weir_agent::intake::{Intake, LinkId};
 use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions, Recovered};
 use weir_protocol::items;
 use weir_protocol::serial::{Down, Up};
-use weir_storage::{Batch, FaultyFs, Fs};
+use weir_storage::{FaultyFs, Fs};
 
 use super::StoppedClock;
 use super::kept::{Kept, records};
@@ -37,13 +36,17 @@ impl Desk {
     }
 
     pub(crate) fn with_cap(disk: &FaultyFs, policy: Policy, cap: u64) -> Self {
+        Self::with_options(disk, QueueOptions { cap, policy, ..QueueOptions::default() })
+    }
+
+    pub(crate) fn with_options(disk: &FaultyFs, options: QueueOptions) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let options = QueueOptions { cap, policy, commit_interval: Duration::ZERO };
         let (queue, recovered) =
             Queue::open(&fs, Path::new("/agent"), options, Incarnation(7)).expect("the queue opens");
         let counters = Arc::new(Counters::default());
         let random = StdRng::seed_from_u64(1);
-        let mut intake = Intake::new(queue.state(), policy, Arc::new(StoppedClock), random, Arc::clone(&counters));
+        let mut intake =
+            Intake::new(queue.state(), queue.policies(), Arc::new(StoppedClock), random, Arc::clone(&counters));
         for line in [LINE, OTHER_LINE] {
             intake.attach(line);
         }
@@ -64,20 +67,13 @@ impl Desk {
 
     /// Commits what is staged; whether that succeeded.
     pub(crate) fn commits(&mut self) -> bool {
-        let Some(staged) = self.intake.take_stage(Batch::new()) else { return true };
+        let Some(staged) = self.intake.take_stage(Vec::new()) else { return true };
         let (sender, done) = mpsc::channel();
         self.queue
             .submit(staged.entries, move |committed| sender.send(committed).expect("somebody waits"))
             .expect("a running committer");
         let committed = done.recv().expect("an answer");
-        let covered = staged.covered;
-        let in_log = committed.batch.map(|(offsets, began)| self.intake.committed(&covered, &offsets, began)).is_ok();
-        if in_log && committed.claims.is_ok() {
-            self.intake.claimed(&covered);
-            return true;
-        }
-        self.intake.failed();
-        false
+        self.intake.committed(&staged.covered, &committed).is_ok()
     }
 
     /// What was answered on the first line since the last call.

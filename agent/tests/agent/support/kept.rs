@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use weir_agent::queue::{Key, Queue};
+use weir_agent::queue::records::Found;
+use weir_agent::queue::{ClassId, Key, Queue};
 use weir_protocol::batch::{LossKind, Section};
-use weir_protocol::{DeviceId, Items, Restart, Value};
+use weir_protocol::{DeviceId, Restart, Value};
+use weir_storage::ReadError;
 
 /// One record of the queue. Values are those that test devices give: the sequence itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,20 +49,19 @@ impl Kept {
     }
 }
 
-/// Every record of the queue by its offset.
+/// Every record of the class `default` by its offset.
 pub(crate) fn records(queue: &Queue) -> BTreeMap<u64, Kept> {
-    let reader = queue.reader();
-    let mut at = reader.start_offset();
+    records_of(queue, ClassId::DEFAULT)
+}
+
+/// Every record of a class by its offset.
+pub(crate) fn records_of(queue: &Queue, class: ClassId) -> BTreeMap<u64, Kept> {
     let mut found = BTreeMap::new();
-    while at < reader.end_offset() {
-        let chunk = reader.read(at, 4096).expect("a readable queue");
-        for record in chunk.records() {
-            let record = record.expect("a good record");
-            let section = Items::<Section<'_>>::new(record.value.expect("a value")).iter().next();
-            let kept = Kept::of(&section.expect("a section").expect("a good section"));
-            assert!(found.insert(record.offset, kept).is_none(), "offset {} twice", record.offset);
-        }
-        at = chunk.next_offset;
-    }
+    let readable = queue.log(class).walk(0..u64::MAX, |next| -> Result<(), ReadError> {
+        let Found::Entry(entry) = next else { panic!("an unreadable record") };
+        assert!(found.insert(entry.offset, Kept::of(&entry.section)).is_none(), "offset {} twice", entry.offset);
+        Ok(())
+    });
+    readable.expect("a readable queue");
     found
 }

@@ -1,0 +1,114 @@
+//! The state as it is on disk: the payload of a [`weir_storage::StateFile`].
+//!
+//! Version 1, of a queue without classes, which is still written as such: version byte, then postcard of incarnation,
+//! covered, restarts, shipped ranges, descriptions, blocks. Version 2: version byte, then postcard of incarnation,
+//! restarts, descriptions, and of each class its name, covered, shipped ranges and blocks; `default` is the first.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use weir_protocol::items::{self, Items};
+use weir_protocol::name::Name;
+
+use super::blocks::StoredBlock;
+use super::cover::{Pairs, pairs};
+use super::{Blocks, Claims, ClassState, DEFAULT_CLASS, Descriptions, Incarnation, Restarts, State};
+
+const WITHOUT_CLASSES: u8 = 1;
+const WITH_CLASSES: u8 = 2;
+
+#[derive(Serialize, Deserialize)]
+struct StoredV1 {
+    incarnation: Incarnation,
+    covered: u64,
+    restarts: Restarts,
+    shipped: Pairs,
+    descriptions: Descriptions,
+    blocks: Vec<StoredBlock>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredV2 {
+    incarnation: Incarnation,
+    restarts: Restarts,
+    descriptions: Descriptions,
+    classes: Vec<StoredClass>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredClass {
+    name: Name,
+    covered: u64,
+    shipped: Pairs,
+    blocks: Vec<StoredBlock>,
+}
+
+impl StoredClass {
+    fn of(class: &ClassState) -> Self {
+        let (shipped, blocks) = (pairs(&class.shipped), class.blocks.stored());
+        Self { name: class.name, covered: class.covered, shipped, blocks }
+    }
+
+    fn load(self) -> ClassState {
+        ClassState {
+            name: self.name,
+            covered: self.covered,
+            shipped: self.shipped.into_iter().map(|(start, end)| start..end).collect(),
+            blocks: Blocks::of_stored(self.blocks),
+            sent_below: 0,
+        }
+    }
+}
+
+impl State {
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        let (incarnation, restarts, descriptions) =
+            (self.incarnation, self.restarts.clone(), self.descriptions.clone());
+        let mut classes: Vec<StoredClass> = self.classes.iter().map(StoredClass::of).collect();
+        match classes.pop() {
+            Some(StoredClass { covered, shipped, blocks, .. }) if classes.is_empty() => {
+                let stored = StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks };
+                encode(WITHOUT_CLASSES, &stored)
+            }
+            last => {
+                classes.extend(last);
+                encode(WITH_CLASSES, &StoredV2 { incarnation, restarts, descriptions, classes })
+            }
+        }
+    }
+
+    /// Reads stored bytes; `Err` says what is wrong with them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let (incarnation, restarts, descriptions, classes) = match bytes.split_first() {
+            Some((&WITHOUT_CLASSES, rest)) => {
+                let StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks } = decode(rest)?;
+                let class = StoredClass { name: DEFAULT_CLASS, covered, shipped, blocks };
+                (incarnation, restarts, descriptions, vec![class])
+            }
+            Some((&WITH_CLASSES, rest)) => {
+                let StoredV2 { incarnation, restarts, descriptions, classes } = decode(rest)?;
+                (incarnation, restarts, descriptions, classes)
+            }
+            Some((version, _)) => {
+                return Err(format!("version {version}; this build reads {WITHOUT_CLASSES} and {WITH_CLASSES}"));
+            }
+            None => return Err("no bytes".to_owned()),
+        };
+        let classes: Vec<ClassState> = classes.into_iter().map(StoredClass::load).collect();
+        if classes.first().is_none_or(|first| first.name != DEFAULT_CLASS) {
+            return Err("got another class first, expected `default`".to_owned());
+        }
+        Ok(Self { incarnation, restarts, descriptions, claims: Claims::default(), classes })
+    }
+}
+
+fn encode(version: u8, stored: &impl Serialize) -> Vec<u8> {
+    let mut bytes = vec![version];
+    items::push(&mut bytes, stored);
+    bytes
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut items = Items::new(bytes).iter();
+    let stored = items.next().and_then(Result::ok).filter(|_| items.rest().is_empty());
+    stored.ok_or_else(|| "not decodable".to_owned())
+}
