@@ -119,6 +119,18 @@ events! {
     RenewalsFailed = "renewals_failed",
     /// HTTP connections refused because too many were open.
     HttpRefused = "http_refused",
+    /// Documents of an operator that came.
+    Orders = "orders",
+    /// Documents that were not obeyed.
+    OrdersRefused = "orders_refused",
+    /// Commands that were delivered again, and not begun again.
+    OrdersRepeated = "orders_repeated",
+    /// Commands that were begun.
+    CommandsRun = "commands_run",
+    /// Remote settings that did not show that they work.
+    RemoteRolledBack = "remote_rolled_back",
+    /// Results of documents that the queue did not take for so long that they were dropped.
+    ResultsDropped = "results_dropped",
     /// Messages of an operator that could not be taken.
     OrdersDropped = "orders_dropped",
     /// Times that the agent went on with new settings.

@@ -13,6 +13,7 @@ use weir_protocol::AgentId;
 
 use crate::config::Config;
 use crate::counters::{Counters, Event};
+use crate::remote::ledger::Overlay;
 use crate::service;
 
 /// Reloads that wait.
@@ -28,6 +29,9 @@ pub struct Reload {
     /// Told how it ended: the agent runs with them, or with those before and why.
     pub answer: oneshot::Sender<Result<(), String>>,
 }
+
+/// Reads and checks the settings file, with settings of an operator over it; an error is the whole message for a person.
+pub type Read = dyn Fn(Option<&Overlay>) -> Result<Config, String> + Send + Sync;
 
 /// The way in for reloads, and the way out of it.
 pub fn channel() -> (mpsc::Sender<Reload>, mpsc::Receiver<Reload>) {

@@ -27,12 +27,12 @@ use crate::intake::task::{Handle, Task};
 use crate::local::{self, Local, View};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
 use crate::reload::Reload;
+use crate::remote::Hooks;
 use crate::serial::{self, Lines, SerialOptions};
 use crate::service;
 use crate::system::{self, Clocks, SystemOptions};
 use crate::uplink::connection::{Options, Version};
 use crate::uplink::credentials::Credentials;
-use crate::uplink::orders::Orders;
 use crate::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
 use crate::{Environment, environment};
 
@@ -79,6 +79,8 @@ pub struct Control {
     pub reloads: mpsc::Receiver<Reload>,
     /// What happened; it goes on counting over reloads.
     pub counters: Arc<Counters>,
+    /// What an operator says, and what becomes of it.
+    pub remote: Hooks,
 }
 
 /// Runs the agent until `control` says otherwise.
@@ -100,6 +102,7 @@ pub async fn run(
             started,
             &mut environment,
             &control.counters,
+            &control.remote,
             #[cfg(feature = "plant")]
             plant,
         )
@@ -123,6 +126,7 @@ pub async fn run(
         running = match started {
             Ok(running) => {
                 config = *new;
+                control.remote.current.send_replace(Arc::new(config.clone()));
                 running
             }
             Err(error) => {
@@ -163,6 +167,7 @@ impl Running {
         started: Instant,
         environment: &mut Environment,
         counters: &Arc<Counters>,
+        remote: &Hooks,
         #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
     ) -> Result<Self, RunError> {
         let incarnation = Incarnation(environment.random.random());
@@ -213,7 +218,7 @@ impl Running {
             clock: Arc::clone(&environment.clock),
             random: environment.fork_random(),
             counters: Arc::clone(counters),
-            orders: Orders::none(Arc::clone(counters)),
+            orders: remote.orders(config),
         };
         let uplink = tokio::spawn(uplink.run());
         let (stop_keeper, keeper_stop) = watch::channel(());

@@ -80,6 +80,31 @@ fn the_environment_overrides_the_file_and_is_blamed_by_name() {
 }
 
 #[test]
+fn other_settings_lie_over_the_file_key_by_key_below_the_environment_and_are_blamed_at_their_own_lines() {
+    let file = "name = \"a\"\n[queue]\ncap = \"1 MiB\"\ninterval = \"1s\"\n";
+    let over = |text: &str| {
+        let environment = [("WEIR_TEST_NAME".to_owned(), "of-environment".to_owned())];
+        Source::new("agent.toml", file).with_overlay("over", text).with_overrides("WEIR_TEST_", environment)
+    };
+    let settings: Settings = over("name = \"b\"\n[queue]\ncap = \"2 MiB\"\nwindow = 3\n").parse().expect("good");
+    assert_eq!((settings.name.as_str(), settings.queue.cap), ("of-environment", ByteSize::mib(2)));
+    assert_eq!(settings.queue.interval, Period::secs(1), "not said by the second");
+    let window = settings.queue.window.expect("said by the second alone");
+    let judged = over("name = \"b\"\n[queue]\ncap = \"2 MiB\"\nwindow = 3\n").error(window.span(), "too few");
+    assert_eq!(judged.to_string(), "over:4:10: too few\n  |\n4 | window = 3\n  |          ^");
+    for (text, expected) in [
+        ("\n[queue]\ncaps = 1\n", "over:3:1: unknown key `caps`"),
+        ("\nqueue = 1\n", "over:2:9: invalid type: integer `1`"),
+        ("[queue\n", "over:1:7: "),
+    ] {
+        let wrong = over(text).parse::<Settings>().expect_err("wrong").to_string();
+        assert!(wrong.starts_with(expected), "{wrong}");
+    }
+    let keys = Source::new("over", "b = 1\na.b = 1\n[c]\n").keys().expect("good");
+    assert_eq!(keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_program_can_judge_a_value_and_point_at_it() {
     let source = with("name = \"a\"\n[queue]\nwindow = 0\n", &[]);
     let window = source.parse::<Settings>().expect("settings").queue.window.expect("a window");

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use weir_protocol::DeviceId;
+use weir_protocol::name::Name;
 use weir_protocol::settings::Period;
 
 use crate::config::DEFAULT_PATH;
+use crate::remote::keys::PublicKey;
 use crate::transfer::Form;
 
 /// Reads sensors, keeps what they say on disk, and ships it to the gateway.
@@ -40,9 +42,9 @@ pub(super) enum Command {
     /// there is a problem
     #[command(after_help = "Example:\n  sudo weir-agent doctor")]
     Doctor(DoctorArgs),
-    /// Print the settings file with every key, its default and what it means
+    /// Print the settings file with every key, its default and what it means; or sign settings and commands for agents
     #[command(after_help = "Example:\n  weir-agent config > agent.toml")]
-    Config,
+    Config(ConfigArgs),
     /// List the serial lines of this machine
     #[command(after_help = "Example:\n  weir-agent ports")]
     Ports(Output),
@@ -68,6 +70,89 @@ pub(super) enum Command {
         /// The directory, which is made if it is not there
         dir: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Make a key to sign with, and print what agents know it by
+    #[command(after_help = "Example:\n  weir-agent config keygen --key operator.key")]
+    Keygen(KeygenArgs),
+    /// Sign settings for agents; publish what is printed, retained, on weir/1/default/NAME/config
+    #[command(
+        after_help = "Example:\n  weir-agent config sign --key operator.key --agent edge-1 --version 7 changes.toml > 7.signed"
+    )]
+    Sign(SignArgs),
+    /// Sign a command for agents; publish what is printed, retained, on weir/1/default/NAME/do
+    #[command(
+        after_help = "Example:\n  weir-agent config sign-command --key operator.key --agent edge-1 --id ping-1 ping > ping.signed"
+    )]
+    SignCommand(SignCommandArgs),
+    /// Say who signed a document, for whom and until when; exits 1 if the signature is wrong
+    #[command(after_help = "Example:\n  weir-agent config verify 7.signed --output json")]
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeygenArgs {
+    /// The file to make
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// The key, as `config keygen` made it
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+    /// Whom it is for: a name, or a pattern with * and ?
+    #[arg(long, value_name = "NAME")]
+    pub(super) agent: String,
+    /// How long agents may begin with it: 30d for settings and 1h for commands without it
+    #[arg(long, value_name = "TIME")]
+    pub(super) expires: Option<Period>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SignArgs {
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
+    /// Higher than that of any document before
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) version: u64,
+    /// The settings: what is to be laid over the file of the agent
+    pub(super) settings: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SignCommandArgs {
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
+    /// Its own, never used again; results name it
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Name,
+    /// ping, reload, or the name of a [[command]] of the agent
+    pub(super) name: String,
+    /// What is handed to it
+    pub(super) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// A public key that is trusted; those of remote.trust in the settings without it
+    #[arg(long, value_name = "KEY")]
+    pub(super) trust: Vec<PublicKey>,
+    /// The signed document
+    pub(super) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod logging;
 mod once;
 mod ports;
 mod queue;
+mod sign;
 mod start;
 mod validate;
 
@@ -45,7 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Config => generate::sample(),
+        Command::Config(args) => args.command.as_ref().map_or_else(generate::sample, sign::run),
         Command::Once(args) => {
             load(&args.settings).and_then(|config| once::run(config, args.wait.0, args.output.output))
         }

@@ -15,6 +15,8 @@ use weir_protocol::name::Name;
 use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
 use weir_protocol::{AgentId, DeviceId};
 
+use crate::remote::ledger::Overlay;
+use crate::remote::settings::{CommandConfig, RemoteConfig};
 pub use address::Address;
 pub use local::{LocalConfig, Ports};
 pub use queue::{ClassConfig, QueueConfig};
@@ -45,6 +47,10 @@ pub struct Config {
     pub system: SystemConfig,
     /// The local port.
     pub local: LocalConfig,
+    /// Whose signed settings and commands are obeyed.
+    pub remote: RemoteConfig,
+    /// What they may have run.
+    pub command: Vec<CommandConfig>,
 }
 
 /// One serial line, or as many as match a pattern.
@@ -88,12 +94,12 @@ const fn default_poll() -> Period {
 }
 
 /// A default stands nowhere in the file.
-fn unwritten<T>(value: T) -> Spanned<T> {
+pub(crate) fn unwritten<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
 /// Refuses a time that is shorter than `least`.
-fn at_least(source: &Source, period: &Spanned<Period>, least: Period) -> Result<(), SettingsError> {
+pub(crate) fn at_least(source: &Source, period: &Spanned<Period>, least: Period) -> Result<(), SettingsError> {
     match period.get_ref() {
         got if *got < least => Err(source.error(period.span(), format!("got {got}, expected {least} or more"))),
         _ => Ok(()),
@@ -126,6 +132,8 @@ impl Default for Config {
             serial: Vec::new(),
             system: SystemConfig::default(),
             local: LocalConfig::default(),
+            remote: RemoteConfig::default(),
+            command: Vec::new(),
         }
     }
 }
@@ -150,10 +158,20 @@ impl Config {
         Self::of(&source)
     }
 
+    /// The same with settings that an operator signed laid over the file, if anybody is trusted there.
+    pub fn load_with(path: &Path, overlay: Option<&Overlay>) -> Result<Self, SettingsError> {
+        let config = Self::load(path)?;
+        let Some(overlay) = overlay.filter(|_| config.remote.is_on()) else { return Ok(config) };
+        let source = Source::read(path)?.with_overlay(overlay.name(), &overlay.settings);
+        Self::of(&source.with_overrides(ENVIRONMENT_PREFIX, std::env::vars()))
+    }
+
     /// Reads and checks settings.
     pub fn of(source: &Source) -> Result<Self, SettingsError> {
         let config: Self = source.parse()?;
         config.check(source)?;
+        config.remote.check(source)?;
+        CommandConfig::check_all(&config.command, source)?;
         Ok(config)
     }
 

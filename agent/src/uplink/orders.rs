@@ -51,6 +51,11 @@ impl Orders {
         (Self { inbox: Some(inbox), topics, counters }, orders)
     }
 
+    /// Nothing is listened for.
+    pub fn off(&self) -> Self {
+        Self::none(Arc::clone(&self.counters))
+    }
+
     /// What to subscribe to.
     pub(super) fn topics(&self) -> impl Iterator<Item = &String> {
         self.topics.iter().map(|(topic, _)| topic)

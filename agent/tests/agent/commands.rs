@@ -9,7 +9,8 @@ use crate::process::{Place, text};
 use crate::support::gateway::Gateway;
 
 /// Commands that print nothing which a program would read as JSON: they run, or print a file of some format.
-const NO_DATA: [&str; 4] = ["run", "config", "completions", "man"];
+const NO_DATA: [&str; 7] =
+    ["run", "config", "config keygen", "config sign", "config sign-command", "completions", "man"];
 
 /// Every command that does something, as it is typed.
 fn leaves() -> BTreeMap<String, Command> {
@@ -50,8 +51,7 @@ fn every_help_ends_with_an_example_that_can_be_typed() {
 fn whatever_prints_data_prints_it_as_json_too() {
     for (typed, command) in leaves() {
         let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("output"));
-        let group = typed.split(' ').next().unwrap_or_default();
-        assert_eq!(has_json, !NO_DATA.contains(&group), "{typed}");
+        assert_eq!(has_json, !NO_DATA.contains(&typed.as_str()), "{typed}");
     }
 }
 
@@ -109,6 +109,13 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     let nobody = format!("http://127.0.0.1:{free}");
     let enroll = ["--gateway", &nobody, "--token", "t"];
     let no_digest = ["--gateway", &nobody, "--token", "t", "--ca-fingerprint", "no"];
+    let signed = signing_desk();
+    let sign = |more: &'static str| {
+        let words = ["--key", "operator.key", "--agent", "edge-1"].into_iter().chain(more.split(' '));
+        words.collect::<Vec<&str>>()
+    };
+    let [sign_good, sign_wrong, sign_ping] =
+        [sign("--version 1 changes.toml"), sign("--version 1 agent.toml"), sign("--id a ping")];
     let cases = [
         case("run", &[], &in_use, 69),
         case("run", &[], &file, 1),
@@ -119,6 +126,13 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         case("doctor", &["--patience", "100ms"], &empty, 1),
         case("doctor", &[], &wrong, 1),
         case("config", &[], &empty, 0),
+        case("config keygen", &["--key", "agent.toml"], &empty, 1),
+        case("config sign", &sign_good, &signed, 0),
+        case("config sign", &sign_wrong, &signed, 78),
+        case("config sign-command", &sign_ping, &signed, 0),
+        case("config sign-command", &["--key", "no.key", "--agent", "a", "--id", "a", "ping"], &signed, 1),
+        case("config verify", &["1.signed"], &signed, 0),
+        case("config verify", &["agent.toml"], &signed, 1),
         case("ports", &[], &empty, 0),
         case("queue stat", &[], &queued, 0),
         case("queue stat", &[], &empty, 69),
@@ -154,7 +168,7 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         // To find them wrong is what the doctor is for.
         if takes_settings(command) && typed != "doctor" {
             let needed: &[&str] = match typed.as_str() {
-                "queue export" | "queue import" => &["a-file"],
+                "queue export" | "queue import" | "config verify" => &["a-file"],
                 "enroll" => &enroll,
                 _ => &[],
             };
@@ -162,6 +176,25 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         }
     }
     assert_eq!(std::fs::read_dir(empty.path().join("pages")).expect("pages").count(), pages(), "one page a command");
+}
+
+/// A place with a key, settings that trust it, changes to them, and a document that is signed.
+fn signing_desk() -> Place {
+    let place = Place::with_data("");
+    let typed = |words: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir-agent"));
+        let output = command.args(words.split(' ')).current_dir(place.path()).output().expect("it starts");
+        assert!(output.status.success(), "{words}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let key = typed("config keygen --key operator.key");
+    let settings = std::fs::read_to_string(place.config()).expect("the settings");
+    let settings = format!("{settings}\n[remote]\ntrust = [{:?}]\n", key.trim());
+    std::fs::write(place.config(), settings).expect("a file");
+    std::fs::write(place.path().join("changes.toml"), "[uplink]\nwindow = 8\n").expect("a file");
+    let signed = typed("config sign --key operator.key --agent edge-1 --version 1 changes.toml");
+    std::fs::write(place.path().join("1.signed"), signed).expect("a file");
+    place
 }
 
 fn takes_settings(command: &Command) -> bool {

@@ -1,7 +1,7 @@
-//! Where settings come from: one file, and the environment on top of it.
+//! Where settings come from: one file, perhaps a second text laid over it, and the environment on top.
 //!
-//! Everything is kept as one text, the file first and one line per variable behind it, so that a span says
-//! by its place whether the file or a variable is to blame.
+//! Everything is kept as one text, the file first, the overlay and one line per variable behind it, so that a span
+//! says by its place which of them is to blame.
 
 use core::ops::Range;
 use std::path::Path;
@@ -21,7 +21,15 @@ pub struct Source {
     name: String,
     text: String,
     file_len: usize,
+    overlay: Option<Overlay>,
     overrides: Vec<Override>,
+}
+
+/// Settings that take the place of those of the file, and where they stand in the text.
+#[derive(Clone, Debug)]
+struct Overlay {
+    name: String,
+    place: Range<usize>,
 }
 
 /// A variable of the environment; `value` is where its value stands in the text.
@@ -37,7 +45,7 @@ impl Source {
     /// Settings given as text; `name` is what messages call it.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { name: name.into(), file_len: text.len(), text, overrides: Vec::new() }
+        Self { name: name.into(), file_len: text.len(), text, overlay: None, overrides: Vec::new() }
     }
 
     /// Reads a file.
@@ -51,6 +59,26 @@ impl Source {
         }
         let text = std::fs::read_to_string(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
         Ok(Self::new(name, text))
+    }
+
+    /// Lays other settings over the file, before any variable: a key takes the place of the same key, tables are laid
+    /// over each other key by key, and a list is replaced as a whole. `name` is what messages call them.
+    pub fn with_overlay(mut self, name: impl Into<String>, text: &str) -> Self {
+        self.text.push('\n');
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.overlay = Some(Overlay { name: name.into(), place: start..self.text.len() });
+        self
+    }
+
+    /// The keys at the top of the file, each with its place.
+    ///
+    /// # Errors
+    /// [`SettingsError`] if it is no TOML.
+    pub fn keys(&self) -> Result<Vec<(String, Range<usize>)>, SettingsError> {
+        let root = DeTable::parse(&self.text[..self.file_len])
+            .map_err(|error| self.error(error.span().unwrap_or(0..0), error.message()))?;
+        Ok(root.get_ref().keys().map(|key| (key.get_ref().to_string(), key.span())).collect())
     }
 
     /// Lays variables of the environment over the file; those without `prefix` are not for us.
@@ -76,6 +104,15 @@ impl Source {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         let blame = |error: toml::de::Error| self.error(error.span().unwrap_or(0..0), error.message());
         let mut root = DeTable::parse(&self.text[..self.file_len]).map_err(blame)?;
+        // Behind as many spaces as bytes are before it, so that its spans are those of the whole text.
+        let overlay = self.overlay.as_ref().map(|Overlay { place, .. }| {
+            let mut text = " ".repeat(place.start);
+            text.push_str(&self.text[place.clone()]);
+            text
+        });
+        if let Some(overlay) = &overlay {
+            lay_over(root.get_mut(), DeTable::parse(overlay).map_err(blame)?.into_inner());
+        }
         let padded: Vec<String> = self.overrides.iter().map(|over| self.padded(over)).collect();
         for (over, padded) in self.overrides.iter().zip(&padded) {
             // One key, or the value held a line of its own and is text.
@@ -95,6 +132,12 @@ impl Source {
                 let line = &self.text[over.line.clone()];
                 let inside = span.start - over.line.start..span.end.saturating_sub(over.line.start);
                 SettingsError::at(&format!("environment variable {}", over.variable), line, inside, message)
+            }
+            None if let Some(Overlay { name, place }) = &self.overlay
+                && span.start >= place.start =>
+            {
+                let inside = span.start - place.start..span.end.saturating_sub(place.start);
+                SettingsError::at(name, &self.text[place.clone()], inside, message)
             }
             None => SettingsError::at(&self.name, &self.text[..self.file_len], span, message),
         }
@@ -127,6 +170,21 @@ impl Source {
         }
         table.insert(Spanned::new(over.line.clone(), key.as_str().into()), value);
         Ok(())
+    }
+}
+
+/// Puts the keys of `over` in the place of those of `base`.
+fn lay_over<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
+    for (key, mut value) in over {
+        if let Some(DeValue::Table(below)) = base.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut)
+            && let DeValue::Table(table) = value.get_mut()
+        {
+            lay_over(below, core::mem::take(table));
+            continue;
+        }
+        // With its key, whose place is blamed for it.
+        base.remove(key.get_ref().as_ref());
+        base.insert(key, value);
     }
 }
 

@@ -1,0 +1,324 @@
+//! What this agent decided on documents, durable in `<data_dir>/remote/ledger`.
+//!
+//! Guarantees:
+//! - A version is decided on once, whatever is delivered again: versions only rise, and one that was rolled back or
+//!   refused is at or below [`Ledger::highest`].
+//! - A command is begun at most once: its id is in the file before it begins, and stays there until the document has
+//!   expired; after that its expiry refuses it, whatever the clock of this machine does ([`Ledger::forgotten`]).
+//! - A result is owed until the queue has it. At most [`MAX_OWED`] are: the oldest goes.
+//! - Settings change hands in one replace of the file: after a crash they are those before or those after.
+//!
+//! The file is a [`StateFile`] whose payload is JSON.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use weir_storage::fs::{File, Mode};
+use weir_storage::{Fs, IoError, Loaded, StateFile, durable};
+
+/// The directory below `data_dir`.
+pub const DIR: &str = "remote";
+const FILE: &str = "ledger";
+/// The most results that wait for the queue.
+pub const MAX_OWED: usize = 64;
+/// The most commands whose documents have not expired.
+pub const MAX_COMMANDS: usize = 256;
+/// A trial that was begun so often without being confirmed is over.
+pub const MAX_STARTS: u32 = 2;
+
+/// Settings of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// The version of the document.
+    pub version: u64,
+    /// TOML, laid over the settings file.
+    pub settings: String,
+}
+
+impl Overlay {
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        format!("remote settings {}", self.version)
+    }
+}
+
+/// Settings that have to show that they work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What is tried.
+    pub overlay: Overlay,
+    /// How often the agent was started with it.
+    pub starts: u32,
+}
+
+/// Where a result is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// In the channel `config.result`.
+    Config,
+    /// In the channel `command.result`.
+    Command,
+}
+
+/// What became of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Rises with every result of this agent.
+    pub number: u64,
+    /// What it is about.
+    pub about: About,
+    /// One line, such as `7 confirmed`.
+    pub headline: String,
+    /// Why, or what the command printed; may be empty.
+    pub detail: String,
+}
+
+/// A command that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Begun {
+    id: String,
+    /// The SHA-256 of its document.
+    digest: String,
+    expires: i64,
+    is_done: bool,
+}
+
+/// Everything that is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The highest version that was decided on.
+    pub highest: u64,
+    /// The SHA-256 of its document.
+    highest_digest: String,
+    /// The settings that were confirmed last.
+    pub confirmed: Option<Overlay>,
+    /// Those that are tried.
+    pub trial: Option<Trial>,
+    owed: VecDeque<Outcome>,
+    next_number: u64,
+    commands: Vec<Begun>,
+    /// Commands that expire at or before this are refused: they may have been begun, and were forgotten.
+    forgotten: i64,
+}
+
+/// Why a command is not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotBegun {
+    /// It was.
+    #[error("it was begun before")]
+    Repeated,
+    /// It may have been.
+    #[error("it expired, by what this agent knows of the time")]
+    Forgotten,
+    /// There is no room to remember it.
+    #[error("{MAX_COMMANDS} commands have not expired yet; sign them for a shorter time")]
+    Full,
+}
+
+impl Ledger {
+    /// The settings to lay over the file now.
+    pub fn overlay(&self) -> Option<&Overlay> {
+        self.trial.as_ref().map(|trial| &trial.overlay).or(self.confirmed.as_ref())
+    }
+
+    /// Whether the highest version is that of the document with this SHA-256.
+    pub fn is_highest(&self, digest: &str) -> bool {
+        self.highest_digest == digest
+    }
+
+    /// Notes that a version was decided on.
+    pub fn decided(&mut self, version: u64, digest: String) {
+        (self.highest, self.highest_digest) = (version, digest);
+    }
+
+    /// Puts settings on trial, which begins.
+    pub fn try_out(&mut self, overlay: Overlay) {
+        self.trial = Some(Trial { overlay, starts: 1 });
+    }
+
+    /// The settings on trial work; their version.
+    pub fn confirm(&mut self) -> Option<u64> {
+        let overlay = self.trial.take()?.overlay;
+        let version = overlay.version;
+        self.confirmed = Some(overlay);
+        Some(version)
+    }
+
+    /// Notes that the agent starts with the trial; false if it did too often, and the trial must be rolled back.
+    pub fn begin_trial(&mut self) -> bool {
+        match &mut self.trial {
+            Some(trial) if trial.starts >= MAX_STARTS => false,
+            Some(trial) => {
+                trial.starts += 1;
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// Notes what became of a document.
+    pub fn owe(&mut self, about: About, headline: String, detail: String) -> Option<Outcome> {
+        let outcome = Outcome { number: self.next_number, about, headline, detail };
+        self.next_number += 1;
+        self.owed.push_back(outcome);
+        if self.owed.len() > MAX_OWED { self.owed.pop_front() } else { None }
+    }
+
+    /// The result that is owed longest.
+    pub fn owed(&self) -> Option<&Outcome> {
+        self.owed.front()
+    }
+
+    /// The queue has a result.
+    pub fn paid(&mut self, number: u64) {
+        self.owed.retain(|outcome| outcome.number != number);
+    }
+
+    /// Notes that a command begins; `now` and `expires` in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`NotBegun`]: then it must not.
+    pub fn begin(&mut self, id: &str, digest: &str, expires: i64, now: i64) -> Result<(), NotBegun> {
+        self.forget_expired(now);
+        if self.commands.iter().any(|begun| begun.id == id) {
+            return Err(NotBegun::Repeated);
+        }
+        if expires <= self.forgotten {
+            return Err(NotBegun::Forgotten);
+        }
+        if self.commands.len() >= MAX_COMMANDS {
+            return Err(NotBegun::Full);
+        }
+        self.commands.push(Begun { id: id.to_owned(), digest: digest.to_owned(), expires, is_done: false });
+        Ok(())
+    }
+
+    /// Whether this very document was begun.
+    pub fn has_begun(&self, id: &str, digest: &str) -> bool {
+        self.commands.iter().any(|begun| begun.id == id && begun.digest == digest)
+    }
+
+    /// Notes that a command ended.
+    pub fn end(&mut self, id: &str) {
+        if let Some(begun) = self.commands.iter_mut().find(|begun| begun.id == id) {
+            begun.is_done = true;
+        }
+    }
+
+    /// Whether a command was begun and did not end.
+    pub fn has_interrupted(&self) -> bool {
+        self.commands.iter().any(|begun| !begun.is_done)
+    }
+
+    /// The commands that were begun and did not end; they count as ended from here on.
+    pub fn take_interrupted(&mut self) -> Vec<String> {
+        let open = self.commands.iter_mut().filter(|begun| !begun.is_done);
+        open.map(|begun| {
+            begun.is_done = true;
+            begun.id.clone()
+        })
+        .collect()
+    }
+
+    fn forget_expired(&mut self, now: i64) {
+        let forgotten = &mut self.forgotten;
+        self.commands.retain(|begun| {
+            let keep = !begun.is_done || begun.expires >= now;
+            if !keep {
+                *forgotten = begun.expires.max(*forgotten);
+            }
+            keep
+        });
+    }
+}
+
+/// The file of the ledger.
+pub struct LedgerFile {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    file: StateFile,
+}
+
+impl LedgerFile {
+    /// Reads the ledger below `data_dir`. A file that cannot be believed counts as none, and why is said.
+    ///
+    /// # Errors
+    /// [`IoError`].
+    pub fn open(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<(Self, Ledger, Option<String>), IoError> {
+        let dir = data_dir.join(DIR);
+        let file = StateFile::new(Arc::clone(fs), &dir.join(FILE));
+        let (ledger, damage) = match file.load()? {
+            Loaded::Missing => (Ledger::default(), None),
+            Loaded::Damaged { reason } => (Ledger::default(), Some(reason)),
+            Loaded::Good(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(ledger) => (ledger, None),
+                Err(error) => (Ledger::default(), Some(error.to_string())),
+            },
+        };
+        Ok((Self { fs: Arc::clone(fs), dir, file }, ledger, damage))
+    }
+
+    /// Takes the lock of the ledger, as far as nobody else has it; held until the file is dropped.
+    ///
+    /// # Errors
+    /// [`IoError`].
+    pub fn lock(&self) -> Result<(Box<dyn File>, bool), IoError> {
+        let path = self.dir.join("lock");
+        let file = self.fs.open(&path, Mode::Create).map_err(IoError::on("create", &path))?;
+        let is_locked = file.try_lock().map_err(IoError::on("lock", &path))?;
+        Ok((file, is_locked))
+    }
+
+    /// Makes the ledger durable, and its directory if it is not there. Blocks.
+    ///
+    /// # Errors
+    /// [`IoError`]; the file holds this or what it held.
+    pub fn save(&self, ledger: &Ledger) -> Result<(), IoError> {
+        durable::create_dir_all(&*self.fs, &self.dir)?;
+        // It has text, numbers and lists: nothing that JSON does not.
+        self.file.replace(&serde_json::to_vec(ledger).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_begun_once_even_if_the_clock_goes_back_after_it_was_forgotten() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.begin("a", "", 100, 50), Ok(()));
+        assert_eq!(ledger.begin("a", "", 100, 51), Err(NotBegun::Repeated));
+        ledger.end("a");
+        assert_eq!(ledger.begin("b", "", 300, 200), Ok(()), "which forgets the first");
+        assert_eq!(ledger.begin("a", "", 100, 50), Err(NotBegun::Forgotten));
+        assert_eq!(ledger.take_interrupted(), ["b"]);
+        assert_eq!(ledger.take_interrupted(), [""; 0]);
+    }
+
+    #[test]
+    fn commands_and_results_that_are_remembered_are_bounded() {
+        let mut ledger = Ledger::default();
+        for number in 0..MAX_COMMANDS {
+            assert_eq!(ledger.begin(&format!("c{number}"), "", 100, 50), Ok(()));
+        }
+        assert_eq!(ledger.begin("one-more", "", 100, 50), Err(NotBegun::Full));
+        let gone: Vec<_> = (0..MAX_OWED + 2)
+            .filter_map(|number| ledger.owe(About::Config, number.to_string(), String::new()))
+            .map(|outcome| outcome.headline)
+            .collect();
+        assert_eq!(gone, ["0", "1"]);
+        ledger.paid(2);
+        assert_eq!(ledger.owed().map(|outcome| outcome.number), Some(3));
+    }
+
+    #[test]
+    fn a_trial_that_was_started_twice_is_not_started_again() {
+        let overlay = Overlay { version: 1, settings: String::new() };
+        let mut ledger = Ledger { trial: Some(Trial { overlay, starts: 0 }), ..Ledger::default() };
+        assert_eq!([ledger.begin_trial(), ledger.begin_trial(), ledger.begin_trial()], [true, true, false]);
+    }
+}
