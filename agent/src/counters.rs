@@ -83,8 +83,14 @@ events! {
     TrimFailed = "trim_failed",
     /// Answers to a device that its line could not take.
     RepliesDropped = "replies_dropped",
-    /// Readings that a local source could not take.
+    /// Values of sources that could not be read.
     SourceFailed = "source_failed",
+    /// Sources that ended with an error and were started again.
+    SourcesFailed = "sources_failed",
+    /// Samples of sources that a device cannot carry: too many channels, another unit or kind than before.
+    SamplesRefused = "samples_refused",
+    /// Readings that made room for newer ones in the memory of a source, claimed as lost.
+    ReadingsEvicted = "readings_evicted",
     /// Connections to the gateway.
     Connections = "connections",
     /// Connections that ended with an error.

@@ -22,7 +22,7 @@ pub struct Environment {
 impl Environment {
     /// The real one.
     pub fn real() -> Self {
-        let is_synchronised = crate::system::clock::is_synchronised;
+        let is_synchronised = crate::source::clock::is_synchronised;
         Self { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), is_synchronised, random: StdRng::from_os_rng() }
     }
 

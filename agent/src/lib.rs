@@ -9,18 +9,20 @@
 //! Guarantees: a device is acknowledged after its readings are on disk; what the gateway has not acknowledged
 //! leaves the queue only as a claim; memory, disk and connections are bounded; whatever a line or the gateway
 //! sends, the process lives. Read in this order: [`run`] wires everything, [`intake`] holds the rules towards
-//! devices, [`queue`] the disk, [`uplink`] the rules towards the gateway; [`serial`] and [`system`] are the
+//! devices, [`queue`] the disk, [`uplink`] the rules towards the gateway; [`source`] holds the
 //! sources, [`transfer`] takes readings out by hand.
 //!
 //! Clock, randomness and filesystem are parameters ([`Environment`]), so that every rule can be tested under
 //! faults.
 
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod counters;
 pub mod doctor;
 pub mod environment;
 mod glob;
+pub mod health;
 pub mod http;
 pub mod identity;
 pub mod intake;
@@ -31,9 +33,8 @@ pub mod queue;
 pub mod reload;
 pub mod remote;
 mod run;
-pub mod serial;
 mod service;
-pub mod system;
+pub mod source;
 pub mod transfer;
 pub mod uplink;
 

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use weir_protocol::Restart;
 
+use crate::Environment;
 use crate::config::{Config, Mqtt};
 use crate::counters::Counters;
+use crate::health::Health;
 use crate::http::ListenError;
 use crate::identity::Store;
 use crate::identity::renewal::Renewal;
@@ -28,13 +29,11 @@ use crate::local::{self, Local, View};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
 use crate::reload::Reload;
 use crate::remote::Hooks;
-use crate::serial::{self, Lines, SerialOptions};
 use crate::service;
-use crate::system::{self, Clocks, SystemOptions};
+use crate::source::Sources;
 use crate::uplink::connection::{Options, Version};
 use crate::uplink::credentials::Credentials;
 use crate::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
-use crate::{Environment, environment};
 
 /// How the agent is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +80,8 @@ pub struct Control {
     pub counters: Arc<Counters>,
     /// What an operator says, and what becomes of it.
     pub remote: Hooks,
+    /// How the parts are.
+    pub health: Arc<Health>,
 }
 
 /// Runs the agent until `control` says otherwise.
@@ -103,6 +104,7 @@ pub async fn run(
             &mut environment,
             &control.counters,
             &control.remote,
+            &control.health,
             #[cfg(feature = "plant")]
             plant,
         )
@@ -148,10 +150,9 @@ pub async fn run(
 struct Running {
     queue: Arc<Queue>,
     intake: JoinHandle<()>,
-    /// None once the sources are stopped.
+    /// None once the sources are stopped. Held here too: an agent without a source still has a queue to ship.
     handle: Option<Handle>,
-    sources: JoinSet<()>,
-    stop_sources: Option<watch::Sender<()>>,
+    sources: Sources,
     uplink: JoinHandle<()>,
     drain: watch::Sender<Drain>,
     renewal: JoinHandle<()>,
@@ -168,6 +169,7 @@ impl Running {
         environment: &mut Environment,
         counters: &Arc<Counters>,
         remote: &Hooks,
+        health: &Health,
         #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
     ) -> Result<Self, RunError> {
         let incarnation = Incarnation(environment.random.random());
@@ -193,9 +195,7 @@ impl Running {
         let task = task.with_plant(plant);
         let intake = tokio::spawn(task.run());
 
-        let (stop_sources, sources_stop) = watch::channel(());
-        // Held here too: an agent without a source still has a queue to ship.
-        let sources = start_sources(config, environment, &handle, counters, &sources_stop);
+        let sources = Sources::start(config, environment, &handle, counters, health);
 
         let (drain, draining) = watch::channel(Drain::No);
         let (renewed, is_renewed) = watch::channel(0);
@@ -225,19 +225,7 @@ impl Running {
         let checkpoint = config.queue.checkpoint.get_ref().0;
         let counters = Arc::clone(counters);
         let keeper = tokio::spawn(keeper::keep(Arc::clone(&queue), checkpoint, shipped, room, counters, keeper_stop));
-        Ok(Self {
-            queue,
-            intake,
-            handle: Some(handle),
-            sources,
-            stop_sources: Some(stop_sources),
-            uplink,
-            drain,
-            renewal,
-            keeper,
-            stop_keeper,
-            local,
-        })
+        Ok(Self { queue, intake, handle: Some(handle), sources, uplink, drain, renewal, keeper, stop_keeper, local })
     }
 
     /// Waits for a part that ends although it must not; which.
@@ -250,8 +238,8 @@ impl Running {
 
     /// Ends the sources; what they sent is committed and acknowledged.
     async fn stop_sources(&mut self) {
-        drop((self.stop_sources.take(), self.handle.take()));
-        while self.sources.join_next().await.is_some() {}
+        drop(self.handle.take());
+        self.sources.stop().await;
         let _ = (&mut self.intake).await;
     }
 
@@ -309,40 +297,6 @@ async fn close(queue: Arc<Queue>) -> Result<(), RunError> {
     // The thread of the commits is waited for.
     let _ = tokio::task::spawn_blocking(move || drop(queue)).await;
     Ok(())
-}
-
-/// Starts every source that is configured.
-fn start_sources(
-    config: &Config,
-    environment: &mut environment::Environment,
-    intake: &Handle,
-    counters: &Arc<Counters>,
-    stop: &watch::Receiver<()>,
-) -> JoinSet<()> {
-    let mut sources = JoinSet::new();
-    for serial in &config.serial {
-        let options = SerialOptions { pattern: serial.path.get_ref().clone(), baud: serial.baud, poll: serial.poll.0 };
-        let lines = Lines {
-            intake: intake.clone(),
-            clock: Arc::clone(&environment.clock),
-            counters: Arc::clone(counters),
-            stop: stop.clone(),
-        };
-        sources.spawn(serial::run(options, lines));
-    }
-    if config.system.enabled {
-        let options = SystemOptions {
-            device: config.system.device,
-            interval: config.system.interval.get_ref().0,
-            ring: *config.system.ring.get_ref() as usize,
-            root: config.system.root.clone(),
-            disks: config.system.disks.get_ref().clone(),
-        };
-        let restart = Restart::from_agent(environment.random.random());
-        let clocks = Clocks { wall: Arc::clone(&environment.clock), is_synchronised: environment.is_synchronised };
-        sources.spawn(system::run(options, restart, intake.clone(), clocks, Arc::clone(counters), stop.clone()));
-    }
-    sources
 }
 
 fn uplink_options(config: &Config) -> UplinkOptions {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 use tokio_serial::SerialStream;
 use weir_protocol::frame::{self, Decoder, MAX_FRAME};
 use weir_protocol::serial::{Down, Up};
@@ -15,13 +17,10 @@ use weir_protocol::{Channel, ChannelId, Clock, DeviceId, Reading, Sequence, Time
 use super::arguments::Format;
 use super::{Failure, print, print_json, runtime};
 use crate::config::Config;
-use crate::counters::Counters;
-use crate::serial;
-use crate::system::Sampler;
-use crate::system::clock::{is_synchronised, sample_time};
-
-/// Processor use is measured between two samples this far apart.
-const BETWEEN_SAMPLES: Duration = Duration::from_millis(250);
+use crate::source::clock::{Clocks, is_synchronised};
+use crate::source::feed::Held;
+use crate::source::probe::probe;
+use crate::source::{self, Source, serial};
 
 /// A reading with what it means.
 #[derive(Debug, Serialize)]
@@ -39,9 +38,23 @@ pub(super) fn run(config: Config, wait: Duration, format: Format) -> Result<(), 
     let runtime = runtime()?;
     let mut printed = Vec::new();
     let mut silent = Vec::new();
-    if config.system.enabled {
-        printed.extend(this_machine(&config));
-    }
+    let clocks = Clocks { wall: Arc::new(SystemClock), is_synchronised };
+    runtime.block_on(async {
+        // All at once, so that the slowest says how long it takes.
+        let mut probes = JoinSet::new();
+        for (at, source) in source::configured(&config).into_iter().enumerate() {
+            let clocks = clocks.clone();
+            probes.spawn(async move { (at, probed(source, clocks, wait).await) });
+        }
+        let mut probed = probes.join_all().await;
+        probed.sort_by_key(|(at, _)| *at);
+        for (_, probed) in probed {
+            match probed {
+                Ok(readings) => printed.extend(readings),
+                Err(why) => silent.push(why),
+            }
+        }
+    });
     for line in &config.serial {
         let paths = serial::matches(line.path.get_ref());
         if paths.is_empty() {
@@ -66,26 +79,20 @@ fn text(reading: &Printed) -> String {
     format!("{:<24} {:<32} {} {}", reading.device, reading.channel, reading.value, reading.unit)
 }
 
-fn this_machine(config: &Config) -> Vec<Printed> {
-    let mut sampler = Sampler::new(config.system.root.clone(), config.system.disks.get_ref().clone());
-    let counters = Counters::default();
-    sampler.sample(&counters);
-    std::thread::sleep(BETWEEN_SAMPLES);
-    let measured = sampler.sample(&counters);
-    let (time, clock) = sample_time(&SystemClock, is_synchronised());
-    let print = |measurement: &crate::system::Measurement| {
-        let meaning = sampler.meaning(measurement.channel)?;
-        Some(Printed {
-            source: "system".to_owned(),
-            device: config.system.device.to_string(),
-            channel: meaning.name.clone(),
-            value: json(&measurement.value),
-            unit: meaning.unit.to_owned(),
-            time_us: time.0,
-            clock: clock_name(clock),
-        })
+/// What a source gives, or why it gives nothing.
+async fn probed(source: Source, clocks: Clocks, wait: Duration) -> Result<Vec<Printed>, String> {
+    let id = format!("{}.{}", source.kind(), source.name());
+    let held = probe(&source, clocks, wait).await.map_err(|why| format!("{id}: {why}"))?;
+    let print = |held: Held| Printed {
+        source: id.clone(),
+        device: held.device.to_string(),
+        channel: held.channel,
+        value: held.text.map_or_else(|| json(&held.value), Into::into),
+        unit: held.unit,
+        time_us: held.at.time.0,
+        clock: clock_name(held.at.clock),
     };
-    measured.iter().filter_map(print).collect()
+    Ok(held.into_iter().map(print).collect())
 }
 
 /// Asks who is on a line and waits for a reading of it.

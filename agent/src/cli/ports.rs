@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::arguments::Format;
 use super::{Failure, print, print_json};
-use crate::serial::listing::{self, SerialLine};
+use crate::source::serial::listing::{self, SerialLine};
 
 pub(super) fn run(format: Format) -> Result<(), Failure> {
     let lines = listing::list(Path::new("/"));

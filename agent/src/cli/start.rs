@@ -10,6 +10,7 @@ use super::Failure;
 use super::arguments::RunArgs;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::health::Health;
 use crate::queue::QueueError;
 use crate::reload::{self, Read, Reloader};
 use crate::remote::{Desk, Hooks, Office};
@@ -64,7 +65,8 @@ async fn run_with(local: Config, args: &RunArgs) -> Result<(), Failure> {
     };
     tokio::spawn(reloader.run());
     let remote = Hooks { orders, desk, current: show };
-    let control = Control { shutdown, reloads: asked, counters, remote };
+    let health = Arc::new(Health::default());
+    let control = Control { shutdown, reloads: asked, counters, health, remote };
     let running = crate::run(
         config,
         environment,

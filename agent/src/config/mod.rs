@@ -4,6 +4,7 @@
 //! Reading and checking settings changes nothing on disk.
 
 mod address;
+pub(crate) mod check;
 mod local;
 mod queue;
 mod uplink;
@@ -11,13 +12,15 @@ mod uplink;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use weir_protocol::name::Name;
-use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
-use weir_protocol::{AgentId, DeviceId};
+use weir_protocol::AgentId;
+use weir_protocol::settings::{Period, SettingsError, Source};
 
 use crate::remote::ledger::Overlay;
 use crate::remote::settings::{CommandConfig, RemoteConfig};
+use crate::source::serial::{self, SerialConfig};
+use crate::source::system::SystemConfig;
 pub use address::Address;
+use check::{at_least, host_name, unwritten};
 pub use local::{LocalConfig, Ports};
 pub use queue::{ClassConfig, QueueConfig};
 pub use uplink::{Mqtt, UplinkConfig};
@@ -53,74 +56,6 @@ pub struct Config {
     pub command: Vec<CommandConfig>,
 }
 
-/// One serial line, or as many as match a pattern.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SerialConfig {
-    /// A path; `*` and `?` in its last part match.
-    pub path: Spanned<String>,
-    /// Bits per second.
-    #[serde(default = "default_baud")]
-    pub baud: u32,
-    /// Time between two looks for lines that came.
-    #[serde(default = "default_poll")]
-    pub poll: Period,
-}
-
-/// This machine as a device.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SystemConfig {
-    /// Whether this machine is a device.
-    pub enabled: bool,
-    /// Its name.
-    pub device: DeviceId,
-    /// Time between two samples.
-    pub interval: Spanned<Period>,
-    /// Readings kept in memory while the queue takes none.
-    pub ring: Spanned<u32>,
-    /// What `/proc` and `/sys` are below; for tests.
-    pub root: PathBuf,
-    /// Filesystems to measure.
-    pub disks: Spanned<Vec<PathBuf>>,
-}
-
-const fn default_baud() -> u32 {
-    115_200
-}
-
-const fn default_poll() -> Period {
-    Period::millis(500)
-}
-
-/// A default stands nowhere in the file.
-pub(crate) fn unwritten<T>(value: T) -> Spanned<T> {
-    Spanned::new(0..0, value)
-}
-
-/// Refuses a time that is shorter than `least`.
-pub(crate) fn at_least(source: &Source, period: &Spanned<Period>, least: Period) -> Result<(), SettingsError> {
-    match period.get_ref() {
-        got if *got < least => Err(source.error(period.span(), format!("got {got}, expected {least} or more"))),
-        _ => Ok(()),
-    }
-}
-
-/// The name of this machine, as far as it can be a name.
-fn host_name() -> Name {
-    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-:".contains(c) { c } else { '-' };
-    let text: String = node.trim_start_matches('.').chars().map(allowed).take(40).collect();
-    Name::new(&text).unwrap_or(
-        const {
-            match Name::new("agent") {
-                Ok(name) => name,
-                Err(_) => unreachable!(),
-            }
-        },
-    )
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -134,19 +69,6 @@ impl Default for Config {
             local: LocalConfig::default(),
             remote: RemoteConfig::default(),
             command: Vec::new(),
-        }
-    }
-}
-
-impl Default for SystemConfig {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            device: DeviceId(host_name()),
-            interval: unwritten(Period::secs(10)),
-            ring: unwritten(4096),
-            root: PathBuf::from("/"),
-            disks: unwritten(vec![PathBuf::from("/")]),
         }
     }
 }
@@ -176,31 +98,12 @@ impl Config {
     }
 
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
-        let least = |period, least| at_least(source, period, least);
         self.queue.check(source)?;
-        least(&self.queue.checkpoint, Period::millis(100))?;
-        least(&self.system.interval, Period::millis(1))?;
+        at_least(source, &self.queue.checkpoint, Period::millis(100))?;
         self.uplink.check(source)?;
-        let ring = self.system.ring.get_ref();
-        if !(256..=1 << 20).contains(ring) {
-            let message = format!("got {ring} readings, expected 256 to 1048576");
-            return Err(source.error(self.system.ring.span(), message));
-        }
-        if self.system.disks.get_ref().len() > 16 {
-            let message = format!("got {} filesystems, expected at most 16", self.system.disks.get_ref().len());
-            return Err(source.error(self.system.disks.span(), message));
-        }
         self.local.check(source)?;
-        for (at, serial) in self.serial.iter().enumerate() {
-            let path = serial.path.get_ref();
-            if !path.starts_with('/') || path.ends_with('/') {
-                let help = "write the whole path of a line, such as \"/dev/ttyACM*\"";
-                return Err(source.error(serial.path.span(), format!("got {path:?}")).with_help(help));
-            }
-            if self.serial[..at].iter().any(|other| other.path.get_ref() == path) {
-                return Err(source.error(serial.path.span(), "this line is there twice").with_help("remove one"));
-            }
-        }
+        serial::settings::check(&self.serial, source)?;
+        self.system.check(source)?;
         Ok(())
     }
 }

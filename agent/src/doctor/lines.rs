@@ -10,7 +10,7 @@ pub(super) fn check(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
     for line in &ground.config.serial {
         let pattern = line.path.get_ref();
         let subject = format!("serial {pattern}");
-        let found = crate::serial::matches(&ground.path(pattern).to_string_lossy());
+        let found = crate::source::serial::matches(&ground.path(pattern).to_string_lossy());
         if found.is_empty() {
             let fix =
                 "weir-agent ports lists what is plugged in; dmesg | tail says what the kernel saw; else the cable";

@@ -66,7 +66,7 @@ pub struct Ground<'a> {
 impl<'a> Ground<'a> {
     /// This machine.
     pub fn here(config: &'a Config, patience: Duration) -> Self {
-        let is_synchronised = crate::system::clock::is_synchronised();
+        let is_synchronised = crate::source::clock::is_synchronised();
         let now = SystemClock.now().as_millis().div_euclid(1000);
         Self { config, root: PathBuf::from("/"), now, is_synchronised, patience }
     }

@@ -9,7 +9,7 @@ use weir_protocol::name::Name;
 use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
 
 use super::keys::PublicKey;
-use crate::config::{at_least, unwritten};
+use crate::config::check::{at_least, unwritten};
 use crate::glob;
 
 /// The most keys that are trusted.

@@ -13,7 +13,6 @@
 //!   and status, which must never wait behind readings that wait for them.
 
 mod accounts;
-mod backoff;
 pub mod connection;
 pub mod credentials;
 mod flight;
@@ -32,11 +31,11 @@ use weir_protocol::mqtt::{Purpose, Topic};
 use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Tenant};
 
+use crate::backoff::Backoff;
 use crate::counters::{Counters, Event};
 use crate::identity::explain;
 use crate::queue::Queue;
 use accounts::Accounts;
-use backoff::Backoff;
 use connection::{Connection, Options};
 use credentials::Credentials;
 use orders::Orders;

@@ -15,7 +15,8 @@ use super::flight::{Flight, Flights};
 use super::pace::Pace;
 use super::spool::{LaneId, Outgoing, Spool, Unreadable};
 use super::status::Status;
-use super::{Backoff, Drain, Topics, Uplink};
+use super::{Drain, Topics, Uplink};
+use crate::backoff::Backoff;
 use crate::counters::Event;
 
 /// Publishes kept for descriptions and status.

@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
-use weir_agent::counters::Counters;
-use weir_agent::system::clock::{is_synchronised, sample_time};
-use weir_agent::system::{Measurement, Sampler};
+use weir_agent::config::Config;
+use weir_agent::counters::Event;
+use weir_agent::source::clock::{SampleTime, is_synchronised, sample_time};
+use weir_agent::source::system::{self, Measurement, Sampler};
+use weir_protocol::settings::Source;
 use weir_protocol::{Clock, Value};
+
+use crate::support::sources::Bench;
+use crate::support::{NOON, StoppedClock};
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
@@ -32,21 +37,16 @@ fn machine() -> tempfile::TempDir {
     dir
 }
 
-fn values(sampler: &mut Sampler, counters: &Counters) -> Vec<(String, &'static str, Value<'static>)> {
-    let measured = sampler.sample(counters);
-    let named = |m: &Measurement| {
-        let meaning = sampler.meaning(m.channel).expect("every channel has a meaning");
-        (meaning.name.clone(), meaning.unit, m.value)
-    };
-    measured.iter().map(named).collect()
+fn values(sampler: &mut Sampler) -> Vec<(String, &'static str, Value<'static>)> {
+    let named = |m: Measurement| m.value.map(|value| (m.name, m.unit, value));
+    sampler.sample().measured.into_iter().filter_map(named).collect()
 }
 
 #[test]
 fn every_value_has_its_name_and_its_unit() {
     let machine = machine();
-    let counters = Counters::default();
     let mut sampler = Sampler::new(machine.path().to_owned(), Vec::new());
-    let found = values(&mut sampler, &counters);
+    let found = values(&mut sampler);
     let expected = [
         ("load.1m", "1", Value::Double(0.42)),
         ("uptime", "s", Value::Double(3600.25)),
@@ -70,46 +70,80 @@ fn every_value_has_its_name_and_its_unit() {
 #[test]
 fn processor_use_is_measured_between_two_samples() {
     let machine = machine();
-    let counters = Counters::default();
     let mut sampler = Sampler::new(machine.path().to_owned(), Vec::new());
-    let first = values(&mut sampler, &counters);
+    let first = values(&mut sampler);
     assert!(!first.iter().any(|(name, ..)| name == "cpu.usage"));
     // Of 200 more ticks, 50 were idle.
     write(machine.path(), "proc/stat", "cpu  200 0 100 840 60 0 0 0 0 0\n");
-    let second = values(&mut sampler, &counters);
+    let second = values(&mut sampler);
     assert!(second.contains(&("cpu.usage".to_owned(), "%", Value::Double(75.0))), "{second:?}");
 }
 
 #[test]
-fn a_channel_keeps_its_id_when_others_come_and_go() {
+fn a_channel_that_has_no_value_yet_is_named_by_the_first_sample() {
     let machine = machine();
-    let counters = Counters::default();
     let mut sampler = Sampler::new(machine.path().to_owned(), Vec::new());
-    sampler.sample(&counters);
-    let before = sampler.channels();
-    std::fs::remove_file(machine.path().join("sys/class/hwmon/hwmon1/fan2_input")).expect("a file");
-    write(machine.path(), "sys/class/hwmon/hwmon1/temp1_input", "30000\n");
-    let found = values(&mut sampler, &counters);
-    assert!(found.contains(&("hwmon.1.nct6775.temp1".to_owned(), "Cel", Value::Double(30.0))));
-    assert!(sampler.channels().starts_with(&before), "new channels go to the end");
+    let named = |sampled: &[Measurement]| sampled.iter().map(|m| (m.name.clone(), m.unit)).collect::<Vec<_>>();
+    let first = named(&sampler.sample().measured);
+    write(machine.path(), "proc/stat", "cpu  200 0 100 840 60 0 0 0 0 0\n");
+    assert_eq!(named(&sampler.sample().measured), first, "one description is enough for both");
 }
 
 #[test]
-fn a_machine_without_anything_is_counted_and_not_fatal() {
-    let empty = tempfile::tempdir().expect("a directory");
-    let counters = Counters::default();
-    let mut sampler = Sampler::new(empty.path().to_owned(), vec!["/nonexistent".into()]);
-    assert_eq!(sampler.sample(&counters), []);
-    assert!(counters.iter().any(|(event, count)| event.name() == "source_failed" && count > 0));
+fn an_input_with_a_label_has_it_in_its_name() {
+    let machine = machine();
+    write(machine.path(), "sys/class/hwmon/hwmon1/fan2_label", "Pump Fan\n");
+    write(machine.path(), "sys/class/hwmon/hwmon1/in0_label", "\n");
+    let found = values(&mut Sampler::new(machine.path().to_owned(), Vec::new()));
+    let names: Vec<&str> =
+        found.iter().map(|(name, ..)| name.as_str()).filter(|name| name.starts_with("hwmon")).collect();
+    assert_eq!(names, ["hwmon.1.nct6775.in0", "hwmon.1.nct6775.fan2.Pump Fan"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_its_reason() {
+    let machine = machine();
+    write(machine.path(), "sys/class/hwmon/hwmon1/temp7_input", "warm\n");
+    write(machine.path(), "proc/loadavg", "\n");
+    std::fs::remove_file(machine.path().join("proc/diskstats")).expect("a file");
+    let failed = Sampler::new(machine.path().to_owned(), vec!["/nonexistent".into()]).sample().failed;
+    let expected = [
+        ("disk", "/proc/diskstats: No such file or directory (os error 2)"),
+        ("disk.nonexistent", "/nonexistent: No such file or directory (os error 2)"),
+        ("hwmon.1.nct6775.temp7", "got \"warm\", expected a number"),
+        ("load.1m", "no number where the kernel documents one"),
+    ];
+    let failed: Vec<(&str, &str)> = failed.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+    assert_eq!(failed, expected);
 }
 
 #[test]
 fn a_sample_says_which_clock_it_was_taken_by() {
-    use crate::support::{NOON, StoppedClock};
-    assert_eq!(sample_time(&StoppedClock, true), (NOON, Clock::Synchronised));
-    let (time, clock) = sample_time(&StoppedClock, false);
+    assert_eq!(sample_time(&StoppedClock, true), SampleTime { time: NOON, clock: Clock::Synchronised });
+    let SampleTime { time, clock } = sample_time(&StoppedClock, false);
     assert_eq!(clock, Clock::Uptime, "nobody disciplines the wall clock, so it is not believed");
     assert!(time.0 > 0 && time < NOON, "{time} since power-on");
     // Whatever it says here, it can be asked.
     let _ = is_synchronised();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_with_a_part_that_cannot_be_read_gives_the_rest_and_names_the_part() {
+    let machine = machine();
+    let settings = format!(
+        "[system]\ndevice = \"box\"\nroot = {:?}\ndisks = [\"/nonexistent\"]\n",
+        machine.path().display().to_string()
+    );
+    let config = Config::of(&Source::new("agent.toml", settings)).expect("good settings");
+    let bench = Bench::unlinked();
+    let context = bench.context("system", "box");
+    let life = tokio::spawn(system::run(config.system, context));
+    let held = bench.gives(|held| !held.is_empty()).await;
+    assert!(held.iter().any(|held| held.channel == "load.1m" && held.unit == "1" && held.at.time == NOON));
+    let health = bench.looks(|health| health.last_error.is_some()).await;
+    let reason = "disk.nonexistent: /nonexistent: No such file or directory (os error 2)";
+    assert_eq!(health.last_error.as_deref(), Some(reason));
+    assert!(bench.counters.get(Event::SourceFailed) > 0);
+    bench.stops();
+    life.await.expect("no panic").expect("a good end");
 }

@@ -7,7 +7,12 @@ pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod kept;
 pub(crate) mod local;
+pub(crate) mod office;
+pub(crate) mod sources;
 
+use std::sync::Arc;
+
+use weir_agent::source::clock::Clocks;
 use weir_protocol::time::WallClock;
 use weir_protocol::{DeviceId, Timestamp};
 
@@ -20,6 +25,11 @@ impl WallClock for StoppedClock {
     fn now(&self) -> Timestamp {
         NOON
     }
+}
+
+/// Stopped clocks that nobody disciplines, or somebody does.
+pub(crate) fn clocks(is_synchronised: fn() -> bool) -> Clocks {
+    Clocks { wall: Arc::new(StoppedClock), is_synchronised }
 }
 
 pub(crate) fn device(name: &str) -> DeviceId {

@@ -21,10 +21,13 @@ pub(super) fn sample(root: &Path, mounts: &[PathBuf], sink: &mut Sink<'_>) {
                 sink.integer(&format!("disk.{name}.total"), "By", bytes(found.f_blocks));
                 sink.integer(&format!("disk.{name}.available"), "By", bytes(found.f_bavail));
             }
-            Err(_) => sink.failed(),
+            Err(error) => sink.failed(&format!("disk.{name}"), format!("{}: {error}", mount.display())),
         }
     }
-    let Ok(stats) = fs::read_to_string(root.join("proc/diskstats")) else { return sink.failed() };
+    let stats = match fs::read_to_string(root.join("proc/diskstats")) {
+        Ok(stats) => stats,
+        Err(error) => return sink.failed("disk", format!("/proc/diskstats: {error}")),
+    };
     for line in stats.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (Some(name), Some(read), Some(written)) = (fields.get(2), fields.get(5), fields.get(9)) else { continue };

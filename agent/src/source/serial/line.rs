@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,13 +30,18 @@ pub fn open(path: &Path, baud: u32) -> io::Result<SerialStream> {
     Ok(port)
 }
 
-/// Reads and answers one line until it ends or everything stops.
-pub(super) async fn run(path: PathBuf, baud: u32, mut lines: Lines) {
+/// Reads and answers one line until it ends or everything stops; false if it could not be opened.
+pub(super) async fn run(path: PathBuf, baud: u32, mut lines: Lines) -> bool {
     let mut port = match open(&path, baud) {
         Ok(port) => port,
-        Err(error) => return lines.counters.warn(Event::SourceFailed, || format!("{}: {error}", path.display())),
+        Err(error) => {
+            lines.counters.warn(Event::SourceFailed, || format!("{}: {error}", path.display()));
+            lines.report.failed(format!("{}: {error}", path.display()));
+            return false;
+        }
     };
     tracing::info!(line = %path.display(), baud, "line opened");
+    let _open = Open::new(&lines);
     let (link, mut answers) = lines.intake.attach().await;
     let mut decoder: Box<Decoder<MAX_FRAME>> = Box::default();
     let mut buffer = vec![0; READ];
@@ -60,12 +67,32 @@ pub(super) async fn run(path: PathBuf, baud: u32, mut lines: Lines) {
             _ = lines.stop.changed() => {
                 // The intake ends when nobody can reach it any more, and its answers with it.
                 drop((link, lines));
-                return finish(&mut port, &mut answers).await;
+                finish(&mut port, &mut answers).await;
+                return true;
             }
         }
     };
     tracing::warn!(line = %path.display(), reason = ended, "line closed");
+    lines.report.error(format!("{}: closed: {ended}", path.display()));
     link.close().await;
+    true
+}
+
+/// Counts a line while it is open.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(lines: &Lines) -> Self {
+        lines.report.running();
+        lines.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&lines.open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What was received is still acknowledged when its commit is done; the channel closes after that.
@@ -87,11 +114,18 @@ async fn take(
 ) -> io::Result<()> {
     while let Some(found) = decoder.feed(&mut bytes) {
         match found {
-            // Answered here, because every moment until then is an error of the device's clock.
-            Ok(message) if let Ok(Up::TimeRequest { sent }) = frame::message(message) => {
-                write(port, &Down::TimeSync { sent, time: lines.clock.now() }).await?;
-            }
-            Ok(message) => link.send(message.to_vec()).await,
+            Ok(message) => match frame::message(message) {
+                // Answered here, because every moment until then is an error of the device's clock.
+                Ok(Up::TimeRequest { sent }) => {
+                    write(port, &Down::TimeSync { sent, time: lines.clock.now() }).await?;
+                }
+                known => {
+                    if let Ok(Up::Readings(run)) = known {
+                        lines.report.gave(run.readings.iter().count() as u64, lines.clock.now());
+                    }
+                    link.send(message.to_vec()).await;
+                }
+            },
             Err(error) => lines.counters.warn(error.into(), || format!("line {}: {error}", port_name(port))),
         }
     }

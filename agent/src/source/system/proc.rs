@@ -17,14 +17,12 @@ pub(super) struct CpuTime {
 pub(super) fn sample(root: &Path, busy: &mut Option<CpuTime>, sink: &mut Sink<'_>) {
     let read = |name: &str| fs::read_to_string(root.join("proc").join(name)).ok();
     match read("stat").as_deref().and_then(cpu_time) {
-        Some(now) => {
+        Some(now) => match busy.replace(now).and_then(|before| usage(before, now)) {
+            Some(usage) => sink.double("cpu.usage", "%", 0.01, Some(usage)),
             // Named by the first sample too, which has nothing to compare with: one description for all.
-            sink.channel("cpu.usage", "%", ValueKind::Double, 0.01);
-            if let Some(usage) = busy.replace(now).and_then(|before| usage(before, now)) {
-                sink.double("cpu.usage", "%", 0.01, Some(usage));
-            }
-        }
-        None => sink.failed(),
+            None => sink.channel("cpu.usage", "%", ValueKind::Double, 0.01),
+        },
+        None => sink.failed("cpu.usage", "/proc/stat cannot be read"),
     }
     let load = read("loadavg").and_then(|text| text.split(' ').next()?.parse().ok());
     sink.double("load.1m", "1", 0.01, load);

@@ -1,10 +1,10 @@
 //! Thermal zones and hardware monitors, from `/sys/class` (Documentation/driver-api/thermal/sysfs-api.rst
 //! and Documentation/hwmon/sysfs-interface.rst of the Linux kernel).
 
-use std::fs;
 use std::path::Path;
 
 use super::sample::Sink;
+use crate::source::sysfs::{entries, has_no_value_now, number, text};
 
 /// A kind of hwmon input: what its files begin with, the UCUM unit, and how many of its steps that is.
 const INPUTS: [(&str, &str, f64); 7] = [
@@ -22,9 +22,8 @@ pub(super) fn sample(root: &Path, sink: &mut Sink<'_>) {
         let dir = root.join("sys/class/thermal").join(&zone);
         // The same type may occur twice, so the number of the zone is part of the name.
         let kind = text(&dir.join("type")).unwrap_or_default();
-        let number = &zone["thermal_zone".len()..];
-        let value = scaled(&dir.join("temp"), 1e3);
-        sink.double(&format!("thermal.{number}.{kind}"), "Cel", 0.001, value);
+        let name = format!("thermal.{}.{kind}", &zone["thermal_zone".len()..]);
+        sensor(sink, &name, "Cel", 1e3, &dir.join("temp"));
     }
     for chip in entries(&root.join("sys/class/hwmon"), "hwmon") {
         let dir = root.join("sys/class/hwmon").join(&chip);
@@ -34,28 +33,18 @@ pub(super) fn sample(root: &Path, sink: &mut Sink<'_>) {
             let Some(input) = file.strip_suffix("_input") else { continue };
             let kind = input.trim_end_matches(|c: char| c.is_ascii_digit());
             let Some((_, unit, steps)) = INPUTS.iter().find(|(prefix, ..)| *prefix == kind) else { continue };
-            // A sensor that sleeps answers with an error: it has no value now.
-            if let Some(value) = scaled(&dir.join(&file), *steps) {
-                let channel = format!("hwmon.{number}.{name}.{input}");
-                sink.double(&channel, unit, (1.0 / steps) as f32, Some(value));
-            }
+            // Two inputs of a chip may have one label, so it comes behind the name of the input.
+            let label = text(&dir.join(format!("{input}_label"))).ok().filter(|label| !label.is_empty());
+            let label = label.map(|label| format!(".{label}")).unwrap_or_default();
+            sensor(sink, &format!("hwmon.{number}.{name}.{input}{label}"), unit, *steps, &dir.join(&file));
         }
     }
 }
 
-/// Names in a directory that begin with `prefix`, sorted; none if it is not there.
-fn entries(dir: &Path, prefix: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
-    names.sort();
-    names
-}
-
-fn scaled(path: &Path, steps: f64) -> Option<f64> {
-    Some(text(path)?.parse::<i64>().ok()? as f64 / steps)
-}
-
-fn text(path: &Path) -> Option<String> {
-    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+fn sensor(sink: &mut Sink<'_>, name: &str, unit: &'static str, steps: f64, path: &Path) {
+    match number(path) {
+        Ok(value) => sink.double(name, unit, (1.0 / steps) as f32, Some(value / steps)),
+        Err(error) if has_no_value_now(&error) => {}
+        Err(error) => sink.failed(name, error),
+    }
 }

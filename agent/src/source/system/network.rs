@@ -6,7 +6,10 @@ use std::path::Path;
 use super::sample::Sink;
 
 pub(super) fn sample(root: &Path, sink: &mut Sink<'_>) {
-    let Ok(interfaces) = fs::read_to_string(root.join("proc/net/dev")) else { return sink.failed() };
+    let interfaces = match fs::read_to_string(root.join("proc/net/dev")) {
+        Ok(interfaces) => interfaces,
+        Err(error) => return sink.failed("net", format!("/proc/net/dev: {error}")),
+    };
     // Two lines of headings.
     for line in interfaces.lines().skip(2) {
         let Some((name, numbers)) = line.split_once(':') else { continue };

@@ -1,0 +1,51 @@
+//! What the sections of the settings check themselves with, and defaults that depend on the machine.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use weir_protocol::name::Name;
+use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
+
+/// Refuses a time that is too short.
+pub(crate) fn at_least(source: &Source, period: &Spanned<Period>, least: Period) -> Result<(), SettingsError> {
+    match period.get_ref() {
+        got if *got < least => Err(source.error(period.span(), format!("got {got}, expected {least} or more"))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a number that is too small or too large; `what` is what it counts, or nothing.
+pub(crate) fn within<T: PartialOrd + Display>(
+    source: &Source,
+    number: &Spanned<T>,
+    range: RangeInclusive<T>,
+    what: &str,
+) -> Result<(), SettingsError> {
+    let got = number.get_ref();
+    if range.contains(got) {
+        return Ok(());
+    }
+    let what = if what.is_empty() { String::new() } else { format!(" {what}") };
+    let message = format!("got {got}{what}, expected {} to {}", range.start(), range.end());
+    Err(source.error(number.span(), message))
+}
+
+/// A default stands nowhere in the file.
+pub(crate) fn unwritten<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// The name of this machine, as far as it can be a name.
+pub(crate) fn host_name() -> Name {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-:".contains(c) { c } else { '-' };
+    let text: String = node.trim_start_matches('.').chars().map(allowed).take(40).collect();
+    Name::new(&text).unwrap_or(
+        const {
+            match Name::new("agent") {
+                Ok(name) => name,
+                Err(_) => unreachable!(),
+            }
+        },
+    )
+}

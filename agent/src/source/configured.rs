@@ -1,0 +1,57 @@
+//! The sources that the settings name, each with the life that it lives.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::supervise::LifeError;
+use super::{Context, system};
+use crate::config::Config;
+
+type Life = Pin<Box<dyn Future<Output = Result<(), LifeError>> + Send>>;
+
+/// A source with feeds, ready to live.
+pub struct Source {
+    kind: &'static str,
+    name: String,
+    live: Box<dyn Fn(Context) -> Life + Send + Sync>,
+}
+
+impl Source {
+    /// A source; `live` begins one life of it.
+    pub fn new<F>(
+        kind: &'static str,
+        name: impl Into<String>,
+        live: impl Fn(Context) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), LifeError>> + Send + 'static,
+    {
+        Self { kind, name: name.into(), live: Box::new(move |context| Box::pin(live(context))) }
+    }
+
+    /// The section of the settings.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// What tells it from others of its kind.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Begins a life.
+    pub fn live(&self, context: Context) -> Life {
+        (self.live)(context)
+    }
+}
+
+/// Every source but the serial lines, which have no feeds.
+pub fn configured(config: &Config) -> Vec<Source> {
+    let mut sources = Vec::new();
+    if config.system.enabled {
+        let settings = config.system.clone();
+        let name = settings.device.to_string();
+        sources.push(Source::new("system", name, move |context| system::run(settings.clone(), context)));
+    }
+    sources
+}

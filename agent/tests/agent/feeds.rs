@@ -1,0 +1,213 @@
+//! Feeds: what sources put arrives in the queue, or is claimed.
+
+use weir_agent::counters::Event;
+use weir_agent::queue::ClassId;
+use weir_agent::source::clock::SampleTime;
+use weir_agent::source::feed::{Feed, PutError, Sample};
+use weir_protocol::batch::{LossKind, Section};
+use weir_protocol::{Clock, DeviceId, Items, Restart, Value, ValueKind};
+use weir_storage::FaultyFs;
+
+use crate::support::kept::Kept;
+use crate::support::office::Office;
+use crate::support::sources::Bench;
+use crate::support::{NOON, device};
+
+/// The sample that gets this sequence.
+fn sample(sequence: u64) -> Sample<'static> {
+    named("count", sequence)
+}
+
+fn named(name: &str, sequence: u64) -> Sample<'_> {
+    let at = SampleTime { time: NOON, clock: Clock::Synchronised };
+    Sample { name, unit: "1", resolution: 1.0, value: Value::Integer(sequence as i64), at }
+}
+
+fn puts(feed: &Feed, sequences: std::ops::Range<u64>) {
+    sequences.for_each(|sequence| feed.put(&sample(sequence)).expect("it is taken"));
+}
+
+/// The restart and what is there of it, runs joined.
+fn joined(kept: &[Kept], of: DeviceId) -> (Restart, Vec<Kept>) {
+    let mut joined: Vec<Kept> = Vec::new();
+    for kept in kept {
+        match (joined.last_mut(), kept) {
+            (Some(Kept::Readings(_, _, run)), Kept::Readings(device, _, more)) if run.end == more.start => {
+                assert_eq!(*device, of);
+                run.end = more.end;
+            }
+            _ => joined.push(kept.clone()),
+        }
+    }
+    match joined[0] {
+        Kept::Readings(_, restart, _) | Kept::Claim(_, restart, ..) | Kept::End(_, restart, _) => (restart, joined),
+    }
+}
+
+#[tokio::test]
+async fn what_is_put_is_on_disk_when_the_feed_says_so_and_a_stop_leaves_nothing_behind() {
+    let (office, handle) = Office::open(&FaultyFs::new(1));
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    let feed = bench.context("modbus", "plc-1").feed(name).expect("a feed");
+    let taken = feed.put_all(&[sample(0), sample(1)]);
+    assert_eq!((taken.sequences.clone(), taken.refused.len()), (0..2, 0));
+    assert!(feed.kept(taken.sequences).await);
+    assert_eq!(office.counters.get(Event::ReadingsAccepted), 2);
+    puts(&feed, 2..3000);
+    bench.feeds.finish().await;
+    assert_eq!(feed.put(&sample(3000)), Err(PutError::Stopping));
+    let queue = std::sync::Arc::clone(&office.queue);
+    let (restart, kept) = joined(&office.closes().await, name);
+    assert_eq!(kept, [Kept::Readings(name, restart, 0..3000)]);
+    let state = queue.state();
+    let progress = *state.lock().restarts.get(&(name, restart)).expect("a known restart");
+    assert!(progress.ended && progress.accepted.0 == 3000, "{progress:?}");
+}
+
+#[tokio::test]
+async fn a_feed_that_is_filled_without_pause_sends_again_what_a_failing_disk_did_not_take() {
+    // It used to wait for a silence that never came while samples came more often than that.
+    let disk = FaultyFs::new(2);
+    let (office, handle) = Office::open(&disk);
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    let feed = bench.context("modbus", "plc-1").feed(name).expect("a feed");
+    disk.set_capacity(Some(0));
+    let mut next = 0;
+    // As many as credit goes, so that nothing that follows could show that something is missing.
+    while next < 1024 || office.counters.get(Event::CommitsFailed) == 0 {
+        puts(&feed, next..next + 1);
+        next += 1;
+        tokio::task::yield_now().await;
+    }
+    disk.set_capacity(None);
+    let all = {
+        let feed = feed.clone();
+        tokio::spawn(async move { feed.kept(0..next).await })
+    };
+    while !all.is_finished() {
+        if feed.room() > 0 {
+            puts(&feed, next..next + 1);
+            next += 1;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(all.await.expect("no panic"), "everything is on disk");
+    bench.feeds.finish().await;
+    let (restart, kept) = joined(&office.closes().await, name);
+    assert_eq!(kept, [Kept::Readings(name, restart, 0..next)]);
+}
+
+#[tokio::test]
+async fn a_full_ring_evicts_the_oldest_which_is_claimed_and_never_said_to_be_kept() {
+    let disk = FaultyFs::new(3);
+    let (office, handle) = Office::open(&disk);
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    disk.set_capacity(Some(0));
+    let feed = bench.context("modbus", "plc-1").feed_with(name, 256).expect("a feed");
+    puts(&feed, 0..256);
+    office.sees(Event::CommitsFailed).await;
+    assert_eq!(feed.room(), 0);
+    puts(&feed, 256..300);
+    disk.set_capacity(None);
+    assert!(!feed.kept(0..300).await);
+    assert!(feed.kept(256..300).await);
+    assert_eq!(office.counters.get(Event::ReadingsEvicted), 44);
+    bench.feeds.finish().await;
+    let (restart, kept) = joined(&office.closes().await, name);
+    // Nothing of this restart was ever on disk, so what is gone is history that nobody knew.
+    let claim = Kept::Claim(name, restart, LossKind::UnknownHistory, 0..44);
+    assert_eq!(kept, [claim, Kept::Readings(name, restart, 44..300)]);
+}
+
+#[tokio::test]
+async fn every_reading_in_the_queue_has_its_description_there_however_channels_come() {
+    let (office, handle) = Office::open(&FaultyFs::new(4));
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    let feed = bench.context("mqtt", "lan").feed(name).expect("a feed");
+    for sequence in 0..200 {
+        feed.put(&named(&format!("channel-{sequence}"), sequence)).expect("it is taken");
+        // Sometimes the feed speaks in between, sometimes not.
+        if sequence % 3 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(feed.kept(0..200).await);
+    let reader = office.queue.reader(ClassId::DEFAULT);
+    let state = office.queue.state();
+    let mut at = reader.start_offset();
+    while at < reader.end_offset() {
+        let chunk = reader.read(at, 4096).expect("a readable queue");
+        for record in chunk.records() {
+            let record = record.expect("a good record");
+            for section in Items::<Section<'_>>::new(record.value.expect("a value")) {
+                let Section::Readings(run) = section.expect("a good section") else { panic!("only readings") };
+                let described = state.lock().descriptions.get(name, run.schema).is_some();
+                assert!(described, "{} of {}", run.schema, run.first);
+            }
+        }
+        at = chunk.next_offset;
+    }
+}
+
+#[tokio::test]
+async fn sources_that_name_one_device_put_into_one_feed() {
+    let (office, handle) = Office::open(&FaultyFs::new(5));
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("box-1");
+    let one = bench.context("i2c", "1-48").feed(name).expect("a feed");
+    let other = bench.context("iio", "box-1").feed(name).expect("a feed");
+    puts(&one, 0..1);
+    other.put(&named("other", 1)).expect("it is taken");
+    bench.feeds.finish().await;
+    let (restart, kept) = joined(&office.closes().await, name);
+    assert_eq!(kept, [Kept::Readings(name, restart, 0..2)], "one restart, one sequence");
+    assert_eq!(bench.health.sources().iter().map(|source| source.readings).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_sample_that_its_channel_cannot_carry_is_refused_by_name_and_the_others_are_taken() {
+    let bench = Bench::unlinked();
+    let feed = bench.context("exec", "ups").feed(device("ups")).expect("a feed");
+    feed.declare("state", "1", ValueKind::Text, 0.0).expect("a channel");
+    let long = "x".repeat(129);
+    let taken = feed.put_all(&[
+        sample(0),
+        Sample { unit: "Cel", ..sample(1) },
+        Sample { name: "state", ..sample(1) },
+        Sample { name: "state", value: Value::Text(&long), ..sample(1) },
+        Sample { name: "state", value: Value::Text("on line"), ..sample(1) },
+        Sample { name: "coun t", unit: "", ..sample(2) },
+        Sample { name: "coun t", ..sample(2) },
+        Sample { name: "coun_t", ..sample(2) },
+    ]);
+    assert_eq!(taken.sequences, 0..3);
+    let said: Vec<(usize, String)> = taken.refused.iter().map(|(at, error)| (*at, error.to_string())).collect();
+    let expected = [
+        (1, "channel count: got unit \"Cel\", expected \"1\" as before; give it another name"),
+        (2, "channel state: got a value of kind Integer, expected Text as before; give it another name"),
+        (3, "channel state: got a text of 129 bytes, expected at most 128"),
+        (5, "channel coun t: got unit \"\", expected a UCUM code of 1 to 32 characters such as \"Cel\", or \"1\""),
+        (7, "channel \"coun_t\": such a name is taken or empty; use A-Z a-z 0-9 . _ -"),
+    ];
+    assert_eq!(said, expected.map(|(at, text)| (at, text.to_owned())));
+    assert_eq!(bench.counters.get(Event::SamplesRefused), 5);
+    assert_eq!(bench.health.sources()[0].last_error.as_deref(), Some(expected[4].1));
+}
+
+#[tokio::test]
+async fn channels_and_devices_are_bounded() {
+    let bench = Bench::unlinked();
+    let context = bench.context("mqtt", "lan");
+    let feed = context.feed(device("many")).expect("a feed");
+    let names: Vec<String> = (0..257).map(|number| format!("channel-{number}")).collect();
+    let samples: Vec<Sample<'_>> = names.iter().map(|name| named(name, 1)).collect();
+    let taken = feed.put_all(&samples);
+    assert_eq!(taken.sequences, 0..256);
+    assert_eq!(taken.refused, [(256, PutError::TooManyChannels { channel: "channel-256".to_owned() })]);
+    let opened = (0..300).filter(|number| context.feed(device(&format!("device-{number}"))).is_ok()).count();
+    assert_eq!(opened, 255, "and the one before");
+}
