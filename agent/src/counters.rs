@@ -91,6 +91,14 @@ events! {
     SamplesRefused = "samples_refused",
     /// Readings that made room for newer ones in the memory of a source, claimed as lost.
     ReadingsEvicted = "readings_evicted",
+    /// Values that a device on Modbus refused, or that are no measurement.
+    RegistersFailed = "registers_failed",
+    /// Messages of a local broker that say nothing, or whose device is one too many.
+    MessagesRefused = "messages_refused",
+    /// Lines that were pushed and not taken, or not whole.
+    LinesRefused = "lines_refused",
+    /// Pushes that were refused as a whole.
+    PushesRefused = "pushes_refused",
     /// Connections to the gateway.
     Connections = "connections",
     /// Connections that ended with an error.

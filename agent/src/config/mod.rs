@@ -17,6 +17,9 @@ use weir_protocol::settings::{Period, SettingsError, Source};
 
 use crate::remote::ledger::Overlay;
 use crate::remote::settings::{CommandConfig, RemoteConfig};
+use crate::source::line_protocol::LineProtocolConfig;
+use crate::source::modbus::{self, ModbusConfig};
+use crate::source::mqtt::{self, MqttConfig};
 use crate::source::serial::{self, SerialConfig};
 use crate::source::system::SystemConfig;
 pub use address::Address;
@@ -48,6 +51,12 @@ pub struct Config {
     pub serial: Vec<SerialConfig>,
     /// This machine as a device.
     pub system: SystemConfig,
+    /// Devices behind Modbus.
+    pub modbus: Vec<ModbusConfig>,
+    /// Brokers of the local network.
+    pub mqtt: Vec<MqttConfig>,
+    /// A port for InfluxDB line protocol.
+    pub line_protocol: Option<LineProtocolConfig>,
     /// The local port.
     pub local: LocalConfig,
     /// Whose signed settings and commands are obeyed.
@@ -66,6 +75,9 @@ impl Default for Config {
             uplink: UplinkConfig::default(),
             serial: Vec::new(),
             system: SystemConfig::default(),
+            modbus: Vec::new(),
+            mqtt: Vec::new(),
+            line_protocol: None,
             local: LocalConfig::default(),
             remote: RemoteConfig::default(),
             command: Vec::new(),
@@ -104,6 +116,9 @@ impl Config {
         self.local.check(source)?;
         serial::settings::check(&self.serial, source)?;
         self.system.check(source)?;
+        modbus::check(&self.modbus, source)?;
+        mqtt::check(&self.mqtt, source)?;
+        self.line_protocol.iter().try_for_each(|port| port.check(source))?;
         Ok(())
     }
 }

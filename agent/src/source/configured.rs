@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::supervise::LifeError;
-use super::{Context, system};
+use super::{Context, line_protocol, modbus, mqtt, system};
 use crate::config::Config;
 
 type Life = Pin<Box<dyn Future<Output = Result<(), LifeError>> + Send>>;
@@ -52,6 +53,22 @@ pub fn configured(config: &Config) -> Vec<Source> {
         let settings = config.system.clone();
         let name = settings.device.to_string();
         sources.push(Source::new("system", name, move |context| system::run(settings.clone(), context)));
+    }
+    for (settings, line) in config.modbus.iter().cloned().zip(modbus::lines(&config.modbus)) {
+        let name = settings.device.get_ref().to_string();
+        sources.push(Source::new("modbus", name, move |context| {
+            modbus::run(settings.clone(), Arc::clone(&line), context)
+        }));
+    }
+    for settings in config.mqtt.clone() {
+        let (name, agent) = (settings.name.get_ref().to_string(), config.name);
+        sources.push(Source::new("mqtt", name, move |context| mqtt::run(settings.clone(), agent, context)));
+    }
+    if let Some(settings) = config.line_protocol.clone() {
+        let (name, machine) = (settings.listen.get_ref().to_string(), config.system.device);
+        sources.push(Source::new("line_protocol", name, move |context| {
+            line_protocol::run(settings.clone(), machine, context)
+        }));
     }
     sources
 }

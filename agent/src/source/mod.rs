@@ -12,11 +12,16 @@ pub mod clock;
 mod configured;
 mod context;
 pub mod feed;
+pub mod line_protocol;
+pub mod modbus;
+pub mod mqtt;
+mod name;
 pub mod probe;
 pub mod serial;
 mod supervise;
 mod sysfs;
 pub mod system;
+mod units;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -213,6 +213,21 @@ impl Feed {
         self.shared.device().ring.room()
     }
 
+    /// Waits until so many readings can be put without the oldest having to go, or as many as it holds at most.
+    pub async fn has_room(&self, readings: usize) {
+        let mut progress = self.shared.progress.subscribe();
+        loop {
+            progress.borrow_and_update();
+            if self.shared.device().ring.has_room(readings) {
+                return;
+            }
+            // Whoever has the feed has its end of this, too.
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Waits until these readings are on disk: true once they are, false if some of them may be lost because the
     /// ring was full or the agent stopped. It may say false of readings that are on disk, never the reverse.
     pub async fn kept(&self, sequences: Range<u64>) -> bool {

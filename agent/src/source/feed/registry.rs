@@ -95,6 +95,11 @@ impl Feeds {
         Ok(shared)
     }
 
+    /// Whether what is put goes anywhere; else somebody takes a look, and nothing is ever on disk.
+    pub fn are_linked(&self) -> bool {
+        self.registry().intake.is_some()
+    }
+
     /// Ends every feed: what is put from now on is refused, and what was put is acknowledged, or given up after a
     /// while.
     pub async fn finish(&self) {

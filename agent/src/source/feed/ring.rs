@@ -39,6 +39,11 @@ impl Ring {
         self.capacity.saturating_sub(self.lengths.len())
     }
 
+    /// Whether there is room for so many, or for all that fit.
+    pub(super) fn has_room(&self, readings: usize) -> bool {
+        self.room() >= readings.min(self.capacity)
+    }
+
     /// Makes room for at least so many in all.
     pub(super) fn grow(&mut self, capacity: usize) {
         self.capacity = self.capacity.max(capacity);

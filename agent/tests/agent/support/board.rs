@@ -1,22 +1,20 @@
 //! A device on a pty: the test holds the master end and speaks frames.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use weir_protocol::frame::{self, Decoder, MAX_FRAME};
 use weir_protocol::serial::{Down, Up};
 
+use crate::support::pty;
+
 /// Longer than anything here takes; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Board {
-    /// The master end. A pipe is not what it is, but reads and writes as one.
     from_agent: Receiver,
     to_agent: Sender,
     /// Held open, so that the master has a peer before the agent comes.
@@ -29,27 +27,8 @@ pub(crate) struct Board {
 impl Board {
     /// Plugs a cable in: `path` becomes a line.
     pub(crate) fn plug(path: &Path) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
-        grantpt(&master).expect("a pty");
-        unlockpt(&master).expect("a pty");
-        let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("a name");
-        let slave = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
-        let slave = slave.expect("the other end");
-        // Until the agent opens the line nobody echoes what the board says.
-        let mut raw = rustix::termios::tcgetattr(&slave).expect("a terminal");
-        raw.make_raw();
-        rustix::termios::tcsetattr(&slave, rustix::termios::OptionalActions::Now, &raw).expect("a terminal");
-        rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK).expect("a pty");
-        std::os::unix::fs::symlink(&name, path).expect("a free path");
-        let from_agent = File::from(master.try_clone().expect("a descriptor"));
-        Self {
-            from_agent: Receiver::from_file_unchecked(from_agent).expect("a reactor"),
-            to_agent: Sender::from_file_unchecked(File::from(master)).expect("a reactor"),
-            _slave: slave,
-            decoder: Decoder::new(),
-            unread: Vec::new(),
-            path: path.to_owned(),
-        }
+        let (from_agent, to_agent, slave) = pty::plug(path);
+        Self { from_agent, to_agent, _slave: slave, decoder: Decoder::new(), unread: Vec::new(), path: path.to_owned() }
     }
 
     /// Pulls the cable.

@@ -2,12 +2,15 @@
 
 pub(crate) mod board;
 pub(crate) mod books;
+pub(crate) mod broker;
 pub(crate) mod desk;
 pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod kept;
 pub(crate) mod local;
 pub(crate) mod office;
+pub(crate) mod plc;
+pub(crate) mod pty;
 pub(crate) mod sources;
 
 use std::sync::Arc;

@@ -1,0 +1,215 @@
+//! From the text of a push to readings on disk.
+//!
+//! What it guarantees: lines are taken one by one, so that memory is bounded by the text and the rings of the devices;
+//! nothing is put where there is no room, so that nothing is evicted for it; a bad line is named and takes no other
+//! with it; [`Outcome::Kept`] means that every reading of every good line is on disk here.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use weir_protocol::time::Timestamp;
+use weir_protocol::{Clock, DeviceId};
+
+use super::collectd::ValueList;
+use super::line::{Line, Naming, Precision};
+use super::settings::LineProtocolConfig;
+use crate::counters::Event;
+use crate::source::clock::SampleTime;
+use crate::source::context::Context;
+use crate::source::feed::{Feed, Sample};
+use crate::source::units::{UnitRule, unit_of};
+
+/// Faults of one push that are named.
+const NAMED: usize = 8;
+/// A time that is further ahead of this machine's clock is not believed. The gateway does not believe it either.
+const AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// Takes pushes.
+pub struct Writer {
+    context: Context,
+    naming: Naming,
+    units: Vec<UnitRule>,
+    most_devices: usize,
+    ring: usize,
+    patience: Duration,
+    feeds: tokio::sync::Mutex<BTreeMap<DeviceId, Feed>>,
+}
+
+/// What became of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every good line is on disk.
+    Kept(Refused),
+    /// There is no room, or the disk did not take it in time. Lines before this one may be on disk.
+    Late {
+        /// The first line that was not put anywhere; None: all were, and some may not be on disk.
+        line: Option<usize>,
+    },
+}
+
+/// Lines that were not taken, or not whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// How many.
+    pub count: u64,
+    /// The first of them: number, from 1, and why.
+    pub named: Vec<(usize, String)>,
+}
+
+impl Refused {
+    fn add(&mut self, number: usize, why: String) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push((number, why));
+        }
+    }
+}
+
+impl Writer {
+    /// A writer for one life of the source.
+    pub fn new(config: &LineProtocolConfig, naming: Naming, context: Context) -> Self {
+        Self {
+            context,
+            naming,
+            units: config.unit.clone(),
+            most_devices: usize::from(*config.max_devices.get_ref()),
+            ring: *config.ring.get_ref() as usize,
+            patience: config.wait.get_ref().0,
+            feeds: Default::default(),
+        }
+    }
+
+    /// Takes the lines of `text`.
+    pub async fn write(&self, text: &str, precision: Precision) -> Outcome {
+        let mut push = Push::new(self);
+        let mut number = 1;
+        for raw in influxdb_line_protocol::split_lines(text) {
+            let at = number;
+            number += 1 + raw.matches('\n').count();
+            let Some(parsed) = influxdb_line_protocol::parse_lines(raw.trim_end_matches('\r')).next() else { continue };
+            let line = parsed.map_err(|error| error.to_string()).and_then(|line| self.naming.line(line, precision));
+            if let Err(late) = push.take(at, line).await {
+                return late;
+            }
+        }
+        push.finish().await
+    }
+
+    /// Takes what a body of collectd says.
+    pub async fn write_collectd(&self, lists: &[ValueList]) -> Outcome {
+        let mut push = Push::new(self);
+        for (at, list) in lists.iter().enumerate() {
+            if let Err(late) = push.take(at + 1, list.line(self.naming.device)).await {
+                return late;
+            }
+        }
+        push.finish().await
+    }
+
+    /// The feed of a device, of which there are only so many.
+    async fn feed(&self, device: DeviceId) -> Result<Feed, String> {
+        let mut feeds = self.feeds.lock().await;
+        if let Some(feed) = feeds.get(&device) {
+            return Ok(feed.clone());
+        }
+        if feeds.len() == self.most_devices {
+            return Err(format!("device {device} is one more than {}; raise line_protocol.max_devices", feeds.len()));
+        }
+        let feed = self.context.feed_with(device, self.ring).map_err(|error| error.to_string())?;
+        feeds.insert(device, feed.clone());
+        Ok(feed)
+    }
+
+    /// Puts samples once there is room for them.
+    async fn put(&self, feed: &Feed, samples: &[Sample<'_>], faults: &mut Vec<String>) -> Range<u64> {
+        loop {
+            feed.has_room(samples.len()).await;
+            // Pushes take turns, so that the room is there for whoever saw it.
+            let _turn = self.feeds.lock().await;
+            if feed.room() >= samples.len().min(self.ring) {
+                let taken = feed.put_all(samples);
+                faults.extend(taken.refused.into_iter().map(|(_, error)| error.to_string()));
+                return taken.sequences;
+            }
+        }
+    }
+
+    /// What a sender says of the time is a wall clock's. It is believed as far as this machine's own clock is, and not
+    /// if it is ahead of it.
+    fn sampled(&self, said: Option<Timestamp>) -> SampleTime {
+        let now = self.context.now();
+        match said {
+            Some(time) if now.clock == Clock::Synchronised && time.since(now.time) <= AHEAD_MICROS => {
+                SampleTime { time, clock: Clock::Synchronised }
+            }
+            _ => now,
+        }
+    }
+}
+
+/// A push on its way to the disk.
+struct Push<'w> {
+    writer: &'w Writer,
+    deadline: Instant,
+    refused: Refused,
+    put: BTreeMap<DeviceId, (Feed, Range<u64>)>,
+}
+
+impl<'w> Push<'w> {
+    fn new(writer: &'w Writer) -> Self {
+        let deadline = Instant::now() + writer.patience;
+        Self { writer, deadline, refused: Refused::default(), put: BTreeMap::new() }
+    }
+
+    /// Puts the readings of a line, the `number`th, once there is room for them.
+    async fn take(&mut self, number: usize, line: Result<Line<'_>, String>) -> Result<(), Outcome> {
+        let taken = match line {
+            Ok(line) => match self.writer.feed(line.device).await {
+                Ok(feed) => Ok((line, feed)),
+                Err(why) => Err(why),
+            },
+            Err(why) => Err(why),
+        };
+        let (line, feed) = match taken {
+            Ok(taken) => taken,
+            Err(why) => {
+                self.refused.add(number, why);
+                return Ok(());
+            }
+        };
+        let at = self.writer.sampled(line.time);
+        let mut faults = Vec::new();
+        let mut samples: Vec<Sample<'_>> = Vec::with_capacity(line.fields.len());
+        for (name, field) in &line.fields {
+            let unit = unit_of(&self.writer.units, name);
+            match field {
+                Ok(field) => samples.push(Sample { name, unit, resolution: 0.0, value: field.value(), at }),
+                Err(why) => faults.push(format!("channel {name}: {why}")),
+            }
+        }
+        let put = timeout_at(self.deadline, self.writer.put(&feed, &samples, &mut faults)).await;
+        let Ok(sequences) = put else { return Err(Outcome::Late { line: Some(number) }) };
+        match self.put.get_mut(&line.device) {
+            Some((_, all)) => all.end = sequences.end,
+            None => drop(self.put.insert(line.device, (feed, sequences))),
+        }
+        if !faults.is_empty() {
+            self.refused.add(number, faults.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Waits until all of it is on disk.
+    async fn finish(self) -> Outcome {
+        self.writer.context.counters.add(Event::LinesRefused, self.refused.count);
+        for (feed, sequences) in self.put.into_values() {
+            match timeout_at(self.deadline, feed.kept(sequences)).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Outcome::Late { line: None },
+            }
+        }
+        Outcome::Kept(self.refused)
+    }
+}

@@ -1,0 +1,137 @@
+//! One device: what is asked for, and what became of each value.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio_modbus::ExceptionCode;
+use weir_protocol::Value;
+
+use super::line::{Answer, Line, ReadError};
+use super::plan::{self, Block, Place};
+use super::settings::ModbusConfig;
+use super::value::Layout;
+
+/// The most values that a message names.
+const NAMED: usize = 8;
+
+/// Reads a device again and again.
+pub struct Poller {
+    unit: u8,
+    patience: Duration,
+    values: Vec<Wanted>,
+    places: Vec<Place>,
+    blocks: Vec<Block>,
+    /// What went wrong with which value at the last look.
+    failing: BTreeMap<usize, String>,
+}
+
+/// One value of the map.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The channel.
+    pub name: String,
+    /// Its unit, a UCUM code.
+    pub unit: String,
+    /// How it lies in its registers.
+    pub layout: Layout,
+}
+
+impl Poller {
+    /// Everything that the settings name.
+    pub fn new(config: &ModbusConfig) -> Self {
+        let registers = config.register.get_ref();
+        let wanted = |register: &super::settings::RegisterConfig| Wanted {
+            name: register.name.get_ref().clone(),
+            unit: register.unit.get_ref().clone(),
+            layout: register.layout(),
+        };
+        let places: Vec<Place> = registers.iter().map(|register| register.place()).collect();
+        Self {
+            unit: *config.unit.get_ref(),
+            patience: config.timeout.get_ref().0,
+            values: registers.iter().map(wanted).collect(),
+            blocks: plan::blocks(&places, config.gap),
+            places,
+            failing: BTreeMap::new(),
+        }
+    }
+
+    /// The values, in the order of the settings.
+    pub fn values(&self) -> &[Wanted] {
+        &self.values
+    }
+
+    /// Reads everything once and gives each value as it comes. A value that the device refuses fails alone.
+    ///
+    /// # Errors
+    /// The device does not answer, or wrongly; what it gave before is given.
+    pub async fn poll(&mut self, line: &Line, mut give: impl FnMut(&Wanted, Value<'_>)) -> Result<(), String> {
+        let mut asked: VecDeque<Block> = std::mem::take(&mut self.blocks).into();
+        self.failing.clear();
+        let mut outcome = Ok(());
+        while let Some(block) = asked.pop_front() {
+            match line.read(self.unit, &block.place, self.patience).await {
+                Ok(answer) => self.take(&block, &answer, &mut give),
+                Err(ReadError::Refused(code)) => {
+                    if let Some([first, second]) = about_one(code).then(|| block.halves(&self.places)).flatten() {
+                        asked.push_front(second);
+                        asked.push_front(first);
+                        continue;
+                    }
+                    let why = ReadError::Refused(code).to_string();
+                    self.failing.extend(block.values.iter().map(|value| (*value, why.clone())));
+                }
+                Err(error) => {
+                    let Place { table, start, count } = block.place;
+                    let (line, table) = (line.address(), table.name());
+                    let last = u32::from(start) + u32::from(count) - 1;
+                    outcome = Err(format!("{line}, unit {}, {table} {start} to {last}: {error}", self.unit));
+                    self.blocks.push(block);
+                    break;
+                }
+            }
+            self.blocks.push(block);
+        }
+        self.blocks.extend(asked);
+        outcome
+    }
+
+    /// Which values could not be read, and why.
+    pub fn failing(&self) -> Option<String> {
+        let named = self.failing.iter().take(NAMED).map(|(value, why)| format!("{}: {why}", self.values[*value].name));
+        let mut text = named.collect::<Vec<String>>().join("; ");
+        if self.failing.len() > NAMED {
+            text.push_str(&format!("; and {} more", self.failing.len() - NAMED));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// How many values could not be read.
+    pub fn failures(&self) -> usize {
+        self.failing.len()
+    }
+
+    fn take(&mut self, block: &Block, answer: &Answer, give: &mut impl FnMut(&Wanted, Value<'_>)) {
+        let mut text = String::new();
+        for at in &block.values {
+            let (wanted, part) = (&self.values[*at], block.part(&self.places[*at]));
+            let value = match answer {
+                Answer::Registers(registers) => {
+                    wanted.layout.decode(registers.get(part).unwrap_or_default(), &mut text)
+                }
+                Answer::Bits(bits) => bits.get(part.start).map(|bit| Value::Boolean(*bit)).ok_or_else(String::new),
+            };
+            match value {
+                Ok(value) => give(wanted, value),
+                Err(why) => {
+                    self.failing.insert(*at, why);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a device that answers so refuses one of the addresses, and may give the others.
+fn about_one(code: ExceptionCode) -> bool {
+    matches!(code, ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)
+}
