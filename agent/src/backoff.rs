@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{Rng, rngs::StdRng};
 
 /// Waits that grow until something succeeds.
+#[derive(Debug)]
 pub(crate) struct Backoff {
     shortest: Duration,
     longest: Duration,
@@ -21,8 +22,14 @@ impl Backoff {
 
     /// The next wait: between half of it and all of it, by chance.
     pub(crate) fn next(&mut self) -> Duration {
-        let full = self.shortest.saturating_mul(1 << self.failures.min(20)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
+        self.after(self.failures)
+    }
+
+    /// The wait after so many failures in a row, the first being 1.
+    pub(crate) fn after(&mut self, failures: u32) -> Duration {
+        let doubled = 1 << failures.saturating_sub(1).min(20);
+        let full = self.shortest.saturating_mul(doubled).min(self.longest);
         full.mul_f64(self.random.random_range(0.5..=1.0))
     }
 

@@ -103,6 +103,18 @@ events! {
     Connections = "connections",
     /// Connections that ended with an error.
     ConnectionsLost = "connections_lost",
+    /// Connections that stood and acknowledged nothing, although something was to be sent.
+    UplinkStalled = "uplink_stalled",
+    /// Changes from one gateway to another.
+    GatewayChanges = "gateway_changes",
+    /// Preferred gateways that were tried and did not answer while another was in use.
+    ReturnsFailed = "returns_failed",
+    /// Batches that a broker acknowledged although nobody is subscribed to them there.
+    NoSubscribers = "no_subscribers",
+    /// Batches, descriptions and statuses that are larger than the gateway takes.
+    TooLarge = "too_large",
+    /// Times that the bytes used of the day could not be written down.
+    BudgetNotSaved = "budget_not_saved",
     /// Batches that the gateway has.
     BatchesShipped = "batches_shipped",
     /// Readings and claims that the gateway has.

@@ -10,12 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use weir_protocol::Timestamp;
 
+use crate::uplink::health::UplinkHealth;
+
 /// The longest error that is kept, in bytes.
 const MAX_ERROR: usize = 512;
 
 /// What the parts said. One for the process.
 #[derive(Debug, Default)]
 pub struct Health {
+    /// The way to the gateway.
+    pub uplink: Arc<UplinkHealth>,
     sources: Mutex<Vec<Arc<Report>>>,
 }
 

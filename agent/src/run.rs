@@ -15,9 +15,10 @@ use rand::Rng;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use weir_storage::IoError;
 
 use crate::Environment;
-use crate::config::{Config, Mqtt};
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::health::Health;
 use crate::http::ListenError;
@@ -31,9 +32,8 @@ use crate::reload::Reload;
 use crate::remote::Hooks;
 use crate::service;
 use crate::source::Sources;
-use crate::uplink::connection::{Options, Version};
-use crate::uplink::credentials::Credentials;
-use crate::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
+use crate::uplink::budget::{Budget, BudgetOptions};
+use crate::uplink::{Drain, Uplink, UplinkOptions};
 
 /// How the agent is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,9 @@ pub enum RunError {
     /// A local port that the settings name cannot be opened.
     #[error(transparent)]
     Local(#[from] ListenError),
+    /// What was used of a metered link's day cannot be read.
+    #[error("the budget of the uplink: {0}")]
+    Budget(#[from] IoError),
     /// A part ended that must not; what was acknowledged is on disk, so starting again is safe.
     #[error("{0} ended by itself; start the agent again and report this with its log")]
     Ended(&'static str),
@@ -175,6 +178,8 @@ impl Running {
         let incarnation = Incarnation(environment.random.random());
         let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(config), incarnation)?;
         report(&queue, &recovered);
+        let (fs, now) = (&environment.fs, environment.clock.now());
+        let budget = Budget::open(fs, &config.data_dir, BudgetOptions::of(config), now)?;
         let local = Local::open(config)?;
         let queue = Arc::new(queue);
         let (shipped, room) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -184,6 +189,7 @@ impl Running {
             queue: Arc::clone(&queue),
             counters: Arc::clone(counters),
             clock: Arc::clone(&environment.clock),
+            uplink: Arc::clone(&health.uplink),
             started,
         });
 
@@ -208,9 +214,10 @@ impl Running {
         };
         let renewal = tokio::spawn(renewal.run());
         let uplink = Uplink {
-            credentials: Credentials::of(config),
+            budget,
+            health: Arc::clone(&health.uplink),
             renewed: is_renewed,
-            options: uplink_options(config),
+            options: UplinkOptions::of(config),
             queue: Arc::clone(&queue),
             committed,
             shipped: Arc::clone(&shipped),
@@ -297,37 +304,6 @@ async fn close(queue: Arc<Queue>) -> Result<(), RunError> {
     // The thread of the commits is waited for.
     let _ = tokio::task::spawn_blocking(move || drop(queue)).await;
     Ok(())
-}
-
-fn uplink_options(config: &Config) -> UplinkOptions {
-    let uplink = &config.uplink;
-    UplinkOptions {
-        agent: config.name,
-        connection: Options {
-            version: match uplink.mqtt {
-                Mqtt::V3 => Version::V4,
-                Mqtt::V5 => Version::V5,
-            },
-            host: uplink.address.host.clone(),
-            port: uplink.address.port,
-            shown: Default::default(),
-            client_id: config.name.to_string(),
-            keep_alive: uplink.keep_alive.get_ref().0,
-            window: *uplink.window.get_ref(),
-            will: Default::default(),
-        },
-        batch_bytes: uplink.batch_bytes.get_ref().0 as usize,
-        batch_interval: uplink.batch_interval.0,
-        compress: uplink.compress,
-        ack_timeout: uplink.ack_timeout.get_ref().0,
-        status_interval: uplink.status_interval.get_ref().0,
-        position_interval: uplink.position_interval.get_ref().0,
-        pace: PaceOptions {
-            rate: uplink.backlog_rate.as_ref().map(|rate| rate.get_ref().0),
-            delay: uplink.backlog_delay.0,
-        },
-        backoff: (uplink.backoff_min.get_ref().0, uplink.backoff_max.get_ref().0),
-    }
 }
 
 /// Says what opening the queue found.

@@ -36,7 +36,7 @@ pub(super) fn run(config: &Config, args: &EnrollArgs) -> Result<(), Failure> {
     if name != config.name.as_str() {
         eprintln!("Set name = {name:?} in the settings: the certificate is for it.");
     }
-    if !config.uplink.address.tls {
+    if !config.uplink.gateways().iter().any(|gateway| gateway.address.get_ref().tls) {
         let host = args.gateway.split("://").last().unwrap_or_default().split([':', '/']).next().unwrap_or_default();
         eprintln!("Set uplink.address = \"mqtts://{host}:8883\" in the settings, and start the agent.");
     }

@@ -4,8 +4,11 @@
 //! Reading and checking settings changes nothing on disk.
 
 mod address;
+mod budget;
 pub(crate) mod check;
+mod hours;
 mod local;
+mod proxy;
 mod queue;
 mod uplink;
 
@@ -23,10 +26,13 @@ use crate::source::mqtt::{self, MqttConfig};
 use crate::source::serial::{self, SerialConfig};
 use crate::source::system::SystemConfig;
 pub use address::Address;
+pub use budget::BudgetConfig;
 use check::{at_least, host_name, unwritten};
+pub use hours::{DAY, Hours, UtcOffset};
 pub use local::{LocalConfig, Ports};
+pub use proxy::Proxy;
 pub use queue::{ClassConfig, QueueConfig};
-pub use uplink::{Mqtt, UplinkConfig};
+pub use uplink::{GatewayConfig, Mqtt, UplinkConfig};
 
 /// Where the settings are unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/weir/agent.toml";
@@ -113,6 +119,7 @@ impl Config {
         self.queue.check(source)?;
         at_least(source, &self.queue.checkpoint, Period::millis(100))?;
         self.uplink.check(source)?;
+        self.uplink.budget.check(source, &self.queue)?;
         self.local.check(source)?;
         serial::settings::check(&self.serial, source)?;
         self.system.check(source)?;

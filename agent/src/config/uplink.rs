@@ -6,7 +6,11 @@ use serde::Deserialize;
 use weir_protocol::batch::MAX_PAYLOAD;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
-use super::{Address, at_least, unwritten};
+use super::address::Addresses;
+use super::{Address, BudgetConfig, Proxy, at_least, unwritten};
+
+/// The most gateways.
+const MAX_GATEWAYS: usize = 8;
 
 /// The least `backlog_rate`, in bytes a second: slower than this nothing is ever caught up.
 const MIN_BACKLOG_RATE: u64 = 64;
@@ -15,8 +19,12 @@ const MIN_BACKLOG_RATE: u64 = 64;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UplinkConfig {
-    /// Host and port, and whether with TLS.
-    pub address: Address,
+    /// Where the gateways are, the preferred one first. Not set: on this machine, unless `gateway` says more.
+    pub address: Option<Spanned<Addresses>>,
+    /// Gateways with settings of their own, behind those of `address`.
+    pub gateway: Vec<GatewayConfig>,
+    /// The HTTP proxy that connections are made through.
+    pub proxy: Option<Spanned<Proxy>>,
     /// The authority that the gateway is recognised by, a PEM file. Not set: that of the enrolment.
     pub ca: Option<Spanned<PathBuf>>,
     /// The certificate that is shown, a PEM file. Not set: that of the enrolment.
@@ -39,6 +47,15 @@ pub struct UplinkConfig {
     pub compress: bool,
     /// Nothing acknowledged for this long although something is in flight: the connection is dropped.
     pub ack_timeout: Spanned<Period>,
+    /// Nothing acknowledged for this long on connections that stood, although there was something to send: the next
+    /// connection, and then the next gateway.
+    pub progress_timeout: Spanned<Period>,
+    /// So many failures in a row open the breaker of a gateway.
+    pub breaker_failures: Spanned<u32>,
+    /// How long after it was left the preferred gateway is tried again.
+    pub return_after: Spanned<Period>,
+    /// What may be sent in a day, and when.
+    pub budget: BudgetConfig,
     /// Time between two pings.
     pub keep_alive: Spanned<Period>,
     /// Time between two status messages.
@@ -55,6 +72,28 @@ pub struct UplinkConfig {
     pub backoff_max: Spanned<Period>,
 }
 
+/// A gateway with settings of its own. What it does not say it has from [`UplinkConfig`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where it is.
+    pub address: Spanned<Address>,
+    /// The authority that it is recognised by.
+    pub ca: Option<Spanned<PathBuf>>,
+    /// The certificate that it is shown.
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// Its key.
+    pub key: Option<Spanned<PathBuf>>,
+    /// A user of it.
+    pub username: Option<Spanned<String>>,
+    /// A file whose first line is the password.
+    pub password_file: Option<Spanned<PathBuf>>,
+    /// Which MQTT it is spoken to with.
+    pub mqtt: Option<Mqtt>,
+    /// The HTTP proxy on the way to it.
+    pub proxy: Option<Spanned<Proxy>>,
+}
+
 /// Which MQTT to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Mqtt {
@@ -69,7 +108,9 @@ pub enum Mqtt {
 impl Default for UplinkConfig {
     fn default() -> Self {
         Self {
-            address: Address::default(),
+            address: None,
+            gateway: Vec::new(),
+            proxy: None,
             ca: None,
             certificate: None,
             key: None,
@@ -81,6 +122,10 @@ impl Default for UplinkConfig {
             batch_interval: Period::millis(200),
             compress: true,
             ack_timeout: unwritten(Period::secs(10)),
+            progress_timeout: unwritten(Period::secs(60)),
+            breaker_failures: unwritten(3),
+            return_after: unwritten(Period::secs(600)),
+            budget: BudgetConfig::default(),
             keep_alive: unwritten(Period::secs(30)),
             status_interval: unwritten(Period::secs(30)),
             position_interval: unwritten(Period::secs(60)),
@@ -102,7 +147,13 @@ impl UplinkConfig {
         least(&self.backoff_max, *self.backoff_min.get_ref())?;
         // Below this rumqttc refuses.
         least(&self.keep_alive, Period::secs(5))?;
-        self.check_credentials(source)?;
+        least(&self.progress_timeout, Period::secs(1))?;
+        least(&self.return_after, Period::secs(1))?;
+        let failures = self.breaker_failures.get_ref();
+        if !(1..=100).contains(failures) {
+            return Err(source.error(self.breaker_failures.span(), format!("got {failures}, expected 1 to 100")));
+        }
+        self.check_gateways(source)?;
         let window = self.window.get_ref();
         // One batch and one description: the batch may be waiting for it.
         if !(2..=1024).contains(window) {
@@ -122,26 +173,93 @@ impl UplinkConfig {
         Ok(())
     }
 
-    fn check_credentials(&self, source: &Source) -> Result<(), SettingsError> {
-        let alone = |at: std::ops::Range<usize>, which: &str, other: &str| {
-            Err(source.error(at, format!("{which} comes together with {other}")).with_help(format!("set {other}, too")))
+    /// Every gateway with all that it has, in the order in which they are preferred.
+    pub fn gateways(&self) -> Vec<GatewayConfig> {
+        let addresses: Vec<_> = match &self.address {
+            Some(set) => set.get_ref().0.iter().map(|address| Spanned::new(set.span(), address.clone())).collect(),
+            None if self.gateway.is_empty() => vec![unwritten(Address::default())],
+            None => Vec::new(),
         };
-        match (&self.certificate, &self.key) {
-            (Some(certificate), None) => return alone(certificate.span(), "uplink.certificate", "uplink.key"),
-            (None, Some(key)) => return alone(key.span(), "uplink.key", "uplink.certificate"),
-            _ => (),
-        }
-        match (&self.username, &self.password_file) {
-            (Some(username), None) => return alone(username.span(), "uplink.username", "uplink.password_file"),
-            (None, Some(file)) => return alone(file.span(), "uplink.password_file", "uplink.username"),
-            _ => (),
-        }
-        let of_tls = self.ca.as_ref().or(self.certificate.as_ref());
-        match of_tls.filter(|_| !self.address.tls) {
-            Some(at) => Err(source
-                .error(at.span(), "uplink.ca and uplink.certificate are for TLS, and uplink.address is without")
-                .with_help(format!("set uplink.address = \"mqtts://{}:8883\"", self.address.host))),
-            None => Ok(()),
-        }
+        let listed = addresses.into_iter().map(GatewayConfig::at);
+        listed.chain(self.gateway.iter().cloned()).map(|gateway| gateway.or(self)).collect()
     }
+
+    fn check_gateways(&self, source: &Source) -> Result<(), SettingsError> {
+        self.check_pairs(source)?;
+        let gateways = self.gateways();
+        let span = || self.address.as_ref().map_or(0..0, Spanned::span);
+        if gateways.is_empty() || gateways.len() > MAX_GATEWAYS {
+            let message = format!("got {} gateways, expected 1 to {MAX_GATEWAYS}", gateways.len());
+            return Err(source.error(gateways.last().map_or(span(), |last| last.address.span()), message));
+        }
+        for (at, gateway) in gateways.iter().enumerate() {
+            gateway.check(source)?;
+            let address = gateway.address.get_ref();
+            if gateways[..at].iter().any(|other| other.address.get_ref() == address) {
+                let message = format!("{address} is there twice");
+                return Err(source.error(gateway.address.span(), message).with_help("remove one"));
+            }
+        }
+        // One of a list may well be without TLS.
+        let of_tls = self.ca.as_ref().or(self.certificate.as_ref());
+        if let (Some(at), false) = (of_tls, gateways.iter().any(|gateway| gateway.address.get_ref().tls)) {
+            let host = &gateways[0].address.get_ref().host;
+            return Err(source
+                .error(at.span(), "uplink.ca and uplink.certificate are for TLS, and uplink.address is without")
+                .with_help(format!("set uplink.address = \"mqtts://{host}:8883\"")));
+        }
+        Ok(())
+    }
+
+    fn check_pairs(&self, source: &Source) -> Result<(), SettingsError> {
+        pair(source, ("uplink.certificate", &self.certificate), ("uplink.key", &self.key))?;
+        pair(source, ("uplink.username", &self.username), ("uplink.password_file", &self.password_file))
+    }
+}
+
+impl GatewayConfig {
+    fn at(address: Spanned<Address>) -> Self {
+        let (ca, certificate, key, username, password_file) = (None, None, None, None, None);
+        Self { address, ca, certificate, key, username, password_file, mqtt: None, proxy: None }
+    }
+
+    /// With what `uplink` says where this says nothing. Certificate and key, and user and password, go together.
+    fn or(mut self, uplink: &UplinkConfig) -> Self {
+        self.ca = self.ca.or_else(|| uplink.ca.clone());
+        if self.certificate.is_none() && self.key.is_none() {
+            (self.certificate, self.key) = (uplink.certificate.clone(), uplink.key.clone());
+        }
+        if self.username.is_none() && self.password_file.is_none() {
+            (self.username, self.password_file) = (uplink.username.clone(), uplink.password_file.clone());
+        }
+        self.mqtt = self.mqtt.or(Some(uplink.mqtt));
+        self.proxy = self.proxy.or_else(|| uplink.proxy.clone());
+        self
+    }
+
+    fn check(&self, source: &Source) -> Result<(), SettingsError> {
+        pair(source, ("certificate", &self.certificate), ("key", &self.key))?;
+        pair(source, ("username", &self.username), ("password_file", &self.password_file))?;
+        let address = self.address.get_ref();
+        if self.proxy.is_some() && address.is_ipv6() && (address.tls || address.websocket.is_some()) {
+            let message = "through a proxy the gateway needs a name or an address of IPv4";
+            return Err(source.error(self.address.span(), message));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses one of two keys that come together.
+fn pair<A, B>(
+    source: &Source,
+    (first, one): (&str, &Option<Spanned<A>>),
+    (second, other): (&str, &Option<Spanned<B>>),
+) -> Result<(), SettingsError> {
+    let (at, which, missing) = match (one, other) {
+        (Some(one), None) => (one.span(), first, second),
+        (None, Some(other)) => (other.span(), second, first),
+        _ => return Ok(()),
+    };
+    let message = format!("{which} comes together with {missing}");
+    Err(source.error(at, message).with_help(format!("set {missing}, too")))
 }

@@ -1,4 +1,5 @@
-//! The way to each gateway, step by step: its name, its port, its certificate. The first step that fails is told.
+//! The way to each gateway, step by step: its name, its port, its certificate. The first step that fails is told. Behind a
+//! proxy the way ends at the proxy.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::{Check, Ground};
-use crate::config::Address;
+use crate::config::{Address, GatewayConfig};
 use crate::identity::explain;
 use crate::local::status::Status;
 use crate::uplink::credentials::Credentials;
@@ -21,39 +22,59 @@ use crate::uplink::credentials::Credentials;
 const SOON: i64 = 14;
 
 pub(super) async fn check(ground: &Ground<'_>, _: Option<&Status>) -> Vec<Check> {
-    let address = &ground.config.uplink.address;
+    let mut checks = Vec::new();
+    for gateway in ground.config.uplink.gateways() {
+        checks.push(way_to(ground, &gateway).await);
+    }
+    checks
+}
+
+async fn way_to(ground: &Ground<'_>, gateway: &GatewayConfig) -> Check {
+    let address = gateway.address.get_ref();
     let subject = format!("gateway {address}");
+    if let Some(proxy) = &gateway.proxy {
+        let proxy = proxy.get_ref();
+        let at = Address { host: proxy.host.clone(), port: proxy.port, ..Address::default() };
+        return way_to_proxy(ground, format!("{subject} through {proxy}"), &at).await;
+    }
     let found = match resolve(address, ground.patience).await {
         Ok(found) => found,
         Err(error) => {
             let host = &address.host;
             let fix = format!("getent hosts {host}; resolvectl status; or write the address in place of the name");
-            return vec![Check::problem(subject, format!("the name {host} is not found: {error}"), fix)];
+            return Check::problem(subject, format!("the name {host} is not found: {error}"), fix);
         }
     };
-    let mut checks = Vec::new();
     let (stream, at) = match connect(&found, ground.patience).await {
         Ok(connected) => connected,
-        Err(error) => return vec![Check::problem(subject, error.to_string(), unreachable(address, &error))],
+        Err(error) => return Check::problem(subject, error.to_string(), unreachable(address, &error)),
     };
-    let shown = match Credentials::of(ground.config).read() {
+    let shown = match Credentials::of(gateway, &ground.config.data_dir, ground.config.name).read() {
         Ok(shown) => shown,
-        Err(why) => return vec![Check::problem(subject, why, "weir-agent enroll --help")],
+        Err(why) => return Check::problem(subject, why, "weir-agent enroll --help"),
     };
     let Some(tls) = shown.tls else {
-        return vec![Check::ok(subject, format!("{at} answers, without TLS"))];
+        return Check::ok(subject, format!("{at} answers, without TLS"));
     };
-    let (host, patience) = (address.host.clone(), ground.patience);
+    let host = address.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let patience = ground.patience;
     let handshake = tokio::task::spawn_blocking(move || handshake(stream, tls, &host, patience)).await;
-    checks.push(match handshake {
+    match handshake {
         Ok(Ok(certificate)) => encrypted(ground, subject, at, certificate),
         Ok(Err(error)) => {
             let fix = format!("openssl s_client -connect {}:{} -showcerts", address.host, address.port);
             Check::problem(subject, format!("{at} answers, and TLS fails: {}", explain(&error.to_string())), fix)
         }
         Err(_) => Check::problem(subject, "the check broke off", "weir-agent doctor"),
-    });
-    checks
+    }
+}
+
+async fn way_to_proxy(ground: &Ground<'_>, subject: String, proxy: &Address) -> Check {
+    let answers = async { connect(&resolve(proxy, ground.patience).await?, ground.patience).await };
+    match answers.await {
+        Ok((_, at)) => Check::ok(subject, format!("the proxy at {at} answers; what is behind it is not looked at")),
+        Err(error) => Check::problem(subject, format!("the proxy: {error}"), unreachable(proxy, &error)),
+    }
 }
 
 async fn resolve(address: &Address, patience: Duration) -> io::Result<Vec<SocketAddr>> {

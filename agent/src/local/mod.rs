@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::http::{Answer, Limits, ListenError, Listening, Router, serve};
 use crate::queue::Queue;
+use crate::uplink::health::UplinkHealth;
 use rates::Rates;
 
 /// The mode of a socket.
@@ -49,6 +50,8 @@ pub struct View {
     pub counters: Arc<Counters>,
     /// The time of day.
     pub clock: Arc<dyn WallClock>,
+    /// How its uplink is.
+    pub uplink: Arc<UplinkHealth>,
     /// When the agent started.
     pub started: Instant,
 }

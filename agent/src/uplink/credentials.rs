@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustls::ClientConfig;
 use weir_protocol::AgentId;
 
-use crate::config::{Config, UplinkConfig};
+use crate::config::GatewayConfig;
 use crate::identity::{Identity, Store, trust};
 
 /// Where everything is.
@@ -41,18 +41,18 @@ pub struct Shown {
 }
 
 impl Credentials {
-    /// As the settings say.
-    pub fn of(config: &Config) -> Self {
-        let UplinkConfig { address, ca, certificate, key, username, password_file, .. } = &config.uplink;
-        let enrolled = Store::of(&config.data_dir);
+    /// As the settings of a gateway say; what an enrolment got is below `data_dir`.
+    pub fn of(gateway: &GatewayConfig, data_dir: &Path, agent: AgentId) -> Self {
+        let GatewayConfig { address, ca, certificate, key, username, password_file, .. } = gateway;
+        let enrolled = Store::of(data_dir);
         let path = |set: &weir_protocol::settings::Spanned<PathBuf>| set.get_ref().clone();
         let shown = certificate.as_ref().zip(key.as_ref()).map(|(certificate, key)| (path(certificate), path(key)));
         let ca = ca.as_ref().map_or_else(|| enrolled.ca(), path);
         let login = username.as_ref().zip(password_file.as_ref());
         Self {
-            tls: address.tls.then_some(Files { ca, shown, enrolled }),
+            tls: address.get_ref().tls.then_some(Files { ca, shown, enrolled }),
             login: login.map(|(name, file)| (name.get_ref().clone(), path(file))),
-            agent: config.name,
+            agent,
             known: None,
         }
     }

@@ -2,33 +2,32 @@
 //!
 //! Order on it: subscribe to commands, status, every description that is known, positions, claims, then batches; a
 //! description that becomes known goes before the next batch.
+//!
+//! While another gateway than the preferred one is used, the preferred one is connected to beside it when its time comes.
+//! Once that stands nothing more is sent here, what is in flight is waited for, and the uplink goes on over there.
+
+mod answers;
+mod elsewhere;
+mod send;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::{Instant, sleep_until};
-use weir_protocol::batch::command::{self, AgentCommand};
-use weir_protocol::batch::{EnvelopeBuilder, describe};
 
 use super::accounts::Accounts;
-use super::connection::{Connection, Event as Mqtt, NotTaken, Version};
-use super::flight::{Flight, Flights};
+use super::attempt::{Attempt, Standing};
+use super::connection::{Connection, Greeting};
+use super::flight::Flights;
+use super::gateways::Gateways;
 use super::pace::Pace;
-use super::spool::{LaneId, Outgoing, Spool, Unreadable};
+use super::progress::Progress;
+use super::spool::{LaneId, Spool};
 use super::status::Status;
-use super::{Drain, Topics, Uplink};
-use crate::backoff::Backoff;
-use crate::counters::Event;
-
-/// Publishes kept for descriptions and status.
-const KEPT: usize = 2;
-/// With so many bytes of batches in flight no further one is sent: what bounds memory, and a gateway that waits for a
-/// description must have room to read it behind them.
-const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Descriptions that wait to be sent, beside those of the queue's state.
-const MAX_ASKED: usize = 64;
+use super::{Drain, OpenClasses, Topics, Uplink};
+use elsewhere::stands;
+use send::What;
 
 /// How a connection ended.
-#[derive(Debug)]
 pub(super) enum Outcome {
     /// Everything was shipped, and nothing more will come.
     Drained,
@@ -36,13 +35,18 @@ pub(super) enum Outcome {
     Again,
     /// Connect again after a pause.
     Lost(String),
+    /// Nothing was acknowledged for too long although something was to be sent.
+    Stalled,
+    /// Go on at a preferred gateway, which is connected to.
+    Returned(usize, Standing),
 }
 
 /// What outlives a connection.
 pub(super) struct Parts<'a> {
     pub(super) spool: &'a mut Spool,
-    pub(super) backoff: &'a mut Backoff,
+    pub(super) gateways: &'a mut Gateways,
     pub(super) accounts: &'a mut Accounts,
+    pub(super) progress: &'a mut Progress,
     pub(super) pace: &'a mut Pace,
 }
 
@@ -50,12 +54,21 @@ pub(super) struct Session<'a> {
     uplink: &'a mut Uplink,
     topics: &'a Topics,
     spool: &'a mut Spool,
-    backoff: &'a mut Backoff,
+    gateways: &'a mut Gateways,
     accounts: &'a mut Accounts,
+    progress: &'a mut Progress,
     pace: &'a mut Pace,
     connection: Connection,
+    greeting: Greeting,
     flights: Flights,
     receive_max: usize,
+    /// What hours and budget let through, and until when.
+    open: OpenClasses,
+    may_tell: bool,
+    gate_at: Option<Instant>,
+    /// A preferred gateway that is being connected to, and one that is.
+    probe: Option<(usize, Attempt)>,
+    returning: Option<(usize, Standing)>,
     /// Descriptions to send, and up to which revision they were collected.
     descriptions: VecDeque<Vec<u8>>,
     described: Option<u64>,
@@ -71,19 +84,33 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(uplink: &'a mut Uplink, topics: &'a Topics, parts: Parts<'a>, connection: Connection) -> Self {
-        let Parts { spool, backoff, accounts, pace } = parts;
+    pub(super) fn new(
+        uplink: &'a mut Uplink,
+        topics: &'a Topics,
+        parts: &'a mut Parts<'_>,
+        standing: Standing,
+    ) -> Self {
+        let Parts { spool, gateways, accounts, progress, pace } = parts;
+        let Standing { connection, greeting } = standing;
         let now = Instant::now();
+        let receive_max = usize::from(greeting.receive_max.min(uplink.options.connection.window)).max(1);
         Self {
             uplink,
             topics,
             spool,
-            backoff,
+            gateways,
             accounts,
+            progress,
             pace,
             connection,
+            greeting,
             flights: Flights::default(),
-            receive_max: 0,
+            receive_max,
+            open: OpenClasses::ALL,
+            may_tell: true,
+            gate_at: None,
+            probe: None,
+            returning: None,
             descriptions: VecDeque::new(),
             described: None,
             progress_at: now,
@@ -94,16 +121,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Works on this connection until it ends.
     pub(super) async fn run(mut self) -> Outcome {
-        match self.connection.events.recv().await {
-            Some(Mqtt::Connected { receive_max }) => {
-                self.receive_max = usize::from(receive_max.min(self.uplink.options.connection.window)).max(1);
-            }
-            Some(Mqtt::Closed(reason)) => return Outcome::Lost(reason),
-            other => return Outcome::Lost(format!("got {other:?}, expected CONNACK")),
+        let outcome = self.work().await;
+        if let Some((at, _)) = self.probe.take() {
+            self.gateways.probe_dropped(at);
         }
-        self.uplink.counters.add(Event::Connections, 1);
-        tracing::info!(receive_max = self.receive_max, "connected");
+        match (outcome, self.returning.take()) {
+            // What ended this connection does not matter if another one stands.
+            (Outcome::Again | Outcome::Lost(_) | Outcome::Stalled, Some((at, standing))) => {
+                Outcome::Returned(at, standing)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn work(&mut self) -> Outcome {
         self.accounts.connected();
         self.pace.connected(&mut self.uplink.random);
         let wanted = std::iter::once(&self.topics.command).chain(self.uplink.orders.topics());
@@ -111,10 +144,17 @@ impl<'a> Session<'a> {
             return Outcome::Lost("the event loop takes nothing".to_owned());
         }
         loop {
-            let filled = self.send();
-            match filled {
-                Ok(()) => {}
-                Err(reason) => return Outcome::Lost(reason),
+            self.look_at_the_clock();
+            if self.returning.is_none()
+                && let Err(outcome) = self.send()
+            {
+                return outcome;
+            }
+            if self.flights.is_empty()
+                && let Some((at, standing)) = self.returning.take()
+            {
+                self.leave_behind().await;
+                return Outcome::Returned(at, standing);
             }
             let draining = *self.uplink.drain.borrow() == Drain::Empty;
             if draining && self.has_said_everything() {
@@ -124,10 +164,17 @@ impl<'a> Session<'a> {
                 self.connection.disconnect().await;
                 return Outcome::Drained;
             }
+            let now = Instant::now();
+            self.progress.waiting(self.flights.batches() > 0, now);
+            self.uplink.health.lock().silent_since = now.checked_sub(self.progress.silent(now));
+            let stalls_at = self.progress.due_at();
+            let may_probe = self.probe.is_none() && self.returning.is_none() && !draining;
+            let probe_at = self.gateways.probe().filter(|_| may_probe);
             let dead_at = self.progress_at.max(self.patient_until) + self.uplink.options.ack_timeout;
             let waiting = !self.flights.is_empty();
             // With everything in flight that may be, only an answer changes anything: no timer wakes for less.
-            let may_send = self.flights.len() < self.receive_max;
+            let may_send = self.flights.len() < self.receive_max && self.returning.is_none();
+            let may_tell = may_send && self.may_tell;
             let send_at = self.send_at.filter(|_| may_send);
             tokio::select! {
                 event = self.connection.events.recv() => {
@@ -148,301 +195,33 @@ impl<'a> Session<'a> {
                     let waited = self.uplink.options.ack_timeout.as_secs();
                     return Outcome::Lost(format!("nothing acknowledged for {waited} s"));
                 }
-                () = sleep_until(self.status_at), if may_send => {}
-                () = sleep_until(self.accounts.due_at), if may_send => {}
+                () = sleep_until(stalls_at.unwrap_or(dead_at)), if stalls_at.is_some() => return Outcome::Stalled,
+                () = sleep_until(self.gate_at.unwrap_or(dead_at)), if self.gate_at.is_some() => {}
+                () = sleep_until(probe_at.map_or(dead_at, |(at, _)| at)), if probe_at.is_some() => self.probe(),
+                stands = stands(&mut self.probe) => self.probed(stands),
+                () = sleep_until(self.status_at), if may_tell => {}
+                () = sleep_until(self.accounts.due_at), if may_tell => {}
             }
         }
     }
 
-    /// Whether the gateway has everything, and was told so.
+    /// Whether the gateway has everything that may be sent, and was told so.
     fn has_said_everything(&self) -> bool {
         let in_flight = self.flights.batches() + self.flights.accounts();
-        in_flight == 0 && !self.spool.is_forming_any() && !self.accounts.is_waiting() && self.uplink.queue.is_empty()
+        let is_told = !self.accounts.is_waiting() || !self.may_tell;
+        let is_shipped = self.uplink.queue.is_empty() || self.open != OpenClasses::ALL;
+        let mut open = self.spool.lanes().filter(|lane| self.open.has(lane.class));
+        in_flight == 0 && !open.any(|lane| self.spool.is_forming(lane)) && is_told && is_shipped
     }
 
-    /// Puts in flight what may be.
-    fn send(&mut self) -> Result<(), String> {
-        let not_taken = |NotTaken| "the event loop takes nothing".to_owned();
-        if self.flights.len() < self.receive_max && self.status_at <= Instant::now() {
-            self.send_status().map_err(not_taken)?;
+    async fn finish(&mut self) -> Outcome {
+        if self.open != OpenClasses::ALL {
+            tracing::info!("what hours or budget hold back stays in the queue");
         }
-        self.collect_descriptions();
-        while self.flights.len() < self.receive_max {
-            let Some(payload) = self.descriptions.pop_front() else { break };
-            self.put_in_flight(Flight::Note("describe"));
-            self.connection.publish(&self.topics.describe, false, payload).map_err(not_taken)?;
-        }
-        if !self.descriptions.is_empty() {
-            return Ok(());
-        }
-        self.send_accounts().map_err(not_taken)?;
-        self.send_batches()
-    }
-
-    /// Fresh before old, urgent before other: the first lane that has a batch sends it, until nothing more may be sent.
-    fn send_batches(&mut self) -> Result<(), String> {
-        let window = if self.spool.is_searching() { 1 } else { self.receive_max.saturating_sub(KEPT).max(1) };
-        self.send_at = None;
-        'next: while self.flights.batches() < window
-            && self.flights.batch_bytes() < MAX_BATCH_BYTES
-            && self.flights.len() < self.receive_max
-        {
-            // An acknowledgement comes first, if there is no place; the time is up again at once then.
-            self.send_at = None;
-            for lane in self.spool.lanes() {
-                let Some(due_at) = self.form(lane, window)? else { continue };
-                if due_at > Instant::now() {
-                    self.send_at = Some(self.send_at.map_or(due_at, |at| at.min(due_at)));
-                    continue;
-                }
-                self.due.remove(&lane);
-                let Some(mut batch) = self.spool.take(lane) else { continue };
-                if lane.backlog {
-                    self.pace.sent(batch.bytes);
-                }
-                let payload = core::mem::take(&mut batch.payload);
-                self.put_in_flight(Flight::Batch(batch));
-                let published = self.connection.publish(&self.topics.batch, false, payload);
-                published.map_err(|NotTaken| "the event loop takes nothing".to_owned())?;
-                continue 'next;
-            }
-            break;
-        }
-        Ok(())
-    }
-
-    /// Goes on with the batch of a lane; when it may be sent, if there is one and nothing has to come first.
-    fn form(&mut self, lane: LaneId, window: usize) -> Result<Option<Instant>, String> {
-        let now = Instant::now();
-        let draining = *self.uplink.drain.borrow() == Drain::Empty;
-        let mut most = usize::MAX;
-        if lane.backlog {
-            let backlog = self.flights.backlog();
-            let Some(ready_at) = self.pace.ready_at(backlog, self.flights.batches() - backlog.0, window) else {
-                return Ok(None);
-            };
-            if ready_at > now && !draining {
-                return Ok(self.spool.has_backlog(lane.class).then_some(ready_at));
-            }
-            most = self.pace.batch_bytes();
-        }
-        let full = self.spool.fill(lane, most).map_err(|error| format!("the queue cannot be read: {error}"))?;
-        let damaged = self.spool.take_damaged();
-        if damaged > 0 {
-            self.uplink.counters.add(Event::QueueDamaged, damaged);
-            self.accounts.damaged();
-            tracing::error!(records = damaged, "damage in the queue: these readings are lost, unaccounted");
-        }
-        if !self.spool.is_forming(lane) {
-            self.due.remove(&lane);
-            return Ok(None);
-        }
-        // A backlog that is not full is at its end.
-        if full || draining || lane.backlog {
-            return Ok(Some(now));
-        }
-        let interval = self.uplink.options.batch_interval;
-        Ok(Some(*self.due.entry(lane).or_insert(now + interval)))
-    }
-
-    /// Positions, then claims: one batch of either at a time, so that they take no more than their place.
-    fn send_accounts(&mut self) -> Result<(), NotTaken> {
-        let is_empty = self.flights.batches() == 0 && !self.spool.is_forming_any() && self.uplink.queue.is_empty();
-        self.accounts.plan(&self.uplink.queue, is_empty);
-        if self.flights.accounts() > 0 || self.flights.len() >= self.receive_max {
-            return Ok(());
-        }
-        let mut forming = EnvelopeBuilder::new();
-        let positions = self.accounts.positions(&mut forming);
-        let flight = if positions.is_empty() {
-            let claims = self.accounts.claims(&self.uplink.queue);
-            claims.iter().for_each(|claim| forming.push(claim));
-            Flight::Claims(claims)
-        } else {
-            self.uplink.counters.add(Event::PositionsSent, positions.len() as u64);
-            Flight::Positions(positions)
-        };
-        if forming.is_empty() {
-            return Ok(());
-        }
-        self.put_in_flight(flight);
-        self.connection.publish(&self.topics.batch, false, forming.finish(self.uplink.options.compress))
-    }
-
-    fn put_in_flight(&mut self, flight: Flight) {
-        if self.flights.is_empty() {
-            self.progress_at = Instant::now();
-        }
-        self.flights.hand_in(flight);
-    }
-
-    fn send_status(&mut self) -> Result<(), NotTaken> {
-        self.status_at = Instant::now() + self.uplink.options.status_interval;
-        let now = self.uplink.clock.now().as_millis();
-        let status = Status::running(self.uplink.options.agent, &self.uplink.queue, &self.uplink.counters, now);
-        self.put_in_flight(Flight::Note("status"));
-        self.connection.publish(&self.topics.status, true, status.into_bytes())
-    }
-
-    /// All descriptions on a new connection, then those that are new.
-    fn collect_descriptions(&mut self) {
-        let state = self.uplink.queue.state();
-        let state = state.lock();
-        let revision = state.descriptions.revision();
-        if self.described != Some(revision) {
-            let seen = self.described.unwrap_or(0).min(revision);
-            let new = if self.described.is_none() { usize::MAX } else { (revision - seen) as usize };
-            let known = state.descriptions.payloads().count();
-            let payloads = state.descriptions.payloads().skip(known.saturating_sub(new));
-            self.descriptions.extend(payloads.map(<[u8]>::to_vec));
-            self.described = Some(revision);
-        }
-    }
-
-    /// Takes an event; an outcome ends the connection.
-    fn on(&mut self, event: Option<Mqtt>) -> Option<Outcome> {
-        match event {
-            None => Some(Outcome::Lost("the event loop ended".to_owned())),
-            Some(Mqtt::Closed(reason)) => {
-                self.closed();
-                Some(Outcome::Lost(reason))
-            }
-            Some(Mqtt::Connected { .. }) => Some(Outcome::Lost("a second CONNACK".to_owned())),
-            Some(Mqtt::Sent(packet)) => {
-                self.flights.sent(packet);
-                None
-            }
-            Some(Mqtt::Message { topic, payload }) => {
-                if topic == self.topics.command {
-                    self.command(&payload);
-                } else {
-                    self.uplink.orders.take(&topic, payload);
-                }
-                None
-            }
-            Some(Mqtt::Acked { packet, reason }) => self.acked(packet, reason),
-        }
-    }
-
-    /// MQTT 3.1.1 has no reasons: a batch that cannot be read shows as connections that close on it.
-    fn closed(&mut self) {
-        let Some(batch) = self.flights.oldest_batch() else { return };
-        if self.uplink.options.connection.version == Version::V4 && self.spool.closed_on(batch) {
-            self.uplink.counters.warn(Event::BatchesUnreadable, || {
-                let units = batch.units;
-                format!("connections close on one batch of {units}: halved; uplink.mqtt = \"5\" would say why")
-            });
-        }
-    }
-
-    fn acked(&mut self, packet: u16, reason: u8) -> Option<Outcome> {
-        self.progress_at = Instant::now();
-        let counters = &self.uplink.counters;
-        match self.flights.acked(packet) {
-            None => Some(Outcome::Lost(format!("PUBACK for {packet}, which is not in flight"))),
-            Some(Flight::Note(what)) => {
-                if reason >= 0x80 {
-                    counters.warn(Event::NotesRefused, || format!("{what}: reason 0x{reason:02x}"));
-                }
-                None
-            }
-            Some(Flight::Batch(batch)) => self.batch_acked(&batch, reason),
-            Some(Flight::Positions(positions)) => match reason {
-                0..0x80 | 0x99 => {
-                    self.accounts.told(positions);
-                    None
-                }
-                0x83 => {
-                    counters.warn(Event::PositionsRefused, || "the gateway cannot read positions".to_owned());
-                    self.accounts.refused();
-                    Some(Outcome::Again)
-                }
-                _ => Some(refused(reason)),
-            },
-            Some(Flight::Claims(claims)) => match reason {
-                0..0x80 | 0x99 => {
-                    counters.add(Event::ClaimsShipped, claims.len() as u64);
-                    self.backoff.reset();
-                    self.accounts.claimed(&self.uplink.queue, &claims);
-                    self.uplink.shipped.notify_one();
-                    None
-                }
-                0x83 => {
-                    if self.accounts.unreadable(&self.uplink.queue, &claims) {
-                        counters.warn(Event::ClaimsRefused, || format!("{:?}", claims[0]));
-                    }
-                    Some(Outcome::Again)
-                }
-                _ => Some(refused(reason)),
-            },
-        }
-    }
-
-    fn batch_acked(&mut self, batch: &Outgoing, reason: u8) -> Option<Outcome> {
-        let counters = &self.uplink.counters;
-        match reason {
-            0x99 => counters.warn(Event::BatchesDeadLettered, || "the gateway dead-lettered a batch".to_owned()),
-            0..0x80 => counters.add(Event::BatchesShipped, 1),
-            0x83 => {
-                counters.warn(Event::BatchesUnreadable, || format!("{} readings or claims", batch.units));
-                return Some(match self.spool.unreadable(batch) {
-                    Unreadable::Halved => Outcome::Again,
-                    Unreadable::Again => refused(reason),
-                    Unreadable::Reading(offset, unit) => {
-                        counters.warn(Event::ReadingsRejected, || format!("reading {unit} of record {offset}"));
-                        Outcome::Again
-                    }
-                    Unreadable::GivenUp(offset) => {
-                        let what = || format!("the claim or end in record {offset}: what it names is unaccounted");
-                        counters.warn(Event::ClaimsRefused, what);
-                        self.accounts.damaged();
-                        Outcome::Again
-                    }
-                });
-            }
-            _ => {
-                counters.warn(Event::BatchesRefused, || format!("reason 0x{reason:02x}"));
-                return Some(refused(reason));
-            }
-        }
-        counters.add(Event::UnitsShipped, u64::from(batch.units));
-        self.backoff.reset();
-        if batch.lane.backlog {
-            self.pace.acked(batch);
-        }
-        self.spool.shipped(batch);
-        self.uplink.shipped.notify_one();
-        None
-    }
-
-    fn command(&mut self, payload: &[u8]) {
-        let counters = &self.uplink.counters;
-        match command::decode(payload) {
-            Err(error) => counters.warn(Event::BadCommands, || error.to_string()),
-            Ok(AgentCommand::Describe { device, schema }) => {
-                // Else a description that nobody has would end this connection just before the gateway goes on
-                // without it, and the next one too.
-                self.patient_until = Instant::now() + describe::WAIT;
-                let state = self.uplink.queue.state();
-                let description = state.lock().descriptions.get(device, schema).map(<[u8]>::to_vec);
-                match description {
-                    Some(payload) if self.descriptions.len() < MAX_ASKED => self.descriptions.push_back(payload),
-                    Some(_) => counters.add(Event::BadCommands, 1),
-                    None => counters.warn(Event::BadCommands, || format!("nobody described {schema} of {device}")),
-                }
-            }
-        }
-    }
-
-    async fn finish(self) -> Outcome {
         let stopped = Status::stopped(self.uplink.options.agent);
-        if self.connection.publish(&self.topics.status, true, stopped.into_bytes()).is_ok() {
+        if self.publish(What::Status, stopped.into_bytes()).is_ok() {
             self.connection.disconnect().await;
         }
         Outcome::Drained
     }
-}
-
-fn refused(reason: u8) -> Outcome {
-    Outcome::Lost(format!("the gateway refused a batch with reason 0x{reason:02x}"))
 }

@@ -29,6 +29,11 @@ impl Status {
         Self::without_queue("stopped", agent)
     }
 
+    /// What it leaves behind at a gateway that it does not use any more.
+    pub fn moved(agent: AgentId) -> String {
+        Self::without_queue("moved", agent)
+    }
+
     /// How it is now. `now_ms` is in milliseconds since 1970.
     pub fn running(agent: AgentId, queue: &Queue, counters: &Counters, now_ms: i64) -> String {
         let events = counters.iter().map(|(event, count)| (event.name().to_owned(), count.into())).collect();

@@ -6,6 +6,7 @@ mod damage;
 mod doctor;
 mod feeds;
 mod format_1;
+mod gateways;
 mod intake;
 mod line_protocol;
 mod local;

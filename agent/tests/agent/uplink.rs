@@ -10,15 +10,20 @@ use rand::rngs::StdRng;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use weir_agent::config::Address;
 use weir_agent::counters::{Counters, Event};
 use weir_agent::queue::{ClassId, Entries, Incarnation, Policy, Queue, QueueOptions};
-use weir_agent::uplink::connection::{Options, Version};
+use weir_agent::uplink::budget::Budget;
+use weir_agent::uplink::connection::{Endpoint, Options, Version};
 use weir_agent::uplink::credentials::Credentials;
+use weir_agent::uplink::gateways::{Gateway as To, Order};
+use weir_agent::uplink::health::UplinkHealth;
 use weir_agent::uplink::orders::Orders;
 use weir_agent::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
 use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::describe::Description;
 use weir_protocol::batch::{LossKind, RunBuilder};
+use weir_protocol::time::WallClock;
 use weir_protocol::{
     AgentId, Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Value, ValueKind,
     items,
@@ -35,19 +40,28 @@ const R: Restart = Restart::from_boot(1, 1);
 pub(crate) struct Shipping {
     pub(crate) queue: Arc<Queue>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) health: Arc<UplinkHealth>,
     committed: watch::Sender<u64>,
     drain: watch::Sender<Drain>,
     task: JoinHandle<()>,
 }
 
+fn agent() -> AgentId {
+    AgentId::new("edge-1").expect("a name")
+}
+
+/// A gateway at a port of this machine, without TLS.
+pub(crate) fn plain(port: u16) -> To {
+    let address = Address { port, ..Address::default() };
+    let endpoint = Endpoint { address, version: Version::V5, proxy: None };
+    To { endpoint, credentials: Credentials::none(agent()), retain: true }
+}
+
 pub(crate) fn options(port: u16) -> UplinkOptions {
     UplinkOptions {
-        agent: AgentId::new("edge-1").expect("a name"),
+        agent: agent(),
+        gateways: vec![plain(port)],
         connection: Options {
-            shown: Default::default(),
-            version: Version::V5,
-            host: "127.0.0.1".to_owned(),
-            port,
             client_id: "edge-1".to_owned(),
             keep_alive: Duration::from_secs(5),
             window: 16,
@@ -58,40 +72,57 @@ pub(crate) fn options(port: u16) -> UplinkOptions {
         batch_interval: Duration::ZERO,
         compress: true,
         ack_timeout: Duration::from_secs(10),
+        progress_timeout: Duration::from_secs(60),
         status_interval: Duration::from_secs(3600),
         position_interval: Duration::from_secs(3600),
         pace: PaceOptions { rate: None, delay: Duration::ZERO },
-        backoff: (Duration::from_millis(1), Duration::from_millis(2)),
+        order: Order {
+            failures: 3,
+            return_after: Duration::from_secs(600),
+            backoff: (Duration::from_millis(1), Duration::from_millis(2)),
+        },
     }
 }
 
 impl Shipping {
     /// Starts with one record for each range of sequences.
     pub(crate) fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
+        Self::metered(options, ranges, Budget::unlimited(), Arc::new(StoppedClock))
+    }
+
+    /// Starts with a budget and a clock for it.
+    pub(crate) fn metered(
+        options: UplinkOptions,
+        ranges: &[std::ops::Range<u64>],
+        budget: Budget,
+        clock: Arc<dyn WallClock>,
+    ) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(1));
         let queue_options = QueueOptions { cap: 4 << 20, policy: Policy::Block, ..QueueOptions::default() };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), queue_options, Incarnation(1)).expect("it opens");
         let (queue, counters) = (Arc::new(queue), Arc::new(Counters::default()));
+        let health = Arc::new(UplinkHealth::default());
         put(&queue, ranges);
         let (committed, committed_seen) = watch::channel(0);
         let (drain, draining) = watch::channel(Drain::No);
         let uplink = Uplink {
-            credentials: Credentials::none(AgentId::new("edge-1").expect("a name")),
+            budget,
+            health: Arc::clone(&health),
             renewed: watch::channel(0).1,
             options,
             queue: Arc::clone(&queue),
             committed: committed_seen,
             shipped: Arc::new(Notify::new()),
             drain: draining,
-            clock: Arc::new(StoppedClock),
+            clock,
             random: StdRng::seed_from_u64(1),
             counters: Arc::clone(&counters),
             orders: Orders::none(Arc::clone(&counters)),
         };
-        Self { queue, counters, committed, drain, task: tokio::spawn(uplink.run()) }
+        Self { queue, counters, health, committed, drain, task: tokio::spawn(uplink.run()) }
     }
 
-    fn put(&self, ranges: &[std::ops::Range<u64>]) {
+    pub(crate) fn put(&self, ranges: &[std::ops::Range<u64>]) {
         put(&self.queue, ranges);
         self.committed.send_replace(self.queue.reader(ClassId::DEFAULT).end_offset());
     }
@@ -329,7 +360,7 @@ async fn a_gateway_of_mqtt_3_is_served_too() {
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mut options = options(listener.local_addr().expect("an address").port());
-    options.connection.version = Version::V4;
+    options.gateways[0].endpoint.version = Version::V4;
     let shipping = Shipping::start(options, &[0..2, 2..4]);
     let serve = async {
         // The first connection ends without an answer, which is how 3.1.1 refuses.

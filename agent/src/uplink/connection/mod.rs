@@ -5,6 +5,7 @@
 //! of packet ids with what was sent a matter of one generation. The event loop runs as a task of its own,
 //! because a poll that is dropped half way can lose a packet that counts as sent.
 
+mod broker;
 mod v4;
 mod v5;
 
@@ -12,10 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rumqttc::{ProxyAuth, ProxyType, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::credentials::Shown;
+use crate::config::{Address, Proxy};
+pub use broker::Broker;
 
 /// Events that wait for the uplink; the event loop pauses when they are this many.
 const EVENTS: usize = 64;
@@ -35,17 +39,20 @@ pub enum Version {
     V5,
 }
 
-/// How to connect.
+/// Where a gateway is, and how it is spoken to.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct Endpoint {
+    /// Host, port and transport.
+    pub address: Address,
     /// Which MQTT.
     pub version: Version,
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// What is shown, over which transport.
-    pub shown: Shown,
+    /// The proxy on the way.
+    pub proxy: Option<Proxy>,
+}
+
+/// How to connect, wherever to.
+#[derive(Clone, Debug)]
+pub struct Options {
     /// The agent.
     pub client_id: String,
     /// Time between pings.
@@ -56,14 +63,32 @@ pub struct Options {
     pub will: (String, String),
 }
 
+/// What CONNACK says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Publishes that may be in flight.
+    pub receive_max: u16,
+    /// The largest packet that may be sent, in bytes.
+    pub max_packet: Option<u32>,
+    /// Whether messages may be retained.
+    pub retain: bool,
+    /// Whether publishes with QoS 1 are taken.
+    pub at_least_once: bool,
+    /// Who it is.
+    pub broker: Broker,
+}
+
 /// What happened on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// CONNACK; the gateway takes this many publishes at once.
-    Connected {
-        /// Receive Maximum.
-        receive_max: u16,
-    },
+    /// CONNACK.
+    Connected(Greeting),
+    /// The gateway takes no will that is retained, and so not this connection.
+    RetainRefused,
+    /// The gateway takes no subscription to commands: the reason code.
+    NotSubscribed(u8),
+    /// A ping went out.
+    Pinged,
     /// The publish handed in longest ago went out under this packet id.
     Sent(u16),
     /// PUBACK.
@@ -103,11 +128,11 @@ pub struct NotTaken;
 
 impl Connection {
     /// Starts to connect.
-    pub fn open(options: &Options) -> Self {
+    pub fn open(endpoint: &Endpoint, shown: &Shown, retain: bool, options: &Options) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
-        let (client, driver) = match options.version {
-            Version::V4 => v4::start(options, sender),
-            Version::V5 => v5::start(options, sender),
+        let (client, driver) = match endpoint.version {
+            Version::V4 => v4::start(endpoint, shown, retain, options, sender),
+            Version::V5 => v5::start(endpoint, shown, retain, options, sender),
         };
         Self { client, events, driver }
     }
@@ -135,7 +160,7 @@ impl Connection {
     }
 
     /// Says goodbye, so that the will is not published, and waits a moment for it to go out.
-    pub async fn disconnect(mut self) {
+    pub async fn disconnect(&mut self) {
         let asked = match &self.client {
             Client::V4(client) => client.try_disconnect().is_ok(),
             Client::V5(client) => client.try_disconnect().is_ok(),
@@ -153,12 +178,35 @@ impl Drop for Connection {
     }
 }
 
-/// The transport of a connection.
-fn transport(options: &Options) -> rumqttc::Transport {
-    match &options.shown.tls {
-        Some(tls) => rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(Arc::clone(tls))),
-        None => rumqttc::Transport::tcp(),
+/// What rumqttc takes for the host: all of a WebSocket's address, and one of IPv6 in brackets only where it goes on as
+/// text.
+fn host(address: &Address) -> String {
+    match (&address.websocket, address.tls) {
+        (Some(_), _) => address.to_string(),
+        (None, true) => address.host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        (None, false) => address.host.clone(),
     }
+}
+
+/// The transport of a connection.
+fn transport(address: &Address, shown: &Shown) -> Transport {
+    let tls = shown.tls.as_ref().map(|tls| TlsConfiguration::Rustls(Arc::clone(tls)));
+    match (tls, &address.websocket) {
+        (None, None) => Transport::tcp(),
+        (Some(tls), None) => Transport::tls_with_config(tls),
+        (None, Some(_)) => Transport::ws(),
+        (Some(tls), Some(_)) => Transport::wss_with_config(tls),
+    }
+}
+
+/// The proxy of a connection.
+fn proxy(endpoint: &Endpoint) -> Option<rumqttc::Proxy> {
+    let proxy = endpoint.proxy.as_ref()?;
+    let auth = match proxy.login.clone() {
+        Some((username, password)) => ProxyAuth::Basic { username, password },
+        None => ProxyAuth::None,
+    };
+    Some(rumqttc::Proxy { ty: ProxyType::Http, auth, addr: proxy.host.clone(), port: proxy.port })
 }
 
 /// Requests that may wait for the event loop: everything in flight and a few more.

@@ -53,10 +53,15 @@ impl Gateway {
         self.listener.local_addr().expect("an address").port()
     }
 
+    /// Takes the next connection and says nothing on it.
+    pub(crate) async fn connection(&self) -> TcpStream {
+        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("a connection");
+        accepted.expect("a connection").0
+    }
+
     /// Takes the next connection and its CONNECT, and says what the Receive Maximum is.
     pub(crate) async fn accept(&self, receive_max: u16) -> Peer {
-        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("a connection");
-        let (stream, _) = accepted.expect("a connection");
+        let stream = self.connection().await;
         let mut peer = Peer {
             stream,
             read: BytesMut::new(),
@@ -124,6 +129,46 @@ impl Peer {
     /// Whether nothing but status and pings comes for a while.
     pub(crate) async fn is_quiet(&mut self, wait: Duration) -> bool {
         tokio::time::timeout(wait, self.batch()).await.is_err()
+    }
+
+    /// Answers everything but batches until the agent goes; true once it did.
+    pub(crate) async fn is_over(&mut self) -> bool {
+        loop {
+            match Packet::read(&mut self.read, None) {
+                Ok(Packet::Publish(publish)) if !publish.topic.ends_with(b"/batch") => {
+                    self.answer_if_open(publish.pkid).await;
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+                    if matches!(read.expect("the agent goes in time"), Ok(0) | Err(_)) {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers everything until the agent goes; what its last status says.
+    pub(crate) async fn farewell(&mut self) -> Option<String> {
+        loop {
+            if let Packet::Publish(publish) = self.packet().await {
+                self.answer_if_open(publish.pkid).await;
+                let status: Option<serde_json::Value> = serde_json::from_slice(&publish.payload).ok();
+                let state = status.and_then(|status| Some(status.get("state")?.as_str()?.to_owned()));
+                if let Some(state) = state.filter(|state| state != "running") {
+                    return Some(state);
+                }
+            }
+        }
+    }
+
+    /// The agent may be gone already.
+    async fn answer_if_open(&mut self, packet: u16) {
+        let mut bytes = BytesMut::new();
+        let ack = PubAck { pkid: packet, reason: PubAckReason::Success, properties: None };
+        Packet::PubAck(ack).write(&mut bytes, None).expect("a packet");
+        let _ = self.stream.write_all(&bytes).await;
     }
 
     pub(crate) async fn answer(&mut self, packet: u16, reason: PubAckReason) {

@@ -1,0 +1,154 @@
+//! Several gateways: going on with the next one, and coming back.
+#![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
+use weir_agent::counters::Event;
+use weir_agent::uplink::gateways::Order;
+use weir_agent::uplink::health::{UplinkState, UplinkView};
+use weir_agent::uplink::{BreakerState, UplinkOptions};
+
+use crate::support::gateway::{Gateway, Peer};
+use crate::uplink::{Shipping, options, plain, readings};
+
+/// Both, the first one preferred; how often the preferred one is tried again is the test's.
+fn two(preferred: &Gateway, other: &Gateway, return_after: Duration) -> UplinkOptions {
+    let alone = options(preferred.port());
+    let order = Order { return_after, ..alone.order };
+    UplinkOptions { gateways: vec![plain(preferred.port()), plain(other.port())], order, ..alone }
+}
+
+const LATER: Duration = Duration::from_secs(3600);
+
+/// Answers everything until the other side has nothing more to say for a moment.
+async fn answers(peer: &mut Peer, batches: usize) {
+    for _ in 0..batches {
+        let came = peer.batch().await;
+        peer.answer(came.packet, PubAckReason::Success).await;
+    }
+}
+
+/// The view once it is as it should be.
+async fn view(shipping: &Shipping, what: impl Fn(&UplinkView) -> bool) -> UplinkView {
+    let looks = async {
+        loop {
+            let view = shipping.health.view();
+            if what(&view) {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), looks).await;
+    waited.unwrap_or_else(|_| panic!("it stayed at {:?}", shipping.health.view()))
+}
+
+#[tokio::test]
+async fn after_failures_in_a_row_the_next_gateway_gets_what_was_not_acknowledged() {
+    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
+    let shipping = Shipping::start(two(&preferred, &other, LATER), &[0..2, 2..4]);
+    // One of two batches is acknowledged, and then the connection breaks, three times in a row.
+    let mut peer = preferred.accept(100).await;
+    let came = peer.batch().await;
+    assert_eq!((came.sections, peer.batch().await.sections), (readings(0..2), readings(2..4)));
+    peer.answer(came.packet, PubAckReason::Success).await;
+    peer.answer(came.packet + 1, PubAckReason::QuotaExceeded).await;
+    drop(peer);
+    for _ in 0..2 {
+        drop(preferred.accept(100).await);
+    }
+    let mut peer = other.accept(100).await;
+    let came = peer.batch().await;
+    assert_eq!(came.sections, readings(2..4), "formed again from the queue, without what is there");
+    let seen = view(&shipping, |view| view.state == UplinkState::Connected).await;
+    assert_eq!(seen.gateway, Some(format!("127.0.0.1:{}", other.port())));
+    assert_eq!(
+        seen.gateways.iter().map(|gateway| gateway.breaker).collect::<Vec<_>>(),
+        [BreakerState::Open, BreakerState::Closed]
+    );
+    peer.answer(came.packet, PubAckReason::Success).await;
+    let seen = view(&shipping, |view| view.last_acked.as_ref().is_some_and(|last| last.sequence.0 == 3)).await;
+    assert_eq!(seen.last_error, None);
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!(counters.get(Event::GatewayChanges), 1);
+}
+
+#[tokio::test]
+async fn the_preferred_gateway_is_gone_back_to_between_batches() {
+    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
+    let shipping = Shipping::start(two(&preferred, &other, Duration::from_millis(300)), &[0..1]);
+    for _ in 0..3 {
+        drop(preferred.accept(100).await);
+    }
+    let mut peer = other.accept(100).await;
+    let first = peer.batch().await;
+    // The preferred one is back, and connected to while a batch is in flight at the other one.
+    let mut back = preferred.accept(100).await;
+    assert!(back.is_quiet(Duration::from_millis(100)).await, "nothing goes there while something is in flight here");
+    peer.answer(first.packet, PubAckReason::Success).await;
+    assert_eq!(peer.farewell().await, Some("moved".to_owned()), "what the other one says of this agent is true");
+    drop(peer);
+    shipping.put(&[1..2]);
+    let came = back.batch().await;
+    assert_eq!(came.sections, readings(1..2), "in order, and nothing twice");
+    back.answer(came.packet, PubAckReason::Success).await;
+    view(&shipping, |view| view.gateways[0].breaker == BreakerState::Closed).await;
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!((counters.get(Event::GatewayChanges), counters.get(Event::Connections)), (2, 5));
+}
+
+/// A preferred gateway whose packets vanish would cost ten seconds of silence each time it is tried.
+#[tokio::test]
+async fn trying_a_preferred_gateway_that_does_not_answer_holds_nothing_up() {
+    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
+    let shipping = Shipping::start(two(&preferred, &other, Duration::from_millis(50)), &[0..1]);
+    for _ in 0..3 {
+        drop(preferred.accept(100).await);
+    }
+    let mut peer = other.accept(100).await;
+    answers(&mut peer, 1).await;
+    // It takes the connection and says nothing.
+    let silent = preferred.connection().await;
+    for at in 1..20 {
+        shipping.put(&[at..at + 1]);
+        let came = peer.batch().await;
+        assert_eq!(came.sections, readings(at..at + 1));
+        peer.answer(came.packet, PubAckReason::Success).await;
+    }
+    view(&shipping, |view| view.gateways[0].breaker == BreakerState::HalfOpen).await;
+    drop(silent);
+    view(&shipping, |view| view.gateways[0].breaker == BreakerState::Open).await;
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!(counters.get(Event::ReturnsFailed), 1);
+}
+
+/// A gateway that takes batches, acknowledges the status and never a batch: "connected" that is not.
+#[tokio::test]
+async fn a_gateway_that_acknowledges_no_batch_is_left_and_it_is_said_why() {
+    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
+    let mut stalling = two(&preferred, &other, LATER);
+    // What is acknowledged beside the batches keeps the connection alive.
+    (stalling.status_interval, stalling.ack_timeout) = (Duration::from_millis(20), Duration::from_secs(10));
+    stalling.progress_timeout = Duration::from_millis(300);
+    let shipping = Shipping::start(stalling, &[0..1]);
+    let black_hole = async {
+        for _ in 0..2 {
+            let mut peer = preferred.accept(100).await;
+            assert_eq!(peer.batch().await.sections, readings(0..1));
+            assert!(peer.is_over().await, "nothing was acknowledged");
+        }
+    };
+    let next = async { other.accept(100).await };
+    let ((), mut peer) = tokio::join!(black_hole, next);
+    let seen = view(&shipping, |view| view.state == UplinkState::Connected).await;
+    assert_eq!(seen.last_error.as_deref(), Some("connected, but nothing acknowledged for 0 s"));
+    answers(&mut peer, 1).await;
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!((counters.get(Event::UplinkStalled), counters.get(Event::GatewayChanges)), (2, 1));
+}
