@@ -148,7 +148,9 @@ impl Queue {
         let state = SharedState::new(state);
         let most_claims = (options.cap / CLAIMS_PART).min(MAX_CLAIMS) as usize;
         let claims = Arc::new(ClaimsFile::new(claims, state.clone(), most_claims));
-        let committing = CommitterOptions { min_interval: options.commit_interval, ..CommitterOptions::default() };
+        // Flash takes one write at a time; threads for more would only take memory.
+        let (min_interval, max_parallel_syncs) = (options.commit_interval, 1);
+        let committing = CommitterOptions { min_interval, max_parallel_syncs, ..CommitterOptions::default() };
         let committer = Committer::spawn(logs, committing).map_err(QueueError::Thread)?;
         let (file, front, rolled) = (Mutex::new(file), Mutex::new(()), Arc::new(Notify::new()));
         Ok((Self { committer, classes, state, file, claims, front, rolled, options }, recovered))

@@ -60,7 +60,7 @@ impl Pace {
     /// flight, and `others` of what is live, of a window of `window`.
     pub(super) fn ready_at(&self, (batches, bytes): (usize, usize), others: usize, window: usize) -> Option<Instant> {
         let kept = (window / 4).max(1);
-        let has_place = batches == 0 && others < window || batches + others + kept < window;
+        let has_place = batches == 0 && others < window || batches + others.max(kept) < window;
         (has_place && bytes < self.allowed).then_some(self.ready_at)
     }
 
@@ -86,5 +86,84 @@ impl Pace {
         } else if waited < FAST {
             self.allowed = (self.allowed + batch.bytes).min(ALLOWED[1]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::ClassId;
+    use crate::uplink::spool::LaneId;
+    use rand::SeedableRng;
+
+    fn batch(bytes: usize) -> Outgoing {
+        Outgoing {
+            lane: LaneId { class: ClassId::DEFAULT, backlog: true },
+            payload: Vec::new(),
+            bytes,
+            parts: Vec::new(),
+            units: 1,
+            newest: None,
+            number: 1,
+            formed_at: Instant::now(),
+        }
+    }
+
+    fn wait(pace: &Pace) -> Option<Duration> {
+        pace.ready_at((0, 0), 0, 14).map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fleet_that_comes_back_does_not_come_all_at_once() {
+        let delay = Duration::from_secs(5);
+        let waits = (0..100).map(|seed| {
+            let mut pace = Pace::new(PaceOptions { rate: None, delay });
+            pace.connected(&mut StdRng::seed_from_u64(seed));
+            wait(&pace).expect("nothing is in flight")
+        });
+        let mut waits: Vec<Duration> = waits.collect();
+        waits.sort();
+        assert!(waits[0] < delay / 10 && waits[99] > delay * 9 / 10 && waits[99] <= delay, "{waits:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_kept_over_connections() {
+        let mut pace = Pace::new(PaceOptions { rate: Some(1000), delay: Duration::ZERO });
+        let start = Instant::now();
+        for at in 0..50 {
+            if at % 7 == 0 {
+                pace.connected(&mut StdRng::seed_from_u64(at));
+            }
+            tokio::time::sleep(wait(&pace).expect("nothing is in flight")).await;
+            pace.sent(500);
+        }
+        tokio::time::sleep(wait(&pace).expect("nothing is in flight")).await;
+        assert_eq!(start.elapsed().as_secs(), 25);
+    }
+
+    /// A link that takes 10 kB a second has 77 s of a full window before every fresh reading.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_is_what_the_link_takes_in_about_a_second() {
+        let mut pace = Pace::new(PaceOptions { rate: None, delay: Duration::ZERO });
+        pace.connected(&mut StdRng::seed_from_u64(1));
+        let through_a_link = async |pace: &mut Pace, bytes_a_second: usize| {
+            let (mut in_flight, mut most) = (std::collections::VecDeque::new(), 0);
+            for _ in 0..200 {
+                let bytes =
+                    |flying: &std::collections::VecDeque<Outgoing>| flying.iter().map(|batch| batch.bytes).sum();
+                while pace.ready_at((in_flight.len(), bytes(&in_flight)), 0, 14).is_some() {
+                    in_flight.push_back(batch(pace.batch_bytes()));
+                }
+                most = bytes(&in_flight);
+                let Some(first) = in_flight.pop_front() else { break };
+                tokio::time::sleep(Duration::from_secs_f64(first.bytes as f64 / bytes_a_second as f64)).await;
+                pace.acked(&first);
+            }
+            most
+        };
+        let on_a_slow_link = through_a_link(&mut pace, 10_000).await;
+        assert!((4_000..20_000).contains(&on_a_slow_link), "{on_a_slow_link} bytes in flight");
+        let on_a_fast_link = through_a_link(&mut pace, 100_000_000).await;
+        assert!(on_a_fast_link > 500_000, "{on_a_fast_link} bytes in flight");
     }
 }

@@ -1,6 +1,7 @@
 //! Stories about the agent, from one rule to the whole process.
 
 mod accounts;
+mod classes;
 mod commands;
 mod damage;
 mod doctor;
@@ -8,6 +9,7 @@ mod feeds;
 mod format_1;
 mod gateways;
 mod intake;
+mod lanes;
 mod line_protocol;
 mod local;
 mod modbus;

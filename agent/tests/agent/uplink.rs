@@ -127,7 +127,7 @@ impl Shipping {
         self.committed.send_replace(self.queue.reader(ClassId::DEFAULT).end_offset());
     }
 
-    fn is_shipped(&self, offset: u64) -> bool {
+    pub(crate) fn is_shipped(&self, offset: u64) -> bool {
         self.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.contains(offset)
     }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions};
 use weir_agent::transfer::import;
@@ -25,7 +24,7 @@ const LINES: &[u8] = include_bytes!("../../corpus/import/lines");
 
 fn run(bytes: &[u8]) {
     let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new(0));
-    let options = QueueOptions { cap: 1 << 20, commit_interval: Duration::ZERO, policy: Policy::Block };
+    let options = QueueOptions { cap: 1 << 20, policy: Policy::Block, ..QueueOptions::default() };
     let Ok((queue, _)) = Queue::open(&fs, Path::new("/agent"), options, Incarnation(7)) else {
         panic!("a queue opens on an empty disk");
     };

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use weir_agent::counters::Counters;
 use weir_agent::intake::{Intake, LinkId};
-use weir_agent::queue::{Incarnation, Policy, SharedState, State};
+use weir_agent::queue::{ClassId, Committed, CommittedPart, Incarnation, Policy, SharedState, State};
 use weir_protocol::time::WallClock;
 use weir_protocol::{Timestamp, frame};
 use weir_storage::Batch;
@@ -33,7 +33,7 @@ fn run(bytes: &[u8]) {
     let state = SharedState::new(State::new(Incarnation(1)));
     let policy = [Policy::Block, Policy::DropOldest, Policy::DropNewest][bytes.len() % 3];
     let mut intake =
-        Intake::new(state, policy, Arc::new(Noon), StdRng::seed_from_u64(1), Arc::new(Counters::default()));
+        Intake::new(state, vec![policy], Arc::new(Noon), StdRng::seed_from_u64(1), Arc::new(Counters::default()));
     let link = LinkId(1);
     intake.attach(link);
     let mut offset = 0;
@@ -45,15 +45,19 @@ fn run(bytes: &[u8]) {
         let Some((fate, message)) = message.split_first() else { continue };
         intake.receive(link, message);
         if fate % 4 < 3
-            && let Some(staged) = intake.take_stage(Batch::new())
+            && let Some(staged) = intake.take_stage(Vec::new())
         {
-            let next = offset + staged.entries.batch.record_count();
+            let part = |(class, spare): (ClassId, Batch)| {
+                let next = offset + spare.record_count();
+                let result = Ok((offset..next, None));
+                offset = next;
+                CommittedPart { class, result, spare }
+            };
             if fate % 4 == 2 {
                 intake.failed();
             } else {
-                intake.committed(&staged.covered, &(offset..next), None);
-                intake.claimed(&staged.covered);
-                offset = next;
+                let parts = staged.entries.batches.into_iter().map(part).collect();
+                let _ = intake.committed(&staged.covered, &Committed { parts, claims: Ok(false) });
             }
         }
         let _ = intake.take_replies();
