@@ -89,6 +89,10 @@ events! {
     SourcesFailed = "sources_failed",
     /// Samples of sources that a device cannot carry: too many channels, another unit or kind than before.
     SamplesRefused = "samples_refused",
+    /// Lines of programs that are no readings.
+    ProgramLinesRefused = "program_lines_refused",
+    /// Lines that programs printed about what went wrong.
+    ProgramErrors = "program_errors",
     /// Readings that made room for newer ones in the memory of a source, claimed as lost.
     ReadingsEvicted = "readings_evicted",
     /// Values that a device on Modbus refused, or that are no measurement.

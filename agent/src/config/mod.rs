@@ -20,6 +20,7 @@ use weir_protocol::settings::{Period, SettingsError, Source};
 
 use crate::remote::ledger::Overlay;
 use crate::remote::settings::{CommandConfig, RemoteConfig};
+use crate::source::exec::{self, ExecConfig};
 use crate::source::line_protocol::LineProtocolConfig;
 use crate::source::modbus::{self, ModbusConfig};
 use crate::source::mqtt::{self, MqttConfig};
@@ -63,6 +64,8 @@ pub struct Config {
     pub mqtt: Vec<MqttConfig>,
     /// A port for InfluxDB line protocol.
     pub line_protocol: Option<LineProtocolConfig>,
+    /// Programs that print readings.
+    pub exec: Vec<ExecConfig>,
     /// The local port.
     pub local: LocalConfig,
     /// Whose signed settings and commands are obeyed.
@@ -84,6 +87,7 @@ impl Default for Config {
             modbus: Vec::new(),
             mqtt: Vec::new(),
             line_protocol: None,
+            exec: Vec::new(),
             local: LocalConfig::default(),
             remote: RemoteConfig::default(),
             command: Vec::new(),
@@ -126,6 +130,7 @@ impl Config {
         modbus::check(&self.modbus, source)?;
         mqtt::check(&self.mqtt, source)?;
         self.line_protocol.iter().try_for_each(|port| port.check(source))?;
+        exec::settings::check(&self.exec, source)?;
         Ok(())
     }
 }

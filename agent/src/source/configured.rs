@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::supervise::LifeError;
-use super::{Context, line_protocol, modbus, mqtt, system};
+use super::{Context, exec, line_protocol, modbus, mqtt, system};
 use crate::config::Config;
 
 type Life = Pin<Box<dyn Future<Output = Result<(), LifeError>> + Send>>;
@@ -69,6 +69,10 @@ pub fn configured(config: &Config) -> Vec<Source> {
         sources.push(Source::new("line_protocol", name, move |context| {
             line_protocol::run(settings.clone(), machine, context)
         }));
+    }
+    for settings in config.exec.clone() {
+        let name = settings.device.to_string();
+        sources.push(Source::new("exec", name, move |context| exec::run(settings.clone(), context)));
     }
     sources
 }

@@ -45,8 +45,9 @@ impl Context {
     }
 
     /// Waits until the source must stop.
-    pub async fn stopped(&mut self) {
-        while self.stop.changed().await.is_ok() {}
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        while stop.changed().await.is_ok() {}
     }
 
     /// Whether the source must stop; for threads of its own.

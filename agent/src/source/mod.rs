@@ -11,6 +11,7 @@
 pub mod clock;
 mod configured;
 mod context;
+pub mod exec;
 pub mod feed;
 pub mod line_protocol;
 pub mod modbus;

@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub type LifeError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Lives one life after the other until the source is told to stop.
-pub async fn supervise<L, F>(mut context: Context, random: StdRng, mut live: L)
+pub async fn supervise<L, F>(context: Context, random: StdRng, mut live: L)
 where
     L: FnMut(Context) -> F,
     F: Future<Output = Result<(), LifeError>> + Send + 'static,

@@ -5,6 +5,7 @@ mod classes;
 mod commands;
 mod damage;
 mod doctor;
+mod exec;
 mod feeds;
 mod format_1;
 mod gateways;

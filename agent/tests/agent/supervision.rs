@@ -28,7 +28,7 @@ where
     F: Fn(u32, &Context) -> Result<(), LifeError> + Send + Sync + 'static,
 {
     let (life, lives) = (Arc::new(life), AtomicU32::new(0));
-    let live = move |mut context: Context| {
+    let live = move |context: Context| {
         let (life, number) = (Arc::clone(&life), lives.fetch_add(1, Ordering::Relaxed));
         async move {
             life(number, &context)?;

@@ -31,7 +31,7 @@ const SOCKET_MODE: u32 = 0o660;
 ///
 /// # Errors
 /// The port cannot be opened, or the token cannot be read.
-pub async fn run(config: LineProtocolConfig, machine: DeviceId, mut context: Context) -> Result<(), LifeError> {
+pub async fn run(config: LineProtocolConfig, machine: DeviceId, context: Context) -> Result<(), LifeError> {
     let token = config.token_file.as_deref().map(token).transpose()?;
     let listening = Listening::open(config.listen.get_ref(), SOCKET_MODE)?;
     tracing::info!(address = %listening.address(), "line protocol: listening");

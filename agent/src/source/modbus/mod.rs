@@ -47,7 +47,7 @@ pub fn lines(devices: &[ModbusConfig]) -> Vec<Arc<Line>> {
 ///
 /// # Errors
 /// The device is silent, or answers wrongly, or the line cannot be opened.
-pub async fn run(config: ModbusConfig, line: Arc<Line>, mut context: Context) -> Result<(), LifeError> {
+pub async fn run(config: ModbusConfig, line: Arc<Line>, context: Context) -> Result<(), LifeError> {
     let feed = context.feed_with(*config.device.get_ref(), *config.ring.get_ref() as usize)?;
     let mut poller = Poller::new(&config);
     for wanted in poller.values() {

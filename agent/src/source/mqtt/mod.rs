@@ -46,7 +46,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The broker cannot be reached, does not take the subscriptions, or the connection broke.
-pub async fn run(config: MqttConfig, agent: AgentId, mut context: Context) -> Result<(), LifeError> {
+pub async fn run(config: MqttConfig, agent: AgentId, context: Context) -> Result<(), LifeError> {
     let mut options = options(&config, agent)?;
     if !context.feeds.are_linked() {
         // Somebody takes a look: the session of the agent that runs is not to be disturbed.
