@@ -38,6 +38,9 @@ pub(super) enum Command {
     /// Take one reading of every source and print them; needs no gateway and keeps nothing
     #[command(after_help = "Example:\n  weir-agent once --wait 5s --output json")]
     Once(OnceArgs),
+    /// Watch the running agent: sources, rates, queue, and what the gateway acknowledged last; q leaves
+    #[command(after_help = "Example:\n  sudo weir-agent top")]
+    Top(TopArgs),
     /// Look for what is wrong with this machine, the settings and the way to the gateway, and say what to type; exits 1 if
     /// there is a problem
     #[command(after_help = "Example:\n  sudo weir-agent doctor")]
@@ -236,6 +239,18 @@ pub(super) struct RunArgs {
     #[cfg(feature = "plant")]
     #[arg(long, value_enum, value_name = "FAULT")]
     pub(super) plant: Option<crate::plant::Plant>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    /// How to print data; json prints the status once
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// Print one look as text and end; so it is into a pipe
+    #[arg(long)]
+    pub(super) once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod ports;
 mod queue;
 mod sign;
 mod start;
+mod top;
 mod validate;
 
 use std::io::{ErrorKind, Write};
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(args) => validate::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => args.command.as_ref().map_or_else(generate::sample, sign::run),
         Command::Once(args) => {

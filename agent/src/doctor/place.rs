@@ -12,6 +12,8 @@ use super::{Check, Ground, Person};
 
 /// A disk that takes longer than this to keep a page holds up every acknowledgement.
 const SLOW: Duration = Duration::from_millis(250);
+/// The segments of a class are so many directories deep.
+const DEPTH: u32 = 2;
 /// As much as the smallest commit writes.
 const PAGE: [u8; 4096] = [0x5a; 4096];
 
@@ -95,7 +97,7 @@ fn room(ground: &Ground<'_>, existing: &Path) -> Option<Check> {
     }
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     let cap = cap(ground);
-    let wanted = cap.saturating_sub(taken(dir));
+    let wanted = cap.saturating_sub(taken(dir, DEPTH));
     let (free_shown, wanted_shown) = (whole(free), whole(wanted));
     if found.f_files > 0 && found.f_favail == 0 {
         return Some(Check::problem(
@@ -117,16 +119,20 @@ fn room(ground: &Ground<'_>, existing: &Path) -> Option<Check> {
     })
 }
 
-/// The most bytes that the queue may take.
+/// The most bytes that all classes of the queue may take.
 fn cap(ground: &Ground<'_>) -> u64 {
-    ground.config.queue.cap.get_ref().0
+    let queue = &ground.config.queue;
+    let classes = queue.class.iter().map(|class| class.cap.get_ref().0);
+    classes.fold(queue.cap.get_ref().0, u64::saturating_add)
 }
 
-/// Bytes of the files below a directory, as far as it can be read; directories in it, one level.
-fn taken(dir: &Path) -> u64 {
-    let files = |dir: &Path| -> Vec<fs::DirEntry> { fs::read_dir(dir).into_iter().flatten().flatten().collect() };
-    let size = |entry: &fs::DirEntry| entry.metadata().map_or(0, |found| found.len());
-    files(dir).iter().map(|entry| size(entry) + files(&entry.path()).iter().map(size).sum::<u64>()).sum()
+/// Bytes of the files below a directory, `depth` levels of directories in it included, as far as they can be read.
+fn taken(dir: &Path, depth: u32) -> u64 {
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() && depth > 0 => taken(&entry.path(), depth - 1),
+        found => found.map_or(0, |found| found.len()),
+    };
+    fs::read_dir(dir).into_iter().flatten().flatten().map(size).sum()
 }
 
 /// In whole MiB, below which nobody wants to know.

@@ -20,16 +20,92 @@ pub struct Status {
     pub version: String,
     /// Its process.
     pub pid: u32,
+    /// The time of all this, in milliseconds since 1970.
+    pub now_ms: i64,
     /// Seconds since it started.
     pub uptime_s: u64,
     /// Why it is not healthy, if it is not.
     pub reasons: Vec<String>,
+    /// The sources, in the order in which they began.
+    pub sources: Vec<SourceStatus>,
     /// The queue.
     pub queue: Facts,
+    /// The way to the gateway.
+    pub uplink: UplinkStatus,
     /// Rates over the last ten seconds, a second.
     pub rates: BTreeMap<String, f64>,
     /// What happened since the start, by kind.
     pub events: BTreeMap<String, u64>,
+}
+
+/// One source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceStatus {
+    /// `kind.name`, such as `modbus.plc-1`.
+    pub id: String,
+    /// The section of the settings that it comes from.
+    pub kind: String,
+    /// `starting`, `running` or `waiting`.
+    pub state: String,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// How often it failed and was started again.
+    pub failures: u64,
+    /// Readings that it gave.
+    pub readings: u64,
+    /// How many of them a second, over the last ten seconds.
+    pub readings_per_second: f64,
+    /// When it gave the last, in milliseconds since 1970.
+    pub last_reading_ms: Option<i64>,
+}
+
+/// The way to the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UplinkStatus {
+    /// `waiting`, `connecting` or `connected`.
+    pub state: String,
+    /// The address of the gateway that is used or tried.
+    pub gateway: Option<String>,
+    /// Who took the connection, as far as it said.
+    pub broker: Option<String>,
+    /// Since when the connection stands, in milliseconds since 1970.
+    pub connected_since_ms: Option<i64>,
+    /// The last acknowledged reading.
+    pub last_acknowledged: Option<Acknowledged>,
+    /// How long nothing was acknowledged although something was to be sent, in milliseconds.
+    pub silent_ms: u64,
+    /// Why the last connection ended, until something is acknowledged again.
+    pub last_error: Option<String>,
+    /// The gateways, in order of preference.
+    pub gateways: Vec<GatewayStatus>,
+    /// Whether hours or budget hold something back now.
+    pub held_back: bool,
+}
+
+/// The identity of an acknowledged reading.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Whose it is.
+    pub device: String,
+    /// Of which restart; text, because JSON numbers lose bits.
+    pub restart: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// One gateway of the settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// Its address.
+    pub address: String,
+    /// Its circuit breaker: `closed`, `open` or `half-open`.
+    pub breaker: String,
+    /// Failures in a row.
+    pub failures: u32,
 }
 
 /// Events whose rate is told.
@@ -42,8 +118,11 @@ pub(super) fn of(view: &View, rates: &Rates) -> Status {
         agent: view.agent.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
+        now_ms: now.as_millis(),
         uptime_s: view.started.elapsed().as_secs(),
         reasons: super::health::stuck(view),
+        sources: Vec::new(),
+        uplink: UplinkStatus::default(),
         queue: view.queue.facts(now.as_millis()),
         rates: rates.of(Instant::now(), &totals(view)),
         events: view.counters.iter().map(|(event, count)| (event.name().to_owned(), count)).collect(),

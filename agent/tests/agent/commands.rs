@@ -7,6 +7,7 @@ use clap::Command;
 
 use crate::process::{Place, text};
 use crate::support::gateway::Gateway;
+use crate::support::local::get;
 
 /// Commands that print nothing which a program would read as JSON: they run, or print a file of some format.
 const NO_DATA: [&str; 7] =
@@ -106,6 +107,9 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     let gateway = Gateway::open().await;
     let healthy = format!("[uplink]\naddress = \"127.0.0.1:{}\"\n", gateway.port());
     let healthy = Place::with_data(&healthy);
+    let running = Place::with_data("[system]\nenabled = false\n");
+    let _agent = running.start();
+    get(&running.data().join("agent.sock"), "/version");
     let nobody = format!("http://127.0.0.1:{free}");
     let enroll = ["--gateway", &nobody, "--token", "t"];
     let no_digest = ["--gateway", &nobody, "--token", "t", "--ca-fingerprint", "no"];
@@ -122,6 +126,9 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         case("validate", &[], &empty, 0),
         case("once", &["--wait", "10ms"], &no_source, 0),
         case("once", &["--wait", "10ms"], &silent, 69),
+        case("top", &["--once"], &running, 0),
+        case("top", &["--output", "json"], &running, 0),
+        case("top", &["--once"], &empty, 69),
         case("doctor", &["--patience", "100ms"], &healthy, 0),
         case("doctor", &["--patience", "100ms"], &empty, 1),
         case("doctor", &[], &wrong, 1),
