@@ -36,6 +36,17 @@ pub enum SourceState {
     Waiting,
 }
 
+impl SourceState {
+    /// As it is said.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
 /// How a source is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceHealth {

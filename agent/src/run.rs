@@ -172,7 +172,7 @@ impl Running {
         environment: &mut Environment,
         counters: &Arc<Counters>,
         remote: &Hooks,
-        health: &Health,
+        health: &Arc<Health>,
         #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
     ) -> Result<Self, RunError> {
         let incarnation = Incarnation(environment.random.random());
@@ -188,6 +188,7 @@ impl Running {
             agent: config.name,
             queue: Arc::clone(&queue),
             counters: Arc::clone(counters),
+            health: Arc::clone(health),
             clock: Arc::clone(&environment.clock),
             uplink: Arc::clone(&health.uplink),
             started,

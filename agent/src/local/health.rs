@@ -2,6 +2,7 @@
 
 use super::View;
 use crate::counters::Event;
+use crate::health::SourceState;
 use crate::queue::Policy;
 
 /// Why readings are not taken now.
@@ -18,6 +19,11 @@ pub fn not_ready(view: &View) -> Vec<String> {
 /// What does not get on.
 pub fn stuck(view: &View) -> Vec<String> {
     let mut reasons = not_ready(view);
+    for source in view.health.sources() {
+        if let (SourceState::Waiting, Some(error)) = (source.state, source.last_error) {
+            reasons.push(format!("source {} waits: {error}", source.id));
+        }
+    }
     let damaged = view.counters.get(Event::QueueDamaged);
     if damaged > 0 {
         reasons.push(format!("{damaged} records of the queue cannot be read: weir-agent queue verify"));

@@ -8,6 +8,7 @@ use std::fmt::{Display, Write};
 
 use super::View;
 use crate::counters::Event;
+use crate::health::{SourceHealth, SourceState};
 use crate::queue::ClassFacts;
 
 /// The content type of the answer.
@@ -57,6 +58,7 @@ pub(super) fn label(name: &str, value: impl Display) -> String {
 pub fn text(view: &View) -> String {
     let mut text = Text::default();
     agent(&mut text, view);
+    sources(&mut text, view);
     queue(&mut text, view);
     let events = Event::ALL.iter().map(|event| (label("event", event.name()), view.counters.get(*event)));
     text.counter("weir_agent_events", "What happened, by kind.", events);
@@ -72,6 +74,24 @@ fn agent(out: &mut Text, view: &View) {
     out.gauge("weir_agent_healthy", "1 while everything moves on, as /healthz says.", [("", healthy)]);
     let ready = u8::from(super::health::not_ready(view).is_empty());
     out.gauge("weir_agent_ready", "1 while readings are taken, as /readyz says.", [("", ready)]);
+}
+
+fn sources(out: &mut Text, view: &View) {
+    let sources = view.health.sources();
+    let each = |value: fn(&SourceHealth) -> u64| {
+        sources.iter().map(move |source| (label("source", &source.id), value(source))).collect::<Vec<_>>()
+    };
+    let up = each(|source| u64::from(source.state == SourceState::Running));
+    out.gauge("weir_agent_source_running", "1 while the source gives readings or is open for them.", up);
+    out.counter("weir_agent_source_readings", "Readings that the source gave.", each(|source| source.readings));
+    let help = "Times the source failed and was started again.";
+    out.counter("weir_agent_source_failures", help, each(|source| source.failures));
+    let help = "When the source gave its last reading, in seconds since 1970.";
+    let last = |source: &SourceHealth| {
+        let at = source.last_reading_at?;
+        Some((label("source", &source.id), at.as_millis() as f64 / 1e3))
+    };
+    out.gauge("weir_agent_source_last_reading_time_seconds", help, sources.iter().filter_map(last));
 }
 
 fn queue(out: &mut Text, view: &View) {

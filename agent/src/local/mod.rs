@@ -31,6 +31,7 @@ use weir_protocol::time::WallClock;
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::health::Health;
 use crate::http::{Answer, Limits, ListenError, Listening, Router, serve};
 use crate::queue::Queue;
 use crate::uplink::health::UplinkHealth;
@@ -48,6 +49,8 @@ pub struct View {
     pub queue: Arc<Queue>,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// How the parts are.
+    pub health: Arc<Health>,
     /// The time of day.
     pub clock: Arc<dyn WallClock>,
     /// How its uplink is.

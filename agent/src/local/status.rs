@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use weir_protocol::Timestamp;
 
 use super::View;
 use super::rates::{Rates, Totals};
 use crate::counters::Event;
+use crate::health::SourceHealth;
 use crate::queue::Facts;
 
 /// How the agent is.
@@ -114,6 +116,7 @@ const TOLD: [Event; 3] = [Event::ReadingsAccepted, Event::UnitsShipped, Event::B
 /// How the agent is now.
 pub(super) fn of(view: &View, rates: &Rates) -> Status {
     let now = view.clock.now();
+    let rates = rates.of(Instant::now(), &totals(view));
     Status {
         agent: view.agent.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,15 +124,41 @@ pub(super) fn of(view: &View, rates: &Rates) -> Status {
         now_ms: now.as_millis(),
         uptime_s: view.started.elapsed().as_secs(),
         reasons: super::health::stuck(view),
-        sources: Vec::new(),
+        sources: view.health.sources().into_iter().map(|source| SourceStatus::of(source, &rates)).collect(),
         uplink: UplinkStatus::default(),
         queue: view.queue.facts(now.as_millis()),
-        rates: rates.of(Instant::now(), &totals(view)),
         events: view.counters.iter().map(|(event, count)| (event.name().to_owned(), count)).collect(),
+        rates: TOLD
+            .iter()
+            .filter_map(|event| rates.get_key_value(event.name()))
+            .map(|(k, v)| (k.clone(), *v))
+            .collect(),
+    }
+}
+
+impl SourceStatus {
+    fn of(source: SourceHealth, rates: &BTreeMap<String, f64>) -> Self {
+        Self {
+            readings_per_second: rates.get(&total_of(&source.id)).copied().unwrap_or(0.0),
+            id: source.id,
+            kind: source.kind.to_owned(),
+            state: source.state.as_str().to_owned(),
+            last_error: source.last_error,
+            failures: source.failures,
+            readings: source.readings,
+            last_reading_ms: source.last_reading_at.map(Timestamp::as_millis),
+        }
     }
 }
 
 /// What rates are made of.
 pub(super) fn totals(view: &View) -> Totals {
-    TOLD.iter().map(|event| (event.name().to_owned(), view.counters.get(*event))).collect()
+    let events = TOLD.iter().map(|event| (event.name().to_owned(), view.counters.get(*event)));
+    let sources = view.health.sources().into_iter().map(|source| (total_of(&source.id), source.readings));
+    events.chain(sources).collect()
+}
+
+/// What the readings of a source are called among the totals; no event has a name like that.
+fn total_of(source: &str) -> String {
+    format!("source {source}")
 }

@@ -32,7 +32,15 @@ async fn an_agent_tells_how_it_is_and_its_socket_goes_with_it() {
     assert!(status["queue"]["unshipped"].as_u64() > Some(0), "{status}");
     let rates = until(&socket, "/status", |answer| answer.json()["rates"]["readings_accepted"].is_number());
     assert!(rates.json()["rates"]["units_shipped"].is_number());
+    let source = &status["sources"][0];
+    assert_eq!(
+        (&source["kind"], &source["state"], &source["readings"]),
+        (&"serial".into(), &"running".into(), &30.into())
+    );
+    let id = source["id"].as_str().expect("an id").to_owned();
     let metrics = get(&socket, "/metrics").body;
+    let readings = format!("weir_agent_source_readings_total{{source=\"{id}\"}} 30");
+    assert!(metrics.lines().any(|line| line == readings), "no {readings} in\n{metrics}");
     for line in [
         "weir_agent_events_total{event=\"readings_accepted\"} 30",
         "weir_agent_events_total{event=\"commits_failed\"} 0",
@@ -62,15 +70,39 @@ async fn a_full_queue_is_not_ready_and_says_why() {
     greets_and_sends(&mut board, &mut talker, 30).await;
     let full = tokio::task::spawn_blocking(move || until(&socket, "/readyz", |answer| answer.status == 503));
     let feeding = async {
-        for first in (30..).step_by(30) {
-            board.says(&talker.readings(R, (0, first + 30), first, first + 30)).await;
-            is_acknowledged(&mut board, first + 30).await;
+        for many in (30..).step_by(120) {
+            for first in (many..many + 120).step_by(30) {
+                board.says(&talker.readings(R, (0, many + 120), first, first + 30)).await;
+            }
+            is_acknowledged(&mut board, many + 120).await;
         }
     };
     tokio::select! {
         full = full => assert!(full.expect("an answer").body.contains("the queue is full"), "the reason is said"),
         () = feeding => {}
     }
+}
+
+/// What is configured and does not work is named; the rest goes on.
+#[test]
+fn a_source_that_fails_is_named_in_health() {
+    let place = Place::with_data("");
+    let no_line = place.path().join("no-line");
+    std::fs::write(&no_line, "").expect("a file");
+    let settings = std::fs::read_to_string(place.config()).expect("the settings");
+    let settings =
+        format!("{settings}[uplink]\naddress = \"127.0.0.1:1\"\n[[serial]]\npath = {no_line:?}\npoll = \"5ms\"\n");
+    std::fs::write(place.config(), settings).expect("a file");
+    let _agent = place.start();
+    let socket = place.data().join("agent.sock");
+    let sick = until(&socket, "/healthz", |answer| answer.status == 503);
+    let named = format!("source serial.{} waits: ", no_line.display());
+    assert!(sick.body.contains(&named), "{}", sick.body);
+    let status = get(&socket, "/status").json();
+    let of = |kind: &str| status["sources"].as_array().into_iter().flatten().find(|source| source["kind"] == kind);
+    assert!(of("serial").is_some_and(|source| source["last_error"].is_string()), "{status}");
+    until(&socket, "/status", |answer| answer.json()["events"]["readings_accepted"].as_u64() > Some(0));
+    assert_eq!(get(&socket, "/readyz").status, 200, "readings of others are taken");
 }
 
 #[test]
