@@ -190,8 +190,8 @@ impl Running {
             counters: Arc::clone(counters),
             health: Arc::clone(health),
             clock: Arc::clone(&environment.clock),
-            uplink: Arc::clone(&health.uplink),
             started,
+            progress_timeout: config.uplink.progress_timeout.get_ref().0,
         });
 
         let random = environment.fork_random();

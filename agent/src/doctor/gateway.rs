@@ -12,21 +12,54 @@ use tokio::time::timeout;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::{Check, Ground};
+use super::{Check, Ground, Verdict};
 use crate::config::{Address, GatewayConfig};
 use crate::identity::explain;
 use crate::local::status::Status;
 use crate::uplink::credentials::Credentials;
+use crate::uplink::{UplinkOptions, greet};
 
 /// Days before the end of a gateway's certificate when its owner should know.
 const SOON: i64 = 14;
 
-pub(super) async fn check(ground: &Ground<'_>, _: Option<&Status>) -> Vec<Check> {
+pub(super) async fn check(ground: &Ground<'_>, running: Option<&Status>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for gateway in ground.config.uplink.gateways() {
-        checks.push(way_to(ground, &gateway).await);
+    let options = UplinkOptions::of(ground.config);
+    for (gateway, reached) in ground.config.uplink.gateways().iter().zip(&options.gateways) {
+        let way = way_to(ground, gateway).await;
+        let is_open = way.verdict < Verdict::Problem;
+        checks.push(way);
+        if !is_open {
+            continue;
+        }
+        let subject = format!("MQTT {}", gateway.address.get_ref());
+        checks.extend(match running {
+            // A CONNECT of ours would end the session of the agent that runs.
+            Some(status) => told(subject, &gateway.address.get_ref().to_string(), status),
+            None => Some(match greet(&options, reached, ground.patience).await {
+                Ok(broker) => Check::ok(subject, format!("it lets this agent in; {}", broker.promise())),
+                Err(why) => Check::problem(subject, why, "the log of the gateway says more; weir-agent enroll --help"),
+            }),
+        });
     }
     checks
+}
+
+/// What the running agent says of the gateway that it uses.
+fn told(subject: String, address: &str, status: &Status) -> Option<Check> {
+    let uplink = &status.uplink;
+    if uplink.gateway.as_deref() != Some(address) {
+        return None;
+    }
+    let fix = "journalctl -u weir-agent -n 50; the log of the gateway says more";
+    Some(match (uplink.state.as_str(), &uplink.last_error) {
+        ("connected", _) => {
+            let broker = uplink.broker.as_deref().unwrap_or("unknown");
+            Check::ok(subject, format!("the running agent is connected; the other side is: {broker}"))
+        }
+        (state, Some(error)) => Check::problem(subject, format!("the running agent is {state}: {error}"), fix),
+        (state, None) => Check::warning(subject, format!("the running agent is {state}"), fix),
+    })
 }
 
 async fn way_to(ground: &Ground<'_>, gateway: &GatewayConfig) -> Check {

@@ -1,5 +1,7 @@
 //! Whether the agent gets on with its work. Health is progress, not a connection.
 
+use std::time::Duration;
+
 use super::View;
 use crate::counters::Event;
 use crate::health::SourceState;
@@ -23,6 +25,11 @@ pub fn stuck(view: &View) -> Vec<String> {
         if let (SourceState::Waiting, Some(error)) = (source.state, source.last_error) {
             reasons.push(format!("source {} waits: {error}", source.id));
         }
+    }
+    let uplink = view.health.uplink.view();
+    let silent = Duration::from_millis(uplink.silent_ms);
+    if silent >= view.progress_timeout && !uplink.held_back {
+        reasons.push(format!("nothing acknowledged for {} s: {}", silent.as_secs(), uplink.sentence()));
     }
     let damaged = view.counters.get(Event::QueueDamaged);
     if damaged > 0 {

@@ -10,6 +10,8 @@ use super::View;
 use crate::counters::Event;
 use crate::health::{SourceHealth, SourceState};
 use crate::queue::ClassFacts;
+use crate::uplink::BreakerState;
+use crate::uplink::health::{GatewayView, UplinkState};
 
 /// The content type of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -60,6 +62,7 @@ pub fn text(view: &View) -> String {
     agent(&mut text, view);
     sources(&mut text, view);
     queue(&mut text, view);
+    uplink(&mut text, view);
     let events = Event::ALL.iter().map(|event| (label("event", event.name()), view.counters.get(*event)));
     text.counter("weir_agent_events", "What happened, by kind.", events);
     process(&mut text);
@@ -109,6 +112,44 @@ fn queue(out: &mut Text, view: &View) {
     out.counter("weir_agent_queue_records", "Records committed, ever.", each(|class| class.next_offset));
     let help = "Sequences in claims that wait beside the log.";
     out.gauge("weir_agent_queue_claimed_sequences", help, [("", facts.claimed)]);
+}
+
+fn uplink(out: &mut Text, view: &View) {
+    let uplink = view.health.uplink.view();
+    let connected = u8::from(uplink.state == UplinkState::Connected);
+    out.gauge(
+        "weir_agent_uplink_connected",
+        "1 while a connection stands, which is not yet progress.",
+        [("", connected)],
+    );
+    let help = "How long nothing was acknowledged although something was to be sent.";
+    out.gauge("weir_agent_uplink_silent_seconds", help, [("", uplink.silent_ms as f64 / 1e3)]);
+    let help = "When a gateway acknowledged a reading last, in seconds since 1970.";
+    let last = uplink.last_acked.as_ref().map(|last| ("", last.at_ms as f64 / 1e3));
+    out.gauge("weir_agent_uplink_last_acknowledged_time_seconds", help, last);
+    let used = |gateway: &GatewayView| u8::from(uplink.gateway.as_ref() == Some(&gateway.address));
+    let gateways = || uplink.gateways.iter();
+    let each = gateways().map(|gateway| (label("gateway", &gateway.address), used(gateway)));
+    out.gauge("weir_agent_uplink_gateway_used", "1 for the gateway that is used or tried.", each);
+    let each = gateways().map(|gateway| (label("gateway", &gateway.address), gateway.failures));
+    out.gauge("weir_agent_uplink_gateway_failures", "Failures of a gateway in a row.", each);
+    let states = gateways().flat_map(|gateway| {
+        BreakerState::ALL.map(|state| {
+            let labels = format!("{},{}", label("gateway", &gateway.address), label("state", state.as_str()));
+            (labels, u8::from(gateway.breaker == state))
+        })
+    });
+    out.gauge("weir_agent_uplink_breaker", "1 for the state of a gateway's circuit breaker.", states);
+    let held_back = u8::from(uplink.held_back);
+    out.gauge("weir_agent_uplink_held_back", "1 while hours or budget hold something back.", [("", held_back)]);
+    if let Some(budget) = uplink.budget {
+        out.gauge(
+            "weir_agent_uplink_budget_used_bytes",
+            "Bytes of the day that are used, estimated.",
+            [("", budget.used)],
+        );
+        out.gauge("weir_agent_uplink_budget_bytes", "The most bytes of a day.", [("", budget.limit)]);
+    }
 }
 
 /// What the kernel says of this process; what it does not say is left out.

@@ -20,6 +20,7 @@ pub mod status;
 
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -34,7 +35,6 @@ use crate::counters::Counters;
 use crate::health::Health;
 use crate::http::{Answer, Limits, ListenError, Listening, Router, serve};
 use crate::queue::Queue;
-use crate::uplink::health::UplinkHealth;
 use rates::Rates;
 
 /// The mode of a socket.
@@ -53,10 +53,10 @@ pub struct View {
     pub health: Arc<Health>,
     /// The time of day.
     pub clock: Arc<dyn WallClock>,
-    /// How its uplink is.
-    pub uplink: Arc<UplinkHealth>,
     /// When the agent started.
     pub started: Instant,
+    /// Nothing acknowledged for this long although something is to be sent: it does not get on.
+    pub progress_timeout: Duration,
 }
 
 /// The local port, open and not served yet.

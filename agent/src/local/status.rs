@@ -11,6 +11,7 @@ use super::rates::{Rates, Totals};
 use crate::counters::Event;
 use crate::health::SourceHealth;
 use crate::queue::Facts;
+use crate::uplink::health::{GatewayView, LastAcknowledged, UplinkView};
 
 /// How the agent is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,8 +83,19 @@ pub struct UplinkStatus {
     pub last_error: Option<String>,
     /// The gateways, in order of preference.
     pub gateways: Vec<GatewayStatus>,
+    /// What is used of the bytes of the day.
+    pub budget: Option<BudgetStatus>,
     /// Whether hours or budget hold something back now.
     pub held_back: bool,
+}
+
+/// The bytes of a day.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// Sent and received today, estimated.
+    pub used: u64,
+    /// The most of a day.
+    pub limit: u64,
 }
 
 /// The identity of an acknowledged reading.
@@ -125,7 +137,7 @@ pub(super) fn of(view: &View, rates: &Rates) -> Status {
         uptime_s: view.started.elapsed().as_secs(),
         reasons: super::health::stuck(view),
         sources: view.health.sources().into_iter().map(|source| SourceStatus::of(source, &rates)).collect(),
-        uplink: UplinkStatus::default(),
+        uplink: UplinkStatus::of(view.health.uplink.view()),
         queue: view.queue.facts(now.as_millis()),
         events: view.counters.iter().map(|(event, count)| (event.name().to_owned(), count)).collect(),
         rates: TOLD
@@ -147,6 +159,34 @@ impl SourceStatus {
             failures: source.failures,
             readings: source.readings,
             last_reading_ms: source.last_reading_at.map(Timestamp::as_millis),
+        }
+    }
+}
+
+impl UplinkStatus {
+    fn of(view: UplinkView) -> Self {
+        let gateway = |gateway: GatewayView| GatewayStatus {
+            address: gateway.address,
+            breaker: gateway.breaker.as_str().to_owned(),
+            failures: gateway.failures,
+        };
+        let acknowledged = |last: LastAcknowledged| Acknowledged {
+            device: last.device.to_string(),
+            restart: last.restart.to_string(),
+            sequence: last.sequence.0,
+            at_ms: last.at_ms,
+        };
+        Self {
+            state: view.state.as_str().to_owned(),
+            gateway: view.gateway,
+            broker: view.broker,
+            connected_since_ms: view.connected_since_ms,
+            last_acknowledged: view.last_acked.map(acknowledged),
+            silent_ms: view.silent_ms,
+            last_error: view.last_error,
+            gateways: view.gateways.into_iter().map(gateway).collect(),
+            budget: view.budget.map(|usage| BudgetStatus { used: usage.used, limit: usage.limit }),
+            held_back: view.held_back,
         }
     }
 }

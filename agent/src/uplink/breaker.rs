@@ -20,6 +20,9 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
+
     /// As it is written on `/metrics` and in the status.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -22,6 +22,17 @@ pub enum UplinkState {
     Connected,
 }
 
+impl UplinkState {
+    /// As it is said.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+        }
+    }
+}
+
 /// The last reading that a gateway acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastAcknowledged {

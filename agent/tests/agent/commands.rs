@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clap::Command;
+use rumqttc::v5::mqttbytes::v5::Packet;
 
 use crate::process::{Place, text};
 use crate::support::gateway::Gateway;
@@ -104,9 +105,7 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     let _lock = lock.expect("a queue");
     let file = Place::with_data("");
     std::fs::write(file.data(), "a file").expect("a file");
-    let gateway = Gateway::open().await;
-    let healthy = format!("[uplink]\naddress = \"127.0.0.1:{}\"\n", gateway.port());
-    let healthy = Place::with_data(&healthy);
+    let healthy = Place::with_data(&format!("name = \"edge-1\"\n[uplink]\naddress = \"127.0.0.1:{}\"\n", greets()));
     let running = Place::with_data("[system]\nenabled = false\n");
     let _agent = running.start();
     get(&running.data().join("agent.sock"), "/version");
@@ -202,6 +201,23 @@ fn signing_desk() -> Place {
     let signed = typed("config sign --key operator.key --agent edge-1 --version 1 changes.toml");
     std::fs::write(place.path().join("1.signed"), signed).expect("a file");
     place
+}
+
+/// A gateway that lets one agent in; its port.
+fn greets() -> u16 {
+    let (port, opened) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let gateway = Gateway::open().await;
+            port.send(gateway.port()).expect("somebody waits");
+            // The first who comes looks whether there is a port, and says nothing.
+            let _looks = gateway.connection().await;
+            let mut agent = gateway.accept(100).await;
+            assert!(matches!(agent.packet().await, Packet::Disconnect(_)), "a goodbye, so that no will is published");
+        });
+    });
+    opened.recv().expect("a port")
 }
 
 fn takes_settings(command: &Command) -> bool {

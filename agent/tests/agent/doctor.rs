@@ -178,6 +178,7 @@ async fn every_step_to_a_gateway_that_fails_is_told_apart() {
     let address = silent.local_addr().expect("an address");
     let plain = gateway(&address.to_string());
     machine.says(&plain, "gateway", Verdict::Ok, &["answers, without TLS"]).await;
+    machine.says(&plain, "MQTT", Verdict::Problem, &["no CONNACK within 0.3 s"]).await;
     let unenrolled = gateway(&format!("mqtts://{address}"));
     machine.says(&unenrolled, "gateway", Verdict::Problem, &["nothing there to recognise the gateway by"]).await;
     let authority = Authority::new();

@@ -143,6 +143,9 @@ fn uplink(status: &Status, palette: &Palette) -> Vec<Line<'static>> {
             palette.span(tone, text),
         ]));
     }
+    if let Some(budget) = &uplink.budget {
+        lines.push(Line::from(format!("bytes of the day   {} of {}", bytes(budget.used), bytes(budget.limit))));
+    }
     if uplink.held_back {
         lines
             .push(Line::from(palette.span(Tone::Look, "held back          hours or budget let not everything go now")));
