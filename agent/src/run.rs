@@ -202,7 +202,7 @@ impl Running {
         let task = task.with_plant(plant);
         let intake = tokio::spawn(task.run());
 
-        let sources = Sources::start(config, environment, &handle, counters, health);
+        let sources = Sources::start(config, environment, &handle, counters, health, remote.source(config));
 
         let (drain, draining) = watch::channel(Drain::No);
         let (renewed, is_renewed) = watch::channel(0);

@@ -18,6 +18,7 @@
 //! - What became of each document is a reading, in the queue before it is forgotten here ([`ledger`]).
 
 mod command;
+mod courier;
 pub mod desk;
 pub mod document;
 pub mod keys;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::source::Source;
 use crate::uplink::orders::Orders;
 pub use desk::Desk;
 pub use office::Office;
@@ -46,6 +48,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// What brings results into the queue.
+    pub fn source(&self, config: &Config) -> Option<Source> {
+        config.remote.is_on().then(|| courier::source(&self.desk, config.name))
+    }
+
     /// What the uplink listens for: nothing while nobody is trusted.
     pub fn orders(&self, config: &Config) -> Orders {
         if config.remote.is_on() { self.orders.clone() } else { self.orders.off() }

@@ -84,7 +84,7 @@ impl Office {
             office: self,
         };
         if work.office.desk.look(|ledger| ledger.trial.is_some()) {
-            work.begin_trial();
+            work.begin_trial().await;
         }
         loop {
             tokio::select! {
@@ -213,7 +213,6 @@ impl Work {
                 desk.owe(ledger, About::Config, format!("{} superseded", before.overlay.version), &why);
             }
             ledger.try_out(overlay);
-            desk.owe(ledger, About::Config, format!("{version} trying"), "");
         };
         if self.change(begin).await.is_none() {
             return;
@@ -222,14 +221,21 @@ impl Work {
             self.before = Some(Arc::clone(&self.office.current.borrow()));
         }
         match reload::apply(&self.office.reloads, config).await {
-            Ok(()) => self.begin_trial(),
+            Ok(()) => self.begin_trial().await,
             Err(why) => self.roll_back(why).await,
         }
     }
 
-    fn begin_trial(&mut self) {
+    /// The settings on trial took over. That they did is a reading, so that there is one to commit and to acknowledge.
+    async fn begin_trial(&mut self) {
         let confirm = self.office.current.borrow().remote.confirm.get_ref().0;
         self.trial = Some(Trial::begin(&self.office.counters, confirm));
+        let tell = |ledger: &mut Ledger, desk: &Desk| {
+            if let Some(version) = ledger.trial.as_ref().map(|trial| trial.overlay.version) {
+                desk.owe(ledger, About::Config, format!("{version} trying"), "");
+            }
+        };
+        self.change(tell).await;
     }
 
     async fn look_at_trial(&mut self) {

@@ -1,7 +1,8 @@
 //! Whether new settings work: something was committed to the queue, and the gateway acknowledged something, since they
 //! took over.
 //!
-//! There always is something to commit and to acknowledge: that the settings are on trial is a reading itself.
+//! There always is something to commit and to acknowledge: that the settings took over is a reading itself, which is
+//! put after this begins to look.
 
 use std::time::Duration;
 

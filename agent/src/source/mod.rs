@@ -60,13 +60,14 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Starts every source that is configured. Health knows these sources and no others from now on.
+    /// Starts every source that is configured, and `own`, which needs no section of the settings. Health knows these sources and no others from now on.
     pub fn start(
         config: &Config,
         environment: &mut Environment,
         intake: &Handle,
         counters: &Arc<Counters>,
         health: &Health,
+        own: Option<Source>,
     ) -> Self {
         health.clear_sources();
         let (stop, stopped) = watch::channel(());
@@ -91,7 +92,7 @@ impl Sources {
             };
             lines.spawn(supervise(context, environment.fork_random(), live));
         }
-        for source in configured(config) {
+        for source in configured(config).into_iter().chain(own) {
             let context = context(source.kind(), source.name());
             fed.spawn(supervise(context, environment.fork_random(), move |context| source.live(context)));
         }

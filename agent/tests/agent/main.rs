@@ -20,6 +20,7 @@ mod power_cuts;
 mod process;
 mod queue_commands;
 mod reload;
+mod remote;
 mod reopening;
 mod seeds;
 mod state_file;

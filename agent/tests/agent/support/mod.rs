@@ -3,6 +3,7 @@
 pub(crate) mod board;
 pub(crate) mod books;
 pub(crate) mod broker;
+pub(crate) mod control_room;
 pub(crate) mod desk;
 pub(crate) mod device;
 pub(crate) mod gateway;

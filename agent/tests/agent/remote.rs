@@ -1,0 +1,296 @@
+//! An operator signs, the agent obeys, or says why not; and what does not work is taken back.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use weir_agent::remote::document::{Document, Header, SignedCommand, SignedConfig};
+use weir_agent::remote::keys::SecretKey;
+use weir_protocol::mqtt::MAX_ORDER;
+use weir_protocol::name::Name;
+use weir_protocol::time::{SystemClock, WallClock};
+
+use crate::process::{Agent, Place, text};
+use crate::reload::Manager;
+use crate::support::control_room::{ControlRoom, Heard, Manner};
+
+/// Somebody with a key, and the place of the agent that trusts it.
+struct Operator {
+    key: SecretKey,
+    place: Place,
+    manager: Manager,
+}
+
+impl Operator {
+    /// `settings` are those of `[remote]` beside the key, and what follows.
+    fn of(room: &ControlRoom, settings: &str) -> Self {
+        let place = Place::new("");
+        let key = SecretKey::generate(&place.path().join("operator.key")).expect("a key");
+        let text = format!(
+            "name = \"edge-1\"\ndata_dir = {:?}\n[uplink]\naddress = \"127.0.0.1:{}\"\nbatch_interval = \"1ms\"\n\
+             backoff_min = \"10ms\"\nbackoff_max = \"50ms\"\n[system]\nenabled = false\n[remote]\ntrust = [\"{}\"]\n{settings}",
+            place.data(),
+            room.port,
+            key.public(),
+        );
+        std::fs::write(place.config(), text).expect("a file");
+        let manager = Manager::listen(&place);
+        Self { key, place, manager }
+    }
+
+    async fn start(&self) -> Agent {
+        let agent = self.manager.start(&self.place, &["run"], &[]);
+        self.manager.hears("READY=1").await;
+        agent
+    }
+
+    fn config(&self, version: u64, settings: &str) -> String {
+        let config = SignedConfig { header: header("edge-*", 60), version, settings: settings.to_owned() };
+        Document::Config(config).sign(&self.key).expect("a small document")
+    }
+
+    fn command(&self, id: &str, name: &str, args: &[&str]) -> String {
+        self.command_for(header("edge-1", 60), id, name, args)
+    }
+
+    fn command_for(&self, header: Header, id: &str, name: &str, args: &[&str]) -> String {
+        let (id, name) = (Name::new(id).expect("a name"), name.to_owned());
+        let args = args.iter().map(ToString::to_string).collect();
+        let command = SignedCommand { header, id, name, args };
+        Document::Command(command).sign(&self.key).expect("a small document")
+    }
+}
+
+/// For an agent, good for so many seconds from now.
+fn header(agent: &str, seconds: i64) -> Header {
+    let now = SystemClock.now().as_millis() / 1000;
+    Header { agent: agent.to_owned(), issued: now - 100, expires: now + seconds }
+}
+
+fn address(room: &ControlRoom) -> String {
+    format!("[uplink]\naddress = \"127.0.0.1:{}\"\n", room.port)
+}
+
+/// Nobody listens there.
+async fn nowhere() -> String {
+    let port = crate::support::gateway::Gateway::open().await.port();
+    format!("[uplink]\naddress = \"127.0.0.1:{port}\"\n")
+}
+
+#[tokio::test]
+async fn settings_that_work_are_tried_and_confirmed_and_outlive_a_restart() {
+    let (mut first, mut second) = (ControlRoom::open(Manner::Answers).await, ControlRoom::open(Manner::Answers).await);
+    let operator = Operator::of(&first, "");
+    let agent = operator.start().await;
+    assert_eq!(first.is_subscribed().await, 3);
+    first.publish("config", operator.config(1, &address(&second)));
+    assert_eq!(second.results("config.result").await, ["1 trying", "1 confirmed"]);
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends(), Some(0));
+    let agent = operator.start().await;
+    assert_eq!(second.is_subscribed().await, 3);
+    // The same again, as a retained message comes: nothing happens but what follows it.
+    second.publish("config", operator.config(1, &address(&second)));
+    second.publish("do", operator.command("ping-1", "ping", &[]));
+    assert_eq!(second.results("command.result").await, ["ping-1 exited 0"]);
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends(), Some(0));
+}
+
+#[tokio::test]
+async fn settings_that_lead_nowhere_are_rolled_back_and_never_tried_again() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let operator = Operator::of(&gateway, "confirm = \"1s\"\n");
+    let _agent = operator.start().await;
+    gateway.is_subscribed().await;
+    let wrong = operator.config(7, &nowhere().await);
+    gateway.publish("config", wrong.clone());
+    assert_eq!(gateway.results("config.result").await, ["7 trying", "7 rolled-back"]);
+    let [why] = gateway.results("config.detail").await;
+    assert_eq!(why, "the gateway acknowledged nothing in time");
+    // It came again with the connection, as retained messages do; the next one is on its heels.
+    gateway.publish("config", operator.config(6, ""));
+    assert_eq!(gateway.results("config.result").await, ["6 refused"]);
+    gateway.publish("config", operator.config(8, "[uplink]\nwindow = 8\n"));
+    assert_eq!(gateway.results("config.result").await, ["8 trying", "8 confirmed"]);
+}
+
+#[tokio::test]
+async fn a_trial_that_kills_the_agent_twice_is_rolled_back_at_the_next_start() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let operator = Operator::of(&gateway, "confirm = \"10m\"\n");
+    let agent = operator.start().await;
+    gateway.is_subscribed().await;
+    gateway.publish("config", operator.config(1, &nowhere().await));
+    // It leaves for where there is nobody.
+    while gateway.hears().await != Heard::Gone {}
+    agent.signal(Signal::KILL);
+    assert_eq!(agent.ends(), None);
+    let agent = operator.start().await;
+    agent.signal(Signal::KILL);
+    assert_eq!(agent.ends(), None);
+    let _agent = operator.start().await;
+    // Told with each start, as far as the agent lived to tell it.
+    loop {
+        match gateway.results("config.result").await {
+            [told] if told == "1 trying" => {}
+            [told] => break assert_eq!(told, "1 rolled-back"),
+        }
+    }
+    assert_eq!(gateway.results("config.detail").await, ["the agent ended twice before they were confirmed"]);
+}
+
+#[tokio::test]
+async fn a_second_document_takes_over_from_one_that_is_on_trial() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let mute = ControlRoom::open(Manner::Mute).await;
+    let operator = Operator::of(&gateway, "confirm = \"10m\"\n");
+    let _agent = operator.start().await;
+    gateway.is_subscribed().await;
+    let second = operator.config(2, "[uplink]\nwindow = 8\n");
+    mute.publish("config", second.clone());
+    gateway.publish("config", operator.config(1, &address(&mute)));
+    while gateway.hears().await != Heard::Gone {}
+    // What comes again with the next connection.
+    gateway.publish("config", second);
+    let expected = ["1 trying", "1 superseded", "2 trying", "2 confirmed"];
+    assert_eq!(gateway.results("config.result").await, expected);
+}
+
+#[tokio::test]
+async fn what_is_not_for_this_agent_now_is_refused_and_said_to_be() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let operator = Operator::of(&gateway, "");
+    let _agent = operator.start().await;
+    gateway.is_subscribed().await;
+    let config = |header, version, settings: &str| {
+        let config = SignedConfig { header, version, settings: settings.to_owned() };
+        Document::Config(config).sign(&operator.key).expect("a small document")
+    };
+    let cases = [
+        (config(header("edge-2", 60), 9, ""), "9 refused", "for agent \"edge-2\", and this one is edge-1"),
+        (config(header("edge-1", -1), 9, ""), "9 refused", "expired "),
+        (
+            operator.config(1, "[uplink]\nwindow = 1\n"),
+            "1 refused",
+            "remote settings 1:2:10: got 1, expected 2 to 1024",
+        ),
+        (operator.config(1, ""), "1 refused", "version 1 was decided on; sign with a higher one"),
+        (
+            operator.config(2, "[remote]\ntrust = []\n"),
+            "2 refused",
+            "remote settings 2:1:2: `remote` is decided on the",
+        ),
+        (operator.config(3, "name = \"edge-2\"\n"), "3 refused", "remote settings 3:1:1: `name` is decided on the"),
+        (operator.command("c-1", "ping", &[]), "document refused", "a command belongs on the topic do"),
+    ];
+    for (document, expected, why) in cases {
+        gateway.publish("config", document);
+        assert_eq!(gateway.results("config.result").await, [expected]);
+        let [detail] = gateway.results("config.detail").await;
+        assert!(detail.starts_with(why), "{detail}");
+    }
+    // What nobody who is trusted signed is told of once a minute; the first is.
+    let stranger = SecretKey::generate(&operator.place.path().join("other.key")).expect("a key");
+    let header = header("edge-1", 60);
+    let forged = Document::Config(SignedConfig { header, version: 99, settings: address(&gateway) });
+    let forged = forged.sign(&stranger).expect("a small document");
+    gateway.publish("config", forged.replace(&stranger.public().to_string(), &operator.key.public().to_string()));
+    assert_eq!(gateway.results("config.result").await, ["document refused"]);
+    assert_eq!(
+        gateway.results("config.detail").await,
+        ["the signature is wrong: the document was changed after it was signed"]
+    );
+    gateway.publish("config", forged);
+    gateway.publish("config", vec![b'x'; MAX_ORDER + 1]);
+    gateway.publish("config", operator.config(4, "[uplink]\nwindow = 8\n"));
+    assert_eq!(gateway.results("config.result").await, ["4 trying", "4 confirmed"]);
+}
+
+/// A message that is larger than the agent takes from anybody ends the connection. It must not end every one after it.
+#[tokio::test]
+async fn a_message_that_is_too_large_ends_the_listening_and_not_the_uplink() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let operator = Operator::of(&gateway, "");
+    let agent = operator.start().await;
+    assert_eq!(gateway.is_subscribed().await, 3);
+    gateway.publish("config", vec![b'x'; 100 << 10]);
+    assert_eq!(gateway.is_subscribed().await, 1, "only what the gateway itself asks for");
+    // Something smaller takes its place.
+    gateway.publish("config", "small");
+    agent.signal(Signal::HUP);
+    assert_eq!(gateway.is_subscribed().await, 3, "until the settings are read again");
+}
+
+#[tokio::test]
+async fn a_command_runs_once_however_often_it_is_delivered() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let ran = tempfile::NamedTempFile::new().expect("a file");
+    let script = format!("echo $1 >> {:?}; echo to $1; exit 3", ran.path());
+    let allowed = format!(
+        "[[command]]\nname = \"mark\"\nrun = [\"/bin/sh\", \"-c\", {script:?}, \"mark\"]\nargs = [\"a*\"]\ntimeout = \"10s\"\n"
+    );
+    let operator = Operator::of(&gateway, &allowed);
+    let agent = operator.start().await;
+    gateway.is_subscribed().await;
+    let command = operator.command("c-1", "mark", &["all"]);
+    gateway.publish("do", command.clone());
+    gateway.publish("do", command.clone());
+    assert_eq!(gateway.results("command.result").await, ["c-1 exited 3"]);
+    assert_eq!(gateway.results("command.detail").await, ["to all\n"]);
+    // Another document under the same id is another matter, and is said to be.
+    gateway.publish("do", operator.command("c-1", "mark", &["again"]));
+    assert_eq!(gateway.results("command.result").await, ["c-1 refused"]);
+    assert_eq!(gateway.results("command.detail").await, ["it was begun before"]);
+    let cases = [
+        (operator.command("c-2", "mark", &["ball"]), "argument \"ball\" does not fit \"a*\""),
+        (operator.command("c-2", "reboot", &[]), "no [[command]] is called \"reboot\" here"),
+        (operator.command("c-2", "ping", &["x"]), "ping takes no arguments"),
+        (operator.command_for(header("edge-1", -1), "c-2", "ping", &[]), "expired "),
+        (operator.command_for(header("other", 9), "c-2", "ping", &[]), "for agent \"other\""),
+    ];
+    for (document, why) in cases {
+        gateway.publish("do", document);
+        assert_eq!(gateway.results("command.result").await, ["c-2 refused"]);
+        let [detail] = gateway.results("command.detail").await;
+        assert!(detail.starts_with(why), "{detail}");
+    }
+    // After a restart it is delivered again, and what follows it shows that nothing happened.
+    gateway.publish("do", command);
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends(), Some(0));
+    let _agent = operator.start().await;
+    gateway.is_subscribed().await;
+    gateway.publish("do", operator.command("c-3", "reload", &[]));
+    assert_eq!(gateway.results("command.result").await, ["c-3 exited 0"]);
+    assert_eq!(text(&std::fs::read(ran.path()).expect("a file")), "all\n");
+}
+
+#[tokio::test]
+async fn a_command_whose_agent_was_killed_is_said_to_be_interrupted_and_not_begun_again() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let place = tempfile::tempdir().expect("a directory");
+    let (began, gate) = (place.path().join("began"), place.path().join("gate"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &gate, rustix::fs::Mode::RWXU).expect("a pipe");
+    // It goes on once somebody reads from the pipe.
+    let script = format!("echo x >> {began:?}; echo > {gate:?}; sleep 60");
+    let operator = Operator::of(
+        &gateway,
+        &format!("[[command]]\nname = \"long\"\nrun = [\"/bin/sh\", \"-c\", {script:?}]\ntimeout = \"60s\"\n"),
+    );
+    let agent = operator.start().await;
+    gateway.is_subscribed().await;
+    gateway.publish("do", operator.command("c-1", "long", &[]));
+    let running = tokio::task::spawn_blocking(move || std::fs::read(gate));
+    tokio::time::timeout(Duration::from_secs(20), running)
+        .await
+        .expect("a command")
+        .expect("a thread")
+        .expect("a pipe");
+    agent.signal(Signal::KILL);
+    assert_eq!(agent.ends(), None);
+    let _agent = operator.start().await;
+    assert_eq!(gateway.results("command.result").await, ["c-1 interrupted"]);
+    gateway.publish("do", operator.command("c-2", "ping", &[]));
+    assert_eq!(gateway.results("command.result").await, ["c-2 exited 0"]);
+    assert_eq!(text(&std::fs::read(began).expect("a file")), "x\n");
+}
