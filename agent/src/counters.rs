@@ -71,6 +71,10 @@ events! {
     ReadingsDroppedOldest = "readings_dropped_oldest",
     /// Readings dropped as they came, claimed as lost.
     ReadingsDroppedNewest = "readings_dropped_newest",
+    /// Segments that were older than their class keeps them.
+    SegmentsExpired = "segments_expired",
+    /// Readings dropped with them that the gateway was not known to have, claimed as lost.
+    ReadingsExpired = "readings_expired",
     /// Times that claims were joined to fit into their room, and now cover more than was lost.
     ClaimsCoarsened = "claims_coarsened",
     /// Times that the queue could not make room.

@@ -232,7 +232,9 @@ impl Running {
         let (stop_keeper, keeper_stop) = watch::channel(());
         let checkpoint = config.queue.checkpoint.get_ref().0;
         let counters = Arc::clone(counters);
-        let keeper = tokio::spawn(keeper::keep(Arc::clone(&queue), checkpoint, shipped, room, counters, keeper_stop));
+        let clock = Arc::clone(&environment.clock);
+        let keeping = keeper::keep(Arc::clone(&queue), checkpoint, clock, shipped, room, counters, keeper_stop);
+        let keeper = tokio::spawn(keeping);
         Ok(Self { queue, intake, handle: Some(handle), sources, uplink, drain, renewal, keeper, stop_keeper, local })
     }
 

@@ -12,6 +12,7 @@
 //! `<data_dir>/state` holds [`State`]: how far each restart was accepted, and of each log which offsets the gateway has
 //! and what its segments name. `<data_dir>/claims` holds [`Claims`] that wait beside the logs.
 
+mod age;
 mod blocks;
 mod claims;
 pub mod class;
@@ -41,6 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use weir_storage::{Committer, CommitterOptions, Fs, IoError, Log, OpenError, Reader, RemoveError, StateFile};
 
+pub use age::Now;
 pub use blocks::Blocks;
 pub use claims::{Claims, ClaimsError, ClaimsFull};
 pub use class::{ClassId, ClassOptions, DEFAULT_CLASS, MAX_CLASSES, MIN_CLASS_CAP};
@@ -89,6 +91,8 @@ pub struct Queue {
     /// Held by whoever removes segments.
     front: Mutex<()>,
     rolled: Arc<Notify>,
+    /// When ages were noted last.
+    aged_at: Mutex<Option<std::time::Duration>>,
     options: QueueOptions,
 }
 
@@ -153,7 +157,8 @@ impl Queue {
         let committing = CommitterOptions { min_interval, max_parallel_syncs, ..CommitterOptions::default() };
         let committer = Committer::spawn(logs, committing).map_err(QueueError::Thread)?;
         let (file, front, rolled) = (Mutex::new(file), Mutex::new(()), Arc::new(Notify::new()));
-        Ok((Self { committer, classes, state, file, claims, front, rolled, options }, recovered))
+        let aged_at = Mutex::new(None);
+        Ok((Self { committer, classes, state, file, claims, front, rolled, aged_at, options }, recovered))
     }
 
     /// Makes claims beside the logs durable. Blocks.

@@ -101,7 +101,7 @@ impl Queue {
 
     /// Drops the oldest segment of a class, its readings as lost by `kind`; false if there is none but the one that is
     /// written.
-    fn drop_oldest(&self, class: ClassId, kind: LossKind, dropped: &mut Dropped) -> Result<bool, DropError> {
+    pub(super) fn drop_oldest(&self, class: ClassId, kind: LossKind, dropped: &mut Dropped) -> Result<bool, DropError> {
         let _front = self.front();
         let log = self.log(class);
         let [oldest, next, ..] = log.reader.segments()[..] else { return Ok(false) };

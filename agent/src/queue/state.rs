@@ -39,6 +39,8 @@ pub struct State {
     pub restarts: Restarts,
     /// What devices described.
     pub descriptions: Descriptions,
+    /// When [`ClassState::ages`] were noted, in milliseconds since 1970; 0 if they never were.
+    pub aged_ms: i64,
     /// Claims that wait beside the logs, durable before they are here.
     pub claims: Claims,
     /// What is known of each log; the first is that of `default`.
@@ -56,6 +58,8 @@ pub struct ClassState {
     pub shipped: RangeSet,
     /// What the records below `covered` name.
     pub blocks: Blocks,
+    /// How long each closed segment has been closed, in milliseconds, by its base offset; empty without `max_age`.
+    pub ages: BTreeMap<u64, u64>,
     /// Records below this offset are in flight, or were, at the front of the log; 0 while there is no connection. Not
     /// kept on disk.
     pub sent_below: u64,
@@ -72,6 +76,7 @@ impl State {
             incarnation,
             restarts: Restarts::default(),
             descriptions: Descriptions::default(),
+            aged_ms: 0,
             claims: Claims::default(),
             classes: vec![ClassState::new(DEFAULT_CLASS)],
         }
@@ -96,7 +101,8 @@ impl State {
 impl ClassState {
     /// Of a log that holds nothing yet.
     pub fn new(name: Name) -> Self {
-        Self { name, covered: 0, shipped: RangeSet::new(), blocks: Blocks::default(), sent_below: 0 }
+        let (shipped, blocks, ages) = Default::default();
+        Self { name, covered: 0, shipped, blocks, ages, sent_below: 0 }
     }
 
     /// Notes that records are durable at `offsets`, in a segment that began at `began` if one did, and what they name.

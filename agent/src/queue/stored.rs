@@ -1,8 +1,9 @@
 //! The state as it is on disk: the payload of a [`weir_storage::StateFile`].
 //!
-//! Version 1, of a queue without classes, which is still written as such: version byte, then postcard of incarnation,
+//! Version 1, of a queue without classes and ages, which is still written as such: version byte, then postcard of incarnation,
 //! covered, restarts, shipped ranges, descriptions, blocks. Version 2: version byte, then postcard of incarnation,
-//! restarts, descriptions, and of each class its name, covered, shipped ranges and blocks; `default` is the first.
+//! restarts, descriptions, when ages were noted, and of each class its name, covered, shipped ranges, blocks, and base and
+//! age of closed segments; `default` is the first.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use weir_protocol::items::{self, Items};
@@ -30,6 +31,7 @@ struct StoredV2 {
     incarnation: Incarnation,
     restarts: Restarts,
     descriptions: Descriptions,
+    aged_ms: i64,
     classes: Vec<StoredClass>,
 }
 
@@ -39,12 +41,15 @@ struct StoredClass {
     covered: u64,
     shipped: Pairs,
     blocks: Vec<StoredBlock>,
+    /// Base offset and age of closed segments.
+    ages: Vec<(u64, u64)>,
 }
 
 impl StoredClass {
     fn of(class: &ClassState) -> Self {
         let (shipped, blocks) = (pairs(&class.shipped), class.blocks.stored());
-        Self { name: class.name, covered: class.covered, shipped, blocks }
+        let ages = class.ages.iter().map(|(base, age)| (*base, *age)).collect();
+        Self { name: class.name, covered: class.covered, shipped, blocks, ages }
     }
 
     fn load(self) -> ClassState {
@@ -53,6 +58,7 @@ impl StoredClass {
             covered: self.covered,
             shipped: self.shipped.into_iter().map(|(start, end)| start..end).collect(),
             blocks: Blocks::of_stored(self.blocks),
+            ages: self.ages.into_iter().collect(),
             sent_below: 0,
         }
     }
@@ -65,28 +71,29 @@ impl State {
             (self.incarnation, self.restarts.clone(), self.descriptions.clone());
         let mut classes: Vec<StoredClass> = self.classes.iter().map(StoredClass::of).collect();
         match classes.pop() {
-            Some(StoredClass { covered, shipped, blocks, .. }) if classes.is_empty() => {
+            Some(StoredClass { covered, shipped, blocks, ages, .. }) if classes.is_empty() && ages.is_empty() => {
                 let stored = StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks };
                 encode(WITHOUT_CLASSES, &stored)
             }
             last => {
                 classes.extend(last);
-                encode(WITH_CLASSES, &StoredV2 { incarnation, restarts, descriptions, classes })
+                let aged_ms = self.aged_ms;
+                encode(WITH_CLASSES, &StoredV2 { incarnation, restarts, descriptions, aged_ms, classes })
             }
         }
     }
 
     /// Reads stored bytes; `Err` says what is wrong with them.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (incarnation, restarts, descriptions, classes) = match bytes.split_first() {
+        let (incarnation, restarts, descriptions, aged_ms, classes) = match bytes.split_first() {
             Some((&WITHOUT_CLASSES, rest)) => {
                 let StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks } = decode(rest)?;
-                let class = StoredClass { name: DEFAULT_CLASS, covered, shipped, blocks };
-                (incarnation, restarts, descriptions, vec![class])
+                let class = StoredClass { name: DEFAULT_CLASS, covered, shipped, blocks, ages: Vec::new() };
+                (incarnation, restarts, descriptions, 0, vec![class])
             }
             Some((&WITH_CLASSES, rest)) => {
-                let StoredV2 { incarnation, restarts, descriptions, classes } = decode(rest)?;
-                (incarnation, restarts, descriptions, classes)
+                let StoredV2 { incarnation, restarts, descriptions, aged_ms, classes } = decode(rest)?;
+                (incarnation, restarts, descriptions, aged_ms, classes)
             }
             Some((version, _)) => {
                 return Err(format!("version {version}; this build reads {WITHOUT_CLASSES} and {WITH_CLASSES}"));
@@ -97,7 +104,7 @@ impl State {
         if classes.first().is_none_or(|first| first.name != DEFAULT_CLASS) {
             return Err("got another class first, expected `default`".to_owned());
         }
-        Ok(Self { incarnation, restarts, descriptions, claims: Claims::default(), classes })
+        Ok(Self { incarnation, restarts, descriptions, aged_ms, claims: Claims::default(), classes })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stories about the agent, from one rule to the whole process.
 
 mod accounts;
+mod ages;
 mod classes;
 mod commands;
 mod damage;
