@@ -161,7 +161,7 @@ async fn a_broker_that_floods_is_held_back_and_evicts_nothing() {
     let number = "ring = 256\nqos = 0\n[[mqtt.topic]]\nfilter = \"#\"\npayload = \"number\"\ndevice = \"box\"\n";
     let (_broker, subscriber, life) = connected(&bench, number, true).await;
     let flood = tokio::spawn(async move { subscriber.floods("n", b"1").await });
-    bench.looks(|health| health.readings == 256).await;
+    bench.looks(|health| health.readings >= 256).await;
     // Enough turns for what a broken source would read.
     for _ in 0..1000 {
         tokio::task::yield_now().await;

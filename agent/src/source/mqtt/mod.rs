@@ -30,6 +30,7 @@ use super::supervise::LifeError;
 use super::units::{UnitRule, unit_of};
 use crate::counters::Event as Counted;
 use crate::identity::{Identity, trust};
+use crate::uplink::credentials::Shown;
 use client::{Connection, Event, Message, Options};
 use message::{Subscription, Understood};
 
@@ -39,6 +40,8 @@ pub use template::Template;
 
 /// The most messages that are not acknowledged yet.
 const WINDOW: u16 = 256;
+/// No room for so long is worth a word.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a source that stops waits for the disk, so that messages need not come again.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -179,7 +182,10 @@ impl Listener {
                 Sample { name, unit, resolution: 0.0, value, at }
             })
             .collect();
-        feed.has_room(samples.len()).await;
+        if tokio::time::timeout(PATIENCE, feed.has_room(samples.len())).await.is_err() {
+            self.context.report.error("the queue has no room; nothing more is read until it has");
+            feed.has_room(samples.len()).await;
+        }
         let taken = feed.put_all(&samples);
         Ok((feed, taken.sequences))
     }
@@ -258,8 +264,7 @@ fn options(config: &MqttConfig, agent: AgentId) -> Result<Options, LifeError> {
     Ok(Options {
         mqtt: config.mqtt,
         address: config.address.clone(),
-        tls,
-        login,
+        shown: Shown { tls, login },
         client_id: id.unwrap_or_else(|| format!("weir-{agent}-{}", config.name.get_ref().as_str())),
         keep_alive: config.keep_alive.get_ref().0,
         session: u32::try_from(config.session.get_ref().0.as_secs()).unwrap_or(u32::MAX),

@@ -180,7 +180,7 @@ impl Drop for Connection {
 
 /// What rumqttc takes for the host: all of a WebSocket's address, and one of IPv6 in brackets only where it goes on as
 /// text.
-fn host(address: &Address) -> String {
+pub(crate) fn host(address: &Address) -> String {
     match (&address.websocket, address.tls) {
         (Some(_), _) => address.to_string(),
         (None, true) => address.host.trim_start_matches('[').trim_end_matches(']').to_owned(),
@@ -189,7 +189,7 @@ fn host(address: &Address) -> String {
 }
 
 /// The transport of a connection.
-fn transport(address: &Address, shown: &Shown) -> Transport {
+pub(crate) fn transport(address: &Address, shown: &Shown) -> Transport {
     let tls = shown.tls.as_ref().map(|tls| TlsConfiguration::Rustls(Arc::clone(tls)));
     match (tls, &address.websocket) {
         (None, None) => Transport::tcp(),

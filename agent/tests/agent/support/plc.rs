@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,6 +34,8 @@ pub(crate) enum Manner {
     Short,
     /// Answers with bytes that mean nothing, without end.
     Flooding,
+    /// Answers with bytes that chance made of the right ones, by this seed.
+    Garbling(u64),
     /// Hangs up.
     Rude,
 }
@@ -43,6 +47,7 @@ struct State {
     manner: Manner,
     asked: Vec<Asked>,
     connections: u32,
+    chance: Option<StdRng>,
 }
 
 /// A device. Clones are the same one.
@@ -121,7 +126,8 @@ impl Plc {
             }
             let length = (answer.len() as u16 + 1).to_be_bytes();
             head[4..6].copy_from_slice(&length);
-            if stream.write_all(&[&head[..], &answer[..]].concat()).await.is_err() {
+            let sent = self.garbled([&head[..], &answer[..]].concat());
+            if stream.write_all(&sent).await.is_err() {
                 return;
             }
         }
@@ -138,10 +144,28 @@ impl Plc {
             let unit = if self.manner() == Manner::Mistaken { frame[0] + 1 } else { frame[0] };
             let mut sent = [&[unit], &answer[..]].concat();
             sent.extend(crc(&sent));
+            let sent = self.garbled(sent);
             if stream.write_all(&sent).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// What chance makes of an answer: other bytes at its beginning, where it says what it is, and perhaps fewer or more.
+    fn garbled(&self, mut answer: Vec<u8>) -> Vec<u8> {
+        let mut state = self.state();
+        let Manner::Garbling(seed) = state.manner else { return answer };
+        let chance = state.chance.get_or_insert_with(|| StdRng::seed_from_u64(seed));
+        // The transaction of TCP and the unit of RTU are always wrong, so that no luck makes an answer of it.
+        answer[0] ^= chance.random_range(1..=255);
+        for byte in answer.iter_mut().skip(1) {
+            if chance.random_bool(0.3) {
+                *byte = chance.random();
+            }
+        }
+        let length = chance.random_range(1..=answer.len() + 8);
+        answer.resize_with(length, || chance.random());
+        answer
     }
 
     fn manner(&self) -> Manner {

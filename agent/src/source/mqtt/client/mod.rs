@@ -7,15 +7,15 @@
 mod v4;
 mod v5;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::config::{Address, Mqtt};
+use crate::uplink::connection::{host, transport};
+use crate::uplink::credentials::Shown;
 
 /// Events that wait for the source; the event loop pauses when they are this many.
 const EVENTS: usize = 64;
@@ -31,12 +31,10 @@ const BESIDE_PAYLOAD: u32 = 128 * 1024;
 pub(super) struct Options {
     /// Which MQTT.
     pub mqtt: Mqtt,
-    /// Host and port.
+    /// Where the broker is.
     pub address: Address,
-    /// TLS; None: plain.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// User name and password.
-    pub login: Option<(String, String)>,
+    /// What is shown, over which transport.
+    pub shown: Shown,
     /// The client id.
     pub client_id: String,
     /// Time between pings.
@@ -140,13 +138,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
-    }
-}
-
-fn transport(options: &Options) -> rumqttc::Transport {
-    match &options.tls {
-        Some(tls) => rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(Arc::clone(tls))),
-        None => rumqttc::Transport::tcp(),
     }
 }
 

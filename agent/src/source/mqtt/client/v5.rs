@@ -6,13 +6,13 @@ use rumqttc::v5::{AsyncClient, Event as Polled, EventLoop, MqttOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{CONNECT_TIMEOUT, Client, Event, Message, NotTaken, Options, REQUESTS, most, transport};
+use super::{CONNECT_TIMEOUT, Client, Event, Message, NotTaken, Options, REQUESTS, host, most, transport};
 
 pub(super) fn start(options: &Options, events: mpsc::Sender<Event>) -> (Client, JoinHandle<()>) {
-    let mut mqtt = MqttOptions::new(&options.client_id, &options.address.host, options.address.port);
+    let mut mqtt = MqttOptions::new(&options.client_id, host(&options.address), options.address.port);
     mqtt.set_keep_alive(options.keep_alive);
-    mqtt.set_transport(transport(options));
-    if let Some((name, password)) = &options.login {
+    mqtt.set_transport(transport(&options.address, &options.shown));
+    if let Some((name, password)) = &options.shown.login {
         mqtt.set_credentials(name, password);
     }
     mqtt.set_clean_start(options.session == 0);
