@@ -45,6 +45,9 @@ pub(super) enum Command {
     /// there is a problem
     #[command(after_help = "Example:\n  sudo weir-agent doctor")]
     Doctor(DoctorArgs),
+    /// Collect what whoever helps will ask for into an archive: settings without secrets, checks, status, metrics, logs
+    #[command(after_help = "Example:\n  sudo weir-agent bundle edge-1.tar.gz")]
+    Bundle(BundleArgs),
     /// Print the settings file with every key, its default and what it means; or sign settings and commands for agents
     #[command(after_help = "Example:\n  weir-agent config > agent.toml")]
     Config(ConfigArgs),
@@ -251,6 +254,16 @@ pub(super) struct TopArgs {
     /// Print one look as text and end; so it is into a pipe
     #[arg(long)]
     pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BundleArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// The archive to make, which must not exist; weir-bundle-NAME-TIME.tar.gz here without it
+    pub(super) target: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

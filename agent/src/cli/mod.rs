@@ -4,6 +4,7 @@
 //! settings (sysexits.h).
 
 mod arguments;
+mod bundle;
 mod doctor;
 mod enroll;
 mod generate;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(args) => validate::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => args.command.as_ref().map_or_else(generate::sample, sign::run),
         Command::Once(args) => {

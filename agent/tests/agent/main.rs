@@ -2,6 +2,7 @@
 
 mod accounts;
 mod ages;
+mod bundle;
 mod classes;
 mod commands;
 mod damage;

@@ -25,7 +25,7 @@ pub(super) fn run(command: QueueCommand) -> Result<(), Failure> {
     }
 }
 
-fn fs() -> Arc<dyn Fs> {
+pub(super) fn fs() -> Arc<dyn Fs> {
     Arc::new(RealFs)
 }
 
