@@ -18,6 +18,9 @@
 //! ```
 //!
 //! An agent may be called `live`: its topics have one part less.
+//!
+//! A gateway names itself in CONNACK of MQTT 5 by the user property [`SERVER_PROPERTY`]: what it acknowledges is on its
+//! disk. MQTT 3.1.1 has no place for that.
 
 use core::fmt::{self, Write};
 
@@ -25,6 +28,9 @@ use crate::identity::{AgentId, DeviceId, Tenant};
 
 /// The part of every topic that names the version of the topic scheme.
 pub const PREFIX: &str = "weir/1/";
+
+/// The user property of CONNACK by which a gateway says that it is one; its value is the gateway's version.
+pub const SERVER_PROPERTY: &str = "weir";
 
 /// What a topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

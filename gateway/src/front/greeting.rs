@@ -1,6 +1,7 @@
 //! CONNACK: what a client that was let in learns.
 
 use bytes::BytesMut;
+use weir_protocol::mqtt::SERVER_PROPERTY;
 
 use super::refusal::Refusal;
 use super::session::Limits;
@@ -50,6 +51,7 @@ pub(super) fn greet(
         assigned_client_id: connect.client_id.is_empty().then(|| identity.client.as_str()),
         server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
         response_information: None,
+        user_property: Some((SERVER_PROPERTY, env!("CARGO_PKG_VERSION"))),
     };
     writer.accepted(out, &ack).map_err(|_| Refusal::PacketTooLarge)
 }

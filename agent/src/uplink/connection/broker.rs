@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The user property of CONNACK by which a Weir gateway says that it is one, and which.
-pub(super) const PROPERTY: &str = "weir";
+use weir_protocol::mqtt::SERVER_PROPERTY;
+
 /// The longest version that is repeated in a log.
 const MAX_VERSION: usize = 32;
 
@@ -21,7 +21,7 @@ pub enum Broker {
 impl Broker {
     /// From the user properties of CONNACK.
     pub(super) fn of(properties: &[(String, String)]) -> Self {
-        let version = properties.iter().find(|(name, _)| name == PROPERTY).map(|(_, version)| version);
+        let version = properties.iter().find(|(name, _)| name == SERVER_PROPERTY).map(|(_, version)| version);
         version.map_or(Self::Other, |version| {
             Self::Weir(version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect())
         })

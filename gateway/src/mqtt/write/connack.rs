@@ -25,6 +25,8 @@ pub struct ConnAck<'a> {
     pub server_keep_alive: Option<u16>,
     /// Where the client may have responses sent, if it asked.
     pub response_information: Option<&'a str>,
+    /// A name and a value of the server's own; left out where they do not fit.
+    pub user_property: Option<(&'a str, &'a str)>,
 }
 
 impl Writer {
@@ -41,7 +43,15 @@ impl Writer {
         }
         let mut properties = BytesMut::new();
         ack.put_properties(&mut properties);
-        let remaining = 2 + super::variable_length(properties.len()) + properties.len();
+        let remaining_with = |properties: usize| 2 + super::variable_length(properties) + properties;
+        if let Some((name, value)) = ack.user_property
+            && self.fits(remaining_with(properties.len() + 5 + name.len() + value.len())).is_ok()
+        {
+            properties.put_u8(property::USER_PROPERTY);
+            put_text(&mut properties, name);
+            put_text(&mut properties, value);
+        }
+        let remaining = remaining_with(properties.len());
         self.fits(remaining)?;
         out.put_u8(0x20);
         put_variable(out, remaining);

@@ -44,6 +44,7 @@ fn a_client_learns_what_it_may_from_connack() {
         assigned_client_id: Some("auto-1"),
         server_keep_alive: Some(30),
         response_information: Some("reply/"),
+        user_property: Some(("weir", "0.1.0")),
     };
     let v5::Packet::ConnAck(read) = v5(FULL, |writer, out| writer.accepted(out, &ack).unwrap()) else { panic!() };
     let properties = read.properties.unwrap();
@@ -55,6 +56,13 @@ fn a_client_learns_what_it_may_from_connack() {
     assert_eq!(properties.response_information.as_deref(), Some("reply/"));
     assert_eq!(properties.shared_subscription_available, Some(0));
     assert_eq!(properties.wildcard_subscription_available, None);
+    assert_eq!(properties.user_properties, [("weir".to_owned(), "0.1.0".to_owned())]);
+
+    // [MQTT-3.2.2-20]: who takes no packet of that size gets the rest.
+    let whole = bytes(FULL, |writer, out| writer.accepted(out, &ack).unwrap()).len() as u32;
+    let tight = Writer { max_packet: whole - 1, ..FULL };
+    let v5::Packet::ConnAck(read) = v5(tight, |writer, out| writer.accepted(out, &ack).unwrap()) else { panic!() };
+    assert_eq!(read.properties.map(|properties| properties.user_properties), Some(Vec::new()));
 
     let v4::Packet::ConnAck(read) = v4(PLAIN, |writer, out| writer.accepted(out, &ack).unwrap()) else { panic!() };
     assert!(read.session_present && read.code == v4::ConnectReturnCode::Success);
