@@ -34,6 +34,12 @@ const MEANINGS: &[(&[&str], &str)] = &[
         &["NotValidYet", "certificate not valid yet"],
         "the gateway's certificate has not begun: is the clock of this machine right (`date`)?",
     ),
+    (&["HTTP code is not equal 200: 407"], "the proxy wants another user or password: see uplink.proxy"),
+    (
+        &["HTTP code is not equal 200"],
+        "the proxy does not connect there: see uplink.proxy, and whether the proxy allows this address and port",
+    ),
+    (&["HTTP error: 404"], "no MQTT over WebSocket at that path: a Weir gateway has it at /mqtt of its HTTP port"),
     (&["BadUserNamePassword"], "wrong user name or password: see uplink.username and uplink.password_file"),
     (
         &["NotAuthorized"],

@@ -208,10 +208,15 @@ impl<'a> Session<'a> {
     /// Whether the gateway has everything that may be sent, and was told so.
     fn has_said_everything(&self) -> bool {
         let in_flight = self.flights.batches() + self.flights.accounts();
-        let is_told = !self.accounts.is_waiting() || !self.may_tell;
-        let is_shipped = self.uplink.queue.is_empty() || self.open != OpenClasses::ALL;
         let mut open = self.spool.lanes().filter(|lane| self.open.has(lane.class));
-        in_flight == 0 && !open.any(|lane| self.spool.is_forming(lane)) && is_told && is_shipped
+        if in_flight > 0 || open.any(|lane| self.spool.is_forming(lane)) {
+            return false;
+        }
+        match self.uplink.queue.is_empty() {
+            true => !self.accounts.is_waiting() || !self.may_tell,
+            // Everything that may go is in flight or forming once `send` had its turn.
+            false => self.open != OpenClasses::ALL,
+        }
     }
 
     async fn finish(&mut self) -> Outcome {

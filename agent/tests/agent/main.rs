@@ -2,6 +2,7 @@
 
 mod accounts;
 mod ages;
+mod brokers;
 mod bundle;
 mod classes;
 mod commands;
@@ -15,6 +16,7 @@ mod intake;
 mod lanes;
 mod line_protocol;
 mod local;
+mod metered;
 mod modbus;
 mod mqtt_source;
 mod policies;
@@ -31,5 +33,6 @@ mod support;
 mod system;
 mod task;
 mod transfer;
+mod transports;
 mod uplink;
 mod uplink_limits;

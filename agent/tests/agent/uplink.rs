@@ -131,6 +131,14 @@ impl Shipping {
         self.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.contains(offset)
     }
 
+    /// Stops; how many records stay.
+    pub(crate) async fn stops(self) -> u64 {
+        self.drain.send_replace(Drain::Empty);
+        self.task.await.expect("a good end");
+        let end = self.queue.reader(ClassId::DEFAULT).end_offset();
+        self.queue.state().lock().of(ClassId::DEFAULT).shipped.gaps(0..end).map(|gap| gap.end - gap.start).sum()
+    }
+
     /// Stops once everything is shipped, which the gateway has to see to before.
     pub(crate) async fn drains(self) {
         self.drain.send_replace(Drain::Empty);

@@ -26,6 +26,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Peer {
     stream: TcpStream,
     read: BytesMut,
+    /// Bytes that came.
+    pub(crate) taken: usize,
     /// What was described on it.
     pub(crate) described: usize,
     /// What the agent said of where restarts stand.
@@ -65,6 +67,7 @@ impl Gateway {
         let mut peer = Peer {
             stream,
             read: BytesMut::new(),
+            taken: 0,
             described: 0,
             positions: Vec::new(),
             about_positions: PubAckReason::Success,
@@ -97,9 +100,11 @@ impl Peer {
                 Err(Error::PayloadRequired) => return None,
                 Err(error) => panic!("the agent sent what is not MQTT: {error}"),
             }
-            if self.stream.read_buf(&mut self.read).await.unwrap_or(0) == 0 {
+            let read = self.stream.read_buf(&mut self.read).await.unwrap_or(0);
+            if read == 0 {
                 return None;
             }
+            self.taken += read;
         }
     }
 
@@ -202,7 +207,7 @@ impl Peer {
     }
 }
 
-fn sections(payload: &[u8]) -> (Vec<Kept>, Vec<Stands>) {
+pub(crate) fn sections(payload: &[u8]) -> (Vec<Kept>, Vec<Stands>) {
     let envelope = Envelope::open(payload).expect("a good envelope");
     let mut buffer = Vec::new();
     let (mut kept, mut stands) = (Vec::new(), Vec::new());
