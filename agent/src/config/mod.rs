@@ -21,6 +21,8 @@ use weir_protocol::settings::{Period, SettingsError, Source};
 use crate::remote::ledger::Overlay;
 use crate::remote::settings::{CommandConfig, RemoteConfig};
 use crate::source::exec::{self, ExecConfig};
+use crate::source::i2c::{self, I2cConfig};
+use crate::source::iio::{self, IioConfig};
 use crate::source::line_protocol::LineProtocolConfig;
 use crate::source::modbus::{self, ModbusConfig};
 use crate::source::mqtt::{self, MqttConfig};
@@ -64,6 +66,10 @@ pub struct Config {
     pub mqtt: Vec<MqttConfig>,
     /// A port for InfluxDB line protocol.
     pub line_protocol: Option<LineProtocolConfig>,
+    /// Sensors that the kernel drives.
+    pub iio: Vec<IioConfig>,
+    /// Sensors on I2C buses.
+    pub i2c: Vec<I2cConfig>,
     /// Programs that print readings.
     pub exec: Vec<ExecConfig>,
     /// The local port.
@@ -87,6 +93,8 @@ impl Default for Config {
             modbus: Vec::new(),
             mqtt: Vec::new(),
             line_protocol: None,
+            iio: Vec::new(),
+            i2c: Vec::new(),
             exec: Vec::new(),
             local: LocalConfig::default(),
             remote: RemoteConfig::default(),
@@ -130,6 +138,8 @@ impl Config {
         modbus::check(&self.modbus, source)?;
         mqtt::check(&self.mqtt, source)?;
         self.line_protocol.iter().try_for_each(|port| port.check(source))?;
+        iio::settings::check(&self.iio, source)?;
+        i2c::settings::check(&self.i2c, source)?;
         exec::settings::check(&self.exec, source)?;
         Ok(())
     }

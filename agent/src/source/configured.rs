@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::supervise::LifeError;
-use super::{Context, exec, line_protocol, modbus, mqtt, system};
+use super::worker::Thread;
+use super::{Context, exec, i2c, iio, line_protocol, modbus, mqtt, system};
 use crate::config::Config;
 
 type Life = Pin<Box<dyn Future<Output = Result<(), LifeError>> + Send>>;
@@ -51,8 +52,14 @@ pub fn configured(config: &Config) -> Vec<Source> {
     let mut sources = Vec::new();
     if config.system.enabled {
         let settings = config.system.clone();
-        let name = settings.device.to_string();
-        sources.push(Source::new("system", name, move |context| system::run(settings.clone(), context)));
+        let (name, thread) = (settings.device.to_string(), Thread::default());
+        sources.push(Source::new("system", name, move |context| {
+            system::run(settings.clone(), Arc::clone(&thread), context)
+        }));
+    }
+    for settings in config.iio.clone() {
+        let (name, thread) = (settings.device.get_ref().to_string(), Thread::default());
+        sources.push(Source::new("iio", name, move |context| iio::run(settings.clone(), Arc::clone(&thread), context)));
     }
     for (settings, line) in config.modbus.iter().cloned().zip(modbus::lines(&config.modbus)) {
         let name = settings.device.get_ref().to_string();
@@ -69,6 +76,10 @@ pub fn configured(config: &Config) -> Vec<Source> {
         sources.push(Source::new("line_protocol", name, move |context| {
             line_protocol::run(settings.clone(), machine, context)
         }));
+    }
+    for settings in config.i2c.clone() {
+        let (name, thread) = (settings.device.to_string(), Thread::default());
+        sources.push(Source::new("i2c", name, move |context| i2c::run(settings.clone(), Arc::clone(&thread), context)));
     }
     for settings in config.exec.clone() {
         let name = settings.device.to_string();

@@ -12,7 +12,10 @@ pub mod clock;
 mod configured;
 mod context;
 pub mod exec;
+mod failures;
 pub mod feed;
+pub mod i2c;
+pub mod iio;
 pub mod line_protocol;
 pub mod modbus;
 pub mod mqtt;
@@ -23,6 +26,7 @@ mod supervise;
 mod sysfs;
 pub mod system;
 mod units;
+pub mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod exec;
 mod feeds;
 mod format_1;
 mod gateways;
+mod iio;
 mod intake;
 mod lanes;
 mod line_protocol;

@@ -6,6 +6,7 @@ use weir_agent::config::Config;
 use weir_agent::counters::Event;
 use weir_agent::source::clock::{SampleTime, is_synchronised, sample_time};
 use weir_agent::source::system::{self, Measurement, Sampler};
+use weir_agent::source::worker::Thread;
 use weir_protocol::settings::Source;
 use weir_protocol::{Clock, Value};
 
@@ -137,7 +138,7 @@ async fn a_machine_with_a_part_that_cannot_be_read_gives_the_rest_and_names_the_
     let config = Config::of(&Source::new("agent.toml", settings)).expect("good settings");
     let bench = Bench::unlinked();
     let context = bench.context("system", "box");
-    let life = tokio::spawn(system::run(config.system, context));
+    let life = tokio::spawn(system::run(config.system, Thread::default(), context));
     let held = bench.gives(|held| !held.is_empty()).await;
     assert!(held.iter().any(|held| held.channel == "load.1m" && held.unit == "1" && held.at.time == NOON));
     let health = bench.looks(|health| health.last_error.is_some()).await;

@@ -31,8 +31,6 @@ const MAX_ERRORS: u32 = 10;
 const READ: usize = 4096;
 /// A name, a space, a digit and the end of the line.
 const SHORTEST_LINE: usize = 4;
-/// Time between two looks for room.
-const ROOM: Duration = Duration::from_millis(50);
 /// Time between two looks at a program that prints nothing: it may have ended while its pipe is held open.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -128,8 +126,8 @@ impl<'a> Run<'a> {
 
     /// Waits until all lines of a read find room.
     async fn wait_for_room(&self) {
-        while self.waits && self.feed.room() <= READ / SHORTEST_LINE {
-            sleep(ROOM).await;
+        if self.waits {
+            self.feed.has_room(READ / SHORTEST_LINE + 1).await;
         }
     }
 

@@ -10,12 +10,12 @@ mod sample;
 mod sensors;
 pub(crate) mod settings;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::failures::Failures;
 use super::feed::{Feed, Sample};
+use super::worker::{Thread, Worker};
 use super::{Context, LifeError};
-use crate::counters::Event;
 pub use sample::{Measurement, Sampled, Sampler};
 pub use settings::SystemConfig;
 
@@ -23,22 +23,25 @@ pub use settings::SystemConfig;
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 
 /// Samples until it must stop.
-pub async fn run(settings: SystemConfig, context: Context) -> Result<(), LifeError> {
+pub async fn run(settings: SystemConfig, thread: Thread<Sampled>, context: Context) -> Result<(), LifeError> {
     let feed = context.feed_with(settings.device, *settings.ring.get_ref() as usize)?;
     let interval = settings.interval.get_ref().0;
     let mut sampler = Sampler::new(settings.root, settings.disks.into_inner());
+    let worker = Worker::of(&thread, move || sampler.sample())?;
     // Finds the channels, and what processor use is compared with; not a sample.
-    for channel in sampler.sample().measured {
+    for channel in worker.ask().await?.measured {
         // A channel too many is refused with its first value, and counted then.
         let _ = feed.declare(&channel.name, channel.unit, channel.kind, channel.resolution);
     }
-    let mut failed = BTreeMap::new();
+    let mut failures = Failures::default();
     let mut polls = context.polls(interval.min(FIRST_SAMPLE), interval);
     while polls.next().await {
-        let sampled = sampler.sample();
+        let sampled = tokio::select! {
+            () = context.stopped() => return Ok(()),
+            sampled = worker.ask() => sampled?,
+        };
         put(&feed, &context, &sampled.measured);
-        say(&context, &failed, &sampled.failed);
-        failed = sampled.failed;
+        failures.note(&context, sampled.failed);
     }
     Ok(())
 }
@@ -48,13 +51,4 @@ fn put(feed: &Feed, context: &Context, measured: &[Measurement]) {
     let samples: Vec<Sample<'_>> = measured.iter().filter_map(|measurement| measurement.sample(at)).collect();
     // What is refused is counted and said there.
     feed.put_all(&samples);
-}
-
-/// Counts what failed, and names what did not fail last time.
-fn say(context: &Context, before: &BTreeMap<String, String>, failed: &BTreeMap<String, String>) {
-    context.counters.add(Event::SourceFailed, failed.len() as u64);
-    for (name, reason) in failed.iter().filter(|(name, _)| !before.contains_key(*name)) {
-        tracing::warn!(channel = name, reason, "this machine cannot be read");
-        context.report.error(format!("{name}: {reason}"));
-    }
 }
