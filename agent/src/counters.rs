@@ -57,6 +57,16 @@ events! {
     SequenceWentBack = "sequence_went_back",
     /// Readings accepted and durable.
     ReadingsAccepted = "readings_accepted",
+    /// Readings that rules left out or put into windows: decisions, not losses.
+    ReadingsReduced = "readings_reduced",
+    /// Readings that rules refuse, set aside with the reason.
+    ReadingsRefused = "readings_refused",
+    /// Summaries made of windows.
+    WindowsSummarised = "windows_summarised",
+    /// Windows whose channels were not known any more: their readings are counted, without a summary.
+    SummaryLost = "summary_lost",
+    /// Rules that could not be applied: the readings pass as they are.
+    RuleNotApplied = "rule_not_applied",
     /// Readings that were here already.
     ReadingsRepeated = "readings_repeated",
     /// Sequences claimed as lost.

@@ -24,9 +24,16 @@ pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
+/// Whether every text that fits `narrow` surely fits `wide` too.
+pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
+    let is_plain = !narrow.contains(['*', '?']);
+    let is_everything = !wide.is_empty() && wide.bytes().all(|byte| byte == b'*');
+    wide == narrow || is_everything || is_plain && fits(wide, narrow)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{covers, fits};
 
     #[test]
     fn a_star_stands_for_any_bytes_and_a_question_mark_for_one() {
@@ -34,6 +41,15 @@ mod tests {
         let more = [("*a*b", "xxaxxab", true), ("*a*b", "xxaxxba", false), ("edge", "edge1", false), ("**", "", true)];
         for (pattern, text, fit) in cases.into_iter().chain(more) {
             assert_eq!(fits(pattern, text), fit, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_it_surely_covers() {
+        let cases =
+            [("*", "a*", true), ("a*", "abc", true), ("a*", "a*", true), ("a*", "*", false), ("a?", "a*", false)];
+        for (wide, narrow, covered) in cases {
+            assert_eq!(covers(wide, narrow), covered, "{wide} {narrow}");
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod intake;
 pub mod local;
 #[cfg(feature = "plant")]
 pub mod plant;
+pub mod processing;
 pub mod queue;
 pub mod reload;
 pub mod remote;

@@ -27,6 +27,7 @@ use crate::identity::renewal::Renewal;
 use crate::intake::Intake;
 use crate::intake::task::{Handle, Task};
 use crate::local::{self, Local, View};
+use crate::processing::{Rules, Tap};
 use crate::queue::{Incarnation, Queue, QueueError, QueueOptions, Recovered, keeper};
 use crate::reload::Reload;
 use crate::remote::Hooks;
@@ -184,6 +185,7 @@ impl Running {
         let queue = Arc::new(queue);
         let (shipped, room) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
 
+        let tap = Tap::default();
         let local = local.serve(&View {
             agent: config.name,
             queue: Arc::clone(&queue),
@@ -192,11 +194,15 @@ impl Running {
             clock: Arc::clone(&environment.clock),
             started,
             progress_timeout: config.uplink.progress_timeout.get_ref().0,
+            tap: tap.clone(),
         });
 
         let random = environment.fork_random();
         let clock = Arc::clone(&environment.clock);
-        let intake = Intake::new(queue.state(), queue.policies(), clock, random, Arc::clone(counters));
+        let rules = Rules::of(&config.process, |class| config.queue.class_named(class));
+        let classes = queue.ids().map(|class| (queue.name(class), class));
+        let intake = Intake::new(queue.state(), queue.policies(), clock, random, Arc::clone(counters))
+            .with_rules(rules, tap, classes);
         let (task, handle, committed) = Task::new(intake, Arc::clone(&queue), Arc::clone(counters), Arc::clone(&room));
         #[cfg(feature = "plant")]
         let task = task.with_plant(plant);

@@ -6,10 +6,14 @@ use super::arguments::{Format, SettingsArgs};
 use super::{Failure, load, print, print_json};
 
 pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
-    load(&args.settings)?;
+    let config = load(&args.settings)?;
+    let warnings = crate::processing::settings::warnings(&config.process);
     let path = args.settings.config.display().to_string();
     match args.output.output {
-        Format::Json => print_json(&json!({ "settings": path, "good": true })),
-        Format::Text => print(&format!("{path}: the settings are good")),
+        Format::Json => print_json(&json!({ "settings": path, "good": true, "warnings": warnings })),
+        Format::Text => {
+            warnings.iter().try_for_each(|warning| print(&format!("{path}: {warning}")))?;
+            print(&format!("{path}: the settings are good"))
+        }
     }
 }

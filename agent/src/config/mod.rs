@@ -18,6 +18,7 @@ use serde::Deserialize;
 use weir_protocol::AgentId;
 use weir_protocol::settings::{Period, SettingsError, Source};
 
+use crate::processing::{self, ProcessConfig};
 use crate::remote::ledger::Overlay;
 use crate::remote::settings::{CommandConfig, RemoteConfig};
 use crate::source::exec::{self, ExecConfig};
@@ -72,6 +73,8 @@ pub struct Config {
     pub i2c: Vec<I2cConfig>,
     /// Programs that print readings.
     pub exec: Vec<ExecConfig>,
+    /// What becomes of readings before they are queued.
+    pub process: Vec<ProcessConfig>,
     /// The local port.
     pub local: LocalConfig,
     /// Whose signed settings and commands are obeyed.
@@ -96,6 +99,7 @@ impl Default for Config {
             iio: Vec::new(),
             i2c: Vec::new(),
             exec: Vec::new(),
+            process: Vec::new(),
             local: LocalConfig::default(),
             remote: RemoteConfig::default(),
             command: Vec::new(),
@@ -132,6 +136,7 @@ impl Config {
         at_least(source, &self.queue.checkpoint, Period::millis(100))?;
         self.uplink.check(source)?;
         self.uplink.budget.check(source, &self.queue)?;
+        processing::settings::check(&self.process, source, |class| self.queue.class_named(class).is_some())?;
         self.local.check(source)?;
         serial::settings::check(&self.serial, source)?;
         self.system.check(source)?;

@@ -55,6 +55,8 @@ impl Intake {
         let known: Vec<Restart> = self.state.lock().restarts.of(device).map(|(restart, _)| restart).collect();
         let ahead = self.ahead.keys().filter(|key| key.0 == device).map(|key| key.1);
         let mut all: Vec<Restart> = known.into_iter().chain(ahead).filter(|restart| !held.contains(restart)).collect();
+        // Summaries go on under theirs.
+        all.retain(|restart| !self.processor.is_own(device, *restart));
         all.sort();
         all.dedup();
         for restart in all {

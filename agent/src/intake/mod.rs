@@ -15,6 +15,7 @@
 mod credit;
 mod hello;
 mod link;
+mod processed;
 mod readings;
 mod stage;
 pub mod task;
@@ -25,18 +26,21 @@ use std::sync::Arc;
 use rand::{RngCore, rngs::StdRng};
 use weir_protocol::batch::Claim;
 use weir_protocol::batch::describe::Description;
+use weir_protocol::name::Name;
 use weir_protocol::serial::{Down, Up, device_to_agent};
 use weir_protocol::time::WallClock;
 use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence, frame};
 use weir_storage::Batch;
 
 use crate::counters::{Counters, Event};
-use crate::queue::{Committed, CommittedPart, Key, Policy, SharedState, State};
+use crate::processing::{Processor, Rules, Tap};
+use crate::queue::{ClassId, Committed, CommittedPart, Key, Policy, SharedState, State};
 
 pub use link::LinkId;
 pub use stage::{Covered, Mark, Staged};
 
 use link::{CloneWatch, Link};
+use processed::Waiting;
 use stage::Stage;
 
 /// The rules, and what they must remember.
@@ -45,6 +49,15 @@ pub struct Intake {
     links: BTreeMap<LinkId, Link>,
     clones: CloneWatch,
     stage: Stage,
+    processor: Processor,
+    /// Frames that wait for a description.
+    waiting: BTreeMap<(DeviceId, SchemaHash), Waiting>,
+    /// Classes by name, for summaries.
+    classes: HashMap<Name, ClassId>,
+    /// The number of the commit that makes durable what is staged now.
+    commit: u64,
+    /// Up to this number all of them succeeded or are void.
+    durable: u64,
     /// Positions ahead of the commit: staged, or submitted and not answered yet.
     ahead: HashMap<Key, Position>,
     /// Bytes that readings of each class may still take, the stage not counted.
@@ -76,7 +89,14 @@ impl Intake {
         random: StdRng,
         counters: Arc<Counters>,
     ) -> Self {
+        let mut processor = Processor::default();
+        processor.go_back_to(&state.lock().held);
         Self {
+            processor,
+            waiting: BTreeMap::new(),
+            classes: HashMap::new(),
+            commit: 1,
+            durable: 0,
             state,
             links: BTreeMap::new(),
             clones: CloneWatch::default(),
@@ -89,6 +109,15 @@ impl Intake {
             random,
             counters,
         }
+    }
+
+    /// The same with rules, which `tap` shows at work. `classes` are those that summaries may go into.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules, tap: Tap, classes: impl IntoIterator<Item = (Name, ClassId)>) -> Self {
+        self.processor = Processor::new(rules, tap);
+        self.processor.go_back_to(&self.state.lock().held);
+        self.classes = classes.into_iter().collect();
+        self
     }
 
     /// A line opened: ask who is there.
@@ -133,7 +162,13 @@ impl Intake {
 
     /// What to commit, if anything; `spare` are buffers to reuse.
     pub fn take_stage(&mut self, spare: Vec<Batch>) -> Option<Staged> {
-        (!self.stage.is_empty()).then(|| self.stage.take(spare))
+        if self.stage.is_empty() {
+            return None;
+        }
+        let mut staged = self.stage.take(spare);
+        (staged.covered.windows, staged.covered.commit) = (self.processor.windows.take_changed(), self.commit);
+        self.commit += 1;
+        Some(staged)
     }
 
     /// Whether something waits for a commit.
@@ -149,6 +184,7 @@ impl Intake {
         for CommittedPart { class, result, .. } in &committed.parts {
             if let Ok((offsets, began)) = result {
                 state.of_mut(*class).note(offsets, *began, covered.named.get(class).unwrap_or(&nothing));
+                covered.note_summaries(*class, offsets.start, &mut state);
             }
         }
         if let Some(error) = committed.failure() {
@@ -161,6 +197,8 @@ impl Intake {
         let accept = |state: &mut State, marks: &[Mark]| {
             marks.iter().for_each(|mark| state.restarts.accept(mark.key, mark.from, mark.accepted, mark.ended));
         };
+        covered.windows.iter().for_each(|window| state.held.put(window.clone()));
+        self.durable = covered.commit;
         accept(&mut state, &covered.marks);
         if committed.claims.is_ok() {
             accept(&mut state, &covered.claim_marks);
@@ -193,6 +231,7 @@ impl Intake {
     pub fn failed(&mut self) {
         self.stage.discard();
         self.ahead.clear();
+        self.processor.go_back_to(&self.state.lock().held);
     }
 
     /// Acknowledges what is committed, and says what may come next.
@@ -262,6 +301,7 @@ impl Intake {
         if let Err(error) = kept {
             self.counters.warn(Event::BadDescription, || format!("description of {device}: {error}"));
         }
+        self.described((device, describe.schema));
     }
 
     /// The number for a restart that its device could not number, the same until the device uses it.

@@ -5,8 +5,10 @@ use weir_protocol::serial::Down;
 use weir_protocol::serial::device_to_agent::Readings;
 use weir_protocol::{Reading, Restart, Sequence};
 
+use super::processed::class_of;
 use super::{Intake, LinkId, Position};
 use crate::counters::Event;
+use crate::processing::Plan;
 use crate::queue::{ClassId, Key, Policy};
 
 impl Intake {
@@ -28,8 +30,8 @@ impl Intake {
         if frame.first > position.accepted && !frame.readings.is_empty() {
             self.counters.add(Event::Resends, 1);
             self.reply(link, Down::Resend { restart: frame.restart, from: position.accepted });
-        } else {
-            self.stage_readings(link, key, frame, position);
+        } else if let Ok(plan) = self.plan(link, key, frame) {
+            self.stage_readings(link, key, (frame, plan.as_deref()), position);
         }
         self.answer(link, key);
     }
@@ -62,7 +64,13 @@ impl Intake {
 
     /// Stages the readings that follow on, as far as there is room in their classes; what finds none is dropped or left
     /// to the device, as the policy of its class says.
-    fn stage_readings(&mut self, link: LinkId, key: Key, frame: &Readings<'_>, start: Position) {
+    fn stage_readings(
+        &mut self,
+        link: LinkId,
+        key: Key,
+        (frame, plan): (&Readings<'_>, Option<&Plan>),
+        start: Position,
+    ) {
         let mut position = Position { ended: false, ..start };
         // Where the readings begin that were dropped last.
         let mut dropping: Option<Position> = None;
@@ -89,15 +97,19 @@ impl Intake {
                 Err(_) => break,
             };
             let bytes = before - readings.rest().len();
-            let class = ClassId::DEFAULT;
             let next = Sequence(sequence.0 + 1);
             if sequence < position.accepted {
                 self.counters.add(Event::ReadingsRepeated, 1);
-            } else if self.has_room(class, bytes) {
+                sequence = next;
+                continue;
+            }
+            let verdict = self.decide(plan, key, &reading);
+            let class = class_of(&verdict);
+            if self.has_room(class, bytes) {
                 if let Some(from) = dropping.take() {
                     position = self.drop_newest(link, key, from, position);
                 }
-                self.stage.reading(class, key, frame.schema, sequence, &reading, bytes);
+                self.stage_verdict((plan, frame.schema), key, sequence, (&reading, bytes), &verdict);
                 position.accepted = next;
             } else if self.policy(class) == Policy::DropNewest {
                 if dropping.is_none() && position.accepted > start.accepted {

@@ -4,12 +4,18 @@
 //! holds more than one frame's worth. Order within a restart and class is the order of arrival.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use weir_protocol::batch::{Claim, RestartEnd, RunBuilder, Section};
-use weir_protocol::{RangeSet, Reading, SchemaHash, Sequence, items};
+use weir_protocol::batch::{
+    Claim, Held, LossKind, MAX_HELD, Refusal, RestartEnd, RunBuilder, Section, SetAside, Summary,
+};
+use weir_protocol::name::Name;
+use weir_protocol::{DeviceId, Items, RangeSet, Reading, SchemaHash, Sequence, items};
 use weir_storage::Batch;
 
 use super::LinkId;
+use crate::processing::held::HeldKey;
+use crate::processing::{Issued, Summarised, Window, WindowId};
 use crate::queue::records::sequences;
 use crate::queue::{Claims, ClassId, Entries, Key};
 
@@ -52,6 +58,14 @@ pub struct Covered {
     pub marks: Vec<Mark>,
     /// What the claims beside the logs acknowledge, on top of it.
     pub claim_marks: Vec<Mark>,
+    /// The records of `default` that are readings in windows, by their place in the batch.
+    pub held: Vec<u64>,
+    /// Windows whose readings these commits make durable, as they are then.
+    pub windows: Vec<Window>,
+    /// Summaries among the records of a class: the window, and how far the restart is that they come under.
+    pub summarised: Vec<(ClassId, WindowId, (DeviceId, Name), Issued)>,
+    /// The number of the commit.
+    pub commit: u64,
     /// The sequences that the records of each class name.
     pub named: BTreeMap<ClassId, BTreeMap<Key, RangeSet>>,
     /// How many readings are in it.
@@ -67,6 +81,8 @@ pub(super) struct Stage {
     spare: Vec<Batch>,
     claims: Claims,
     runs: Vec<Run>,
+    /// What rules left out.
+    reduced: BTreeMap<Key, RangeSet>,
     covered: Covered,
     encoded: Vec<u8>,
     timestamp_ms: i64,
@@ -74,13 +90,33 @@ pub(super) struct Stage {
 
 #[derive(Debug)]
 struct Run {
-    class: ClassId,
+    place: Place,
     key: Key,
     schema: SchemaHash,
     builder: RunBuilder,
     /// The sequence that follows on.
     next: Sequence,
     bytes: usize,
+}
+
+/// Where a reading goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Place {
+    /// To the gateway, by a class.
+    Class(ClassId),
+    /// To the gateway's dead letters, by a class, with what was expected.
+    Aside(ClassId, Arc<str>),
+    /// Into a window.
+    Window(HeldKey),
+}
+
+impl Place {
+    fn class(&self) -> ClassId {
+        match self {
+            Self::Class(class) | Self::Aside(class, _) => *class,
+            Self::Window(_) => ClassId::DEFAULT,
+        }
+    }
 }
 
 impl Run {
@@ -93,19 +129,29 @@ impl Run {
 impl Stage {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.values().all(Batch::is_empty) && self.runs.is_empty() && self.claims.is_empty()
+        self.batches.values().all(Batch::is_empty)
+            && self.runs.is_empty()
+            && self.reduced.is_empty()
+            && self.claims.is_empty()
     }
 
     /// Bytes that wait, about.
     pub(super) fn bytes(&self) -> u64 {
         let closed: usize = self.batches.values().map(Batch::byte_len).sum();
-        (closed + self.runs.iter().map(Run::cost).sum::<usize>()) as u64
+        (closed + self.runs.iter().map(Run::cost).sum::<usize>() + self.reduced_cost()) as u64
     }
 
     /// Bytes of them that go into one class.
     pub(super) fn bytes_of(&self, class: ClassId) -> u64 {
         let closed = self.batches.get(&class).map_or(0, Batch::byte_len);
-        (closed + self.runs.iter().filter(|run| run.class == class).map(Run::cost).sum::<usize>()) as u64
+        let reduced = if class == ClassId::DEFAULT { self.reduced_cost() } else { 0 };
+        let open = self.runs.iter().filter(|run| run.place.class() == class).map(Run::cost).sum::<usize>();
+        (closed + open + reduced) as u64
+    }
+
+    /// What claims take for what rules left out, about.
+    fn reduced_cost(&self) -> usize {
+        self.reduced.values().map(|set| 96 + 8 * set.range_count()).sum()
     }
 
     /// Whether nothing more is taken before a commit.
@@ -118,11 +164,11 @@ impl Stage {
         self.timestamp_ms = timestamp_ms;
     }
 
-    /// Appends the reading with sequence `sequence` to a class; it need not follow on from the one before. `bytes` is
+    /// Appends the reading with sequence `sequence` where it goes; it need not follow on from the one before. `bytes` is
     /// its encoded size.
     pub(super) fn reading(
         &mut self,
-        class: ClassId,
+        place: &Place,
         key: Key,
         schema: SchemaHash,
         sequence: Sequence,
@@ -130,7 +176,7 @@ impl Stage {
         bytes: usize,
     ) {
         self.covered.readings += 1;
-        let open = self.runs.iter().position(|run| run.key == key && run.class == class);
+        let open = self.runs.iter().position(|run| run.key == key && run.place == *place);
         let fits = |run: &Run| run.schema == schema && run.next == sequence && run.bytes + bytes <= RUN_BYTES;
         let at = match open {
             Some(at) if fits(&self.runs[at]) => at,
@@ -139,7 +185,7 @@ impl Stage {
                     self.close(at);
                 }
                 let builder = RunBuilder::new(key.0, key.1, schema, sequence);
-                self.runs.push(Run { class, key, schema, builder, next: sequence, bytes: 0 });
+                self.runs.push(Run { place: place.clone(), key, schema, builder, next: sequence, bytes: 0 });
                 self.runs.len() - 1
             }
         };
@@ -147,6 +193,20 @@ impl Stage {
         run.builder.push(reading);
         run.bytes += bytes;
         run.next = Sequence(sequence.0 + 1);
+    }
+
+    /// A rule leaves a sequence out.
+    pub(super) fn reduce(&mut self, key: Key, sequence: Sequence) {
+        self.reduced.entry(key).or_default().insert(sequence.0..sequence.0 + 1);
+    }
+
+    /// Appends a summary, encoded, to a class.
+    pub(super) fn summary(&mut self, class: ClassId, summarised: &Summarised) {
+        let Summarised { window, lane, issued, encoded, .. } = summarised;
+        if let Some(Ok(section)) = Items::<Section<'_>>::new(encoded).iter().next() {
+            self.record(class, None, &section);
+            self.covered.summarised.push((class, window.id(), *lane, *issued));
+        }
     }
 
     /// Appends a claim to a class.
@@ -188,6 +248,7 @@ impl Stage {
         while !self.runs.is_empty() {
             self.close(0);
         }
+        self.claim_reduced();
         // At least one, so that claims alone are refused, too, while the logs are.
         self.batch(ClassId::DEFAULT);
         let batches = core::mem::take(&mut self.batches).into_iter().collect();
@@ -201,20 +262,49 @@ impl Stage {
     pub(super) fn discard(&mut self) {
         self.batches.clear();
         self.runs.clear();
+        self.reduced.clear();
         (self.claims, self.covered) = Default::default();
     }
 
     fn section(&mut self, class: ClassId, key: Key, section: &Section<'_>) {
-        if let Some(at) = self.runs.iter().position(|run| run.key == key && run.class == class) {
+        if let Some(at) = self.runs.iter().position(|run| run.key == key && run.place == Place::Class(class)) {
             self.close(at);
         }
-        self.record(class, section);
+        self.record(class, None, section);
     }
 
     /// Moves an open run into its batch; the order of the others stays.
     fn close(&mut self, at: usize) {
         let run = self.runs.remove(at);
-        self.record(run.class, &run.builder.section());
+        let (place, run) = (&run.place, run.builder.run());
+        match place {
+            Place::Class(class) => self.record(*class, None, &Section::Readings(run)),
+            Place::Aside(class, expected) => {
+                let refusal = Refusal::OutOfRange;
+                self.record(*class, None, &Section::SetAside(SetAside { refusal, expected, run }));
+            }
+            Place::Window(key) => self.record(ClassId::DEFAULT, Some(&key.encode()), &Section::Readings(run)),
+        }
+    }
+
+    /// Claims what rules left out, many ranges at once.
+    fn claim_reduced(&mut self) {
+        for ((device, restart), set) in core::mem::take(&mut self.reduced) {
+            let all: Vec<_> = set.iter().map(|range| (Sequence(range.start), Sequence(range.end))).collect();
+            for part in all.chunks(MAX_HELD) {
+                if let [(start, end)] = *part {
+                    let kind = LossKind::Reduced;
+                    self.record(ClassId::DEFAULT, None, &Section::Claim(Claim { device, restart, kind, start, end }));
+                    continue;
+                }
+                let mut ranges = Vec::new();
+                part.iter().for_each(|(start, end)| items::push(&mut ranges, &Held { start: *start, end: *end }));
+                // Nothing comes in their place.
+                let nothing = RunBuilder::new(device, restart, SchemaHash(0), Sequence(0));
+                let summary = Summary { of: restart, ranges: Items::new(&ranges), run: nothing.run() };
+                self.record(ClassId::DEFAULT, None, &Section::Summary(summary));
+            }
+        }
     }
 
     fn batch(&mut self, class: ClassId) -> &mut Batch {
@@ -222,8 +312,9 @@ impl Stage {
         self.batches.entry(class).or_insert_with(|| spare.pop().unwrap_or_default())
     }
 
-    fn record(&mut self, class: ClassId, section: &Section<'_>) {
-        for (key, range) in sequences(section) {
+    fn record(&mut self, class: ClassId, window: Option<&[u8]>, section: &Section<'_>) {
+        // The window names what is in it.
+        for (key, range) in sequences(section).filter(|_| window.is_none()) {
             self.covered.named.entry(class).or_default().entry(key).or_default().insert(range);
         }
         let mut encoded = core::mem::take(&mut self.encoded);
@@ -231,7 +322,11 @@ impl Stage {
         items::push(&mut encoded, section);
         let timestamp_ms = self.timestamp_ms;
         // A record is at most a run and one frame, far below what a record may hold.
-        let pushed = self.batch(class).push(timestamp_ms, None, Some(&encoded), &[]);
+        if window.is_some() {
+            let at = self.batch(class).record_count();
+            self.covered.held.push(at);
+        }
+        let pushed = self.batch(class).push(timestamp_ms, window, Some(&encoded), &[]);
         debug_assert!(pushed.is_ok(), "a section larger than a record");
         self.encoded = encoded;
     }

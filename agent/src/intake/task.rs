@@ -109,6 +109,7 @@ pub struct Task {
     counters: Arc<Counters>,
     mailbox: mpsc::Receiver<Message>,
     links: BTreeMap<LinkId, mpsc::Sender<Down>>,
+    started: Instant,
     under_way: Option<UnderWay>,
     spare: Vec<Batch>,
     /// Descriptions up to this revision are durable.
@@ -154,6 +155,7 @@ impl Task {
             counters,
             mailbox,
             links: BTreeMap::new(),
+            started: Instant::now(),
             under_way: None,
             spare: Vec::new(),
             described,
@@ -186,9 +188,11 @@ impl Task {
     async fn work(&mut self) -> Result<(), CommitterGone> {
         let mut open = true;
         self.look_at_room();
+        let mut due = self.tick(open);
         while open || self.under_way.is_some() || self.intake.has_staged() {
             self.submit().await?;
             self.deliver();
+            let tick_at = due.map_or_else(Instant::now, |due| self.started + due);
             let room = Arc::clone(&self.room);
             let retry_at = self.retry_at.unwrap_or_else(Instant::now);
             let drop_at = self.drop_at.unwrap_or_else(Instant::now);
@@ -203,11 +207,23 @@ impl Task {
                 () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => self.retry_at = None,
                 () = tokio::time::sleep_until(drop_at), if self.drop_at.is_some() => self.make_room(),
                 made = ended(&mut self.making_room) => self.made_room(made),
+                () = tokio::time::sleep_until(tick_at), if due.is_some() => {}
             }
             self.look_at_room();
+            due = self.tick(open);
         }
         self.deliver();
         Ok(())
+    }
+
+    /// Closes windows that are due, or all of them once nothing more comes; when the next one is.
+    fn tick(&mut self, open: bool) -> Option<Duration> {
+        let due = self.intake.tick(self.started.elapsed());
+        if open {
+            return due;
+        }
+        self.intake.close_windows();
+        None
     }
 
     fn take(&mut self, first: Message) {

@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::health::Health;
 use crate::http::{Answer, Limits, ListenError, Listening, Router, serve};
+use crate::processing::Tap;
 use crate::queue::Queue;
 use rates::Rates;
 
@@ -57,6 +58,8 @@ pub struct View {
     pub started: Instant,
     /// Nothing acknowledged for this long although something is to be sent: it does not get on.
     pub progress_timeout: Duration,
+    /// Readings as they come by.
+    pub tap: Tap,
 }
 
 /// The local port, open and not served yet.

@@ -66,7 +66,8 @@ impl Inspection {
             log.walk(0..u64::MAX, |found| -> Result<(), ReadError> {
                 match found {
                     Found::Entry(entry) if !shipped.contains(entry.offset) => note(&mut sums, &entry),
-                    Found::Entry(_) => {}
+                    // What is in a window is in the state.
+                    Found::Entry(_) | Found::Held(..) => {}
                     Found::Unreadable(offsets) => {
                         unreadable += shipped.gaps(offsets).map(|gap| gap.end - gap.start).sum::<u64>()
                     }

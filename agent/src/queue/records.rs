@@ -1,7 +1,9 @@
 //! The records of a class, read in order through a window.
 //!
 //! The value of a record is an encoded [`Section`]. Its key is empty, or [`ASIDE`] if it says nothing about how far
-//! a device was accepted here: readings and claims that were imported, or moved by a repair.
+//! a device was accepted here: readings and claims that were imported, or moved by a repair. A key that begins with
+//! [`HELD`] is that of readings in an open window, which are never sent: [`crate::processing`] puts a summary in their
+//! place. They are in `default`, whatever the class of the summary.
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,6 +18,9 @@ use super::class::log_dir;
 
 /// The key of a record that says nothing about how far a device was accepted here.
 pub const ASIDE: &[u8] = b"aside";
+
+/// What the key of a record of readings in an open window begins with; what follows says which window.
+pub const HELD: &[u8] = b"held";
 
 /// Bytes read at once.
 const WINDOW: usize = 64 * 1024;
@@ -40,6 +45,8 @@ pub struct Entry<'a> {
 pub enum Found<'a> {
     /// A record.
     Entry(Entry<'a>),
+    /// Readings in a window: its offset, what follows [`HELD`] in its key, and the readings.
+    Held(u64, &'a [u8], Section<'a>),
     /// Offsets of which nothing can be read.
     Unreadable(Range<u64>),
 }
@@ -85,14 +92,19 @@ impl ClassLog {
                 }
                 next = record.offset + 1;
                 let value = record.value.unwrap_or_default();
-                let entry = Items::<Section<'_>>::new(value).iter().next().and_then(Result::ok).map(|section| Entry {
-                    offset: record.offset,
-                    timestamp_ms: record.timestamp_ms,
-                    aside: record.key == Some(ASIDE),
-                    section,
-                    encoded: value,
-                });
-                visit(entry.map_or(Found::Unreadable(record.offset..next), Found::Entry))?;
+                let section = Items::<Section<'_>>::new(value).iter().next().and_then(Result::ok);
+                let window = record.key.and_then(|key| key.strip_prefix(HELD));
+                visit(match (section, window) {
+                    (None, _) => Found::Unreadable(record.offset..next),
+                    (Some(section), Some(window)) => Found::Held(record.offset, window, section),
+                    (Some(section), None) => Found::Entry(Entry {
+                        offset: record.offset,
+                        timestamp_ms: record.timestamp_ms,
+                        aside: record.key == Some(ASIDE),
+                        section,
+                        encoded: value,
+                    }),
+                })?;
             }
             let read = chunk.next_offset.min(end);
             if read > next {

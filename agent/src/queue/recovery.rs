@@ -11,6 +11,8 @@ use super::files::load;
 use super::records::{Found, sequences};
 use super::replay::Replay;
 use super::{ClassLog, ClassState, Incarnation, QueueError, State};
+use crate::processing::Held;
+use crate::processing::held::HeldReplay;
 
 /// What opening found.
 #[derive(Debug)]
@@ -49,12 +51,15 @@ pub(super) fn recover(
         replay.is_damaged = true;
     }
     let mut replayed = 0;
-    for (log, class) in logs.iter().zip(&mut state.classes) {
+    let covered: Vec<u64> = state.classes.iter().map(|class| class.covered).collect();
+    let State { classes, held, .. } = &mut state;
+    for (log, class) in logs.iter().zip(classes) {
         class.shipped.remove(0..log.reader.start_offset());
-        replayed += read_on(&mut replay, class, log)?;
+        replayed += read_on((&mut replay, held), class, log)?;
     }
     replay.beside(&state.claims);
-    replay.finish(&mut state.restarts);
+    let windows = replay.finish(&mut state.restarts);
+    fold(&windows, &mut state, logs, &covered)?;
     if contradiction.is_some() {
         // Once the log has grown past it, the old file would pass for a good one.
         file.replace(&state.encode())?;
@@ -86,8 +91,27 @@ fn arrange(state: &mut State, logs: &[ClassLog]) -> Option<String> {
     contradiction
 }
 
+/// Folds held readings in that are not covered: behind the rest, which says how far devices were acknowledged.
+fn fold(replay: &HeldReplay, state: &mut State, logs: &[ClassLog], covered: &[u64]) -> Result<(), QueueError> {
+    let mut windows = replay.open(&state.held);
+    for (log, covered) in logs.iter().zip(covered).filter(|_| replay.found) {
+        log.walk(*covered..u64::MAX, |found| -> Result<(), ReadError> {
+            if let Found::Held(_, window, section) = found {
+                replay.fold(&mut windows, window, &section, &state.restarts);
+            }
+            Ok(())
+        })?;
+    }
+    HeldReplay::finish(&mut state.held, windows);
+    Ok(())
+}
+
 /// Reads what is not covered of one log; how many records that was.
-fn read_on(replay: &mut Replay, class: &mut ClassState, log: &ClassLog) -> Result<u64, QueueError> {
+fn read_on(
+    (replay, held): (&mut Replay, &mut Held),
+    class: &mut ClassState,
+    log: &ClassLog,
+) -> Result<u64, QueueError> {
     let begins: Vec<u64> = log.reader.segments().iter().map(|segment| segment.base_offset).collect();
     let (covered, end) = (class.covered, log.reader.end_offset());
     let mut replayed = 0;
@@ -95,8 +119,16 @@ fn read_on(replay: &mut Replay, class: &mut ClassState, log: &ClassLog) -> Resul
         match found {
             // Held by nobody: what it named is missing in every position.
             Found::Unreadable(_) => replay.is_damaged = true,
+            Found::Held(offset, _, section) => {
+                replayed += 1;
+                replay.record(&section);
+                replay.windows.found = true;
+                class.shipped.insert(offset..offset + 1);
+                class.blocks.note(offset..offset + 1, begins.binary_search(&offset).is_ok(), []);
+            }
             Found::Entry(entry) => {
                 replayed += 1;
+                replay.windows.record(&entry.section, log.name, held);
                 if !entry.aside {
                     replay.record(&entry.section);
                 }

@@ -12,11 +12,14 @@ use weir_protocol::{RangeSet, Sequence};
 
 use super::records::sequences;
 use super::{Claims, Key, Restarts};
+use crate::processing::held::HeldReplay;
 
 /// What the records say, collected.
 #[derive(Default)]
 pub(super) struct Replay {
     restarts: BTreeMap<Key, Seen>,
+    /// What they say of windows.
+    pub(super) windows: HeldReplay,
     /// Something that was acknowledged may be missing.
     pub(super) is_damaged: bool,
 }
@@ -64,8 +67,8 @@ impl Replay {
         }
     }
 
-    /// Moves the restarts on.
-    pub(super) fn finish(self, restarts: &mut Restarts) {
+    /// Moves the restarts on; what is left to do for windows.
+    pub(super) fn finish(self, restarts: &mut Restarts) -> HeldReplay {
         for (key, seen) in self.restarts {
             let known = restarts.get(&key).copied();
             let start = known.map_or(0, |known| known.accepted.0);
@@ -87,5 +90,6 @@ impl Replay {
                 restarts.accept(key, Sequence(seen.history), Sequence(accepted), ended);
             }
         }
+        self.windows
     }
 }

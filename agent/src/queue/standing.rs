@@ -40,6 +40,9 @@ impl State {
         for (key, _, set) in self.claims.lost() {
             claimed.entry(key).or_default().union(set);
         }
+        for (key, range) in self.held.ranges() {
+            held.entry(key).or_default().insert(range);
+        }
         let standing = |(key, progress): (&Key, &super::Progress)| {
             let upto = progress.reached().0;
             let mut held = held.remove(key).unwrap_or_default();

@@ -15,6 +15,7 @@ use weir_protocol::name::Name;
 use weir_storage::Reader;
 
 use super::{Blocks, Claims, ClassId, DEFAULT_CLASS, Descriptions, Key, Restarts};
+use crate::processing::Held;
 
 /// Which life of the queue this is: 128 random bits, new whenever the queue starts from nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ impl fmt::Display for Incarnation {
 }
 
 /// The state of the queue, in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Which life of the queue this is.
     pub incarnation: Incarnation,
@@ -43,6 +44,8 @@ pub struct State {
     pub aged_ms: i64,
     /// Claims that wait beside the logs, durable before they are here.
     pub claims: Claims,
+    /// Readings in open windows, durable before they are here.
+    pub held: Held,
     /// What is known of each log; the first is that of `default`.
     pub classes: Vec<ClassState>,
 }
@@ -78,6 +81,7 @@ impl State {
             descriptions: Descriptions::default(),
             aged_ms: 0,
             claims: Claims::default(),
+            held: Held::default(),
             classes: vec![ClassState::new(DEFAULT_CLASS)],
         }
     }

@@ -4,6 +4,7 @@
 //! covered, restarts, shipped ranges, descriptions, blocks. Version 2: version byte, then postcard of incarnation,
 //! restarts, descriptions, when ages were noted, and of each class its name, covered, shipped ranges, blocks, and base and
 //! age of closed segments; `default` is the first.
+//! Version 3, of a queue of which rules made summaries: as version 2, then open windows and the restarts of summaries.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use weir_protocol::items::{self, Items};
@@ -12,9 +13,12 @@ use weir_protocol::name::Name;
 use super::blocks::StoredBlock;
 use super::cover::{Pairs, pairs};
 use super::{Blocks, Claims, ClassState, DEFAULT_CLASS, Descriptions, Incarnation, Restarts, State};
+use crate::processing::Held;
+use crate::processing::held::StoredHeld;
 
 const WITHOUT_CLASSES: u8 = 1;
 const WITH_CLASSES: u8 = 2;
+const WITH_WINDOWS: u8 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct StoredV1 {
@@ -33,6 +37,12 @@ struct StoredV2 {
     descriptions: Descriptions,
     aged_ms: i64,
     classes: Vec<StoredClass>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredV3 {
+    state: StoredV2,
+    held: StoredHeld,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +80,10 @@ impl State {
         let (incarnation, restarts, descriptions) =
             (self.incarnation, self.restarts.clone(), self.descriptions.clone());
         let mut classes: Vec<StoredClass> = self.classes.iter().map(StoredClass::of).collect();
+        if !self.held.is_empty() {
+            let state = StoredV2 { incarnation, restarts, descriptions, aged_ms: self.aged_ms, classes };
+            return encode(WITH_WINDOWS, &StoredV3 { state, held: self.held.stored() });
+        }
         match classes.pop() {
             Some(StoredClass { covered, shipped, blocks, ages, .. }) if classes.is_empty() && ages.is_empty() => {
                 let stored = StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks };
@@ -85,6 +99,7 @@ impl State {
 
     /// Reads stored bytes; `Err` says what is wrong with them.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut held = Held::default();
         let (incarnation, restarts, descriptions, aged_ms, classes) = match bytes.split_first() {
             Some((&WITHOUT_CLASSES, rest)) => {
                 let StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks } = decode(rest)?;
@@ -95,8 +110,13 @@ impl State {
                 let StoredV2 { incarnation, restarts, descriptions, aged_ms, classes } = decode(rest)?;
                 (incarnation, restarts, descriptions, aged_ms, classes)
             }
+            Some((&WITH_WINDOWS, rest)) => {
+                let StoredV3 { state, held: windows } = decode(rest)?;
+                held = Held::of_stored(windows);
+                (state.incarnation, state.restarts, state.descriptions, state.aged_ms, state.classes)
+            }
             Some((version, _)) => {
-                return Err(format!("version {version}; this build reads {WITHOUT_CLASSES} and {WITH_CLASSES}"));
+                return Err(format!("version {version}; this build reads {WITHOUT_CLASSES} to {WITH_WINDOWS}"));
             }
             None => return Err("no bytes".to_owned()),
         };
@@ -104,7 +124,7 @@ impl State {
         if classes.first().is_none_or(|first| first.name != DEFAULT_CLASS) {
             return Err("got another class first, expected `default`".to_owned());
         }
-        Ok(Self { incarnation, restarts, descriptions, aged_ms, claims: Claims::default(), classes })
+        Ok(Self { incarnation, restarts, descriptions, aged_ms, claims: Claims::default(), held, classes })
     }
 }
 

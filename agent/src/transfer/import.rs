@@ -58,6 +58,7 @@ pub fn directory(queue: &Queue, fs: &Arc<dyn Fs>, dir: &Path) -> Result<Totals, 
             needed.add(&Item::Section(entry.timestamp_ms, entry.section))
         }
         Found::Entry(entry) => Err(wrong(entry.offset)),
+        Found::Held(offset, ..) => Err(wrong(offset)),
         Found::Unreadable(offsets) => Err(wrong(offsets.start)),
     })?;
     needed.check(queue)?;
@@ -69,6 +70,7 @@ pub fn directory(queue: &Queue, fs: &Arc<dyn Fs>, dir: &Path) -> Result<Totals, 
     }
     log.walk(0..u64::MAX, |found| match found {
         Found::Entry(entry) => writer.add(&Item::Section(entry.timestamp_ms, entry.section)),
+        Found::Held(offset, ..) => Err(wrong(offset)),
         Found::Unreadable(offsets) => Err(wrong(offsets.start)),
     })?;
     writer.finish()?;

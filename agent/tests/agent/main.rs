@@ -23,6 +23,8 @@ mod mqtt_source;
 mod policies;
 mod power_cuts;
 mod process;
+mod processing;
+mod processing_cuts;
 mod queue_commands;
 mod reload;
 mod remote;

@@ -10,6 +10,7 @@ use weir_protocol::items::Items;
 use weir_storage::{Chunk, ReadError};
 
 use super::Part;
+use crate::queue::records::HELD;
 use crate::queue::{ClassId, ClassLog, ClassState, Key, SharedState};
 
 /// Bytes of queue read at once.
@@ -289,6 +290,11 @@ impl Lane {
                 break;
             }
             if source.is_done(record.offset, state) {
+                self.cursor = (record.offset + 1, 0);
+                continue;
+            }
+            if record.key.is_some_and(|key| key.starts_with(HELD)) {
+                // A summary comes in its place.
                 self.cursor = (record.offset + 1, 0);
                 continue;
             }

@@ -5,11 +5,14 @@ use std::sync::{Arc, mpsc};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use weir_agent::config::Config;
 use weir_agent::counters::{Counters, Event};
 use weir_agent::intake::{Intake, LinkId};
+use weir_agent::processing::{Rules, Tap};
 use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions, Recovered};
 use weir_protocol::items;
 use weir_protocol::serial::{Down, Up};
+use weir_protocol::settings::Source;
 use weir_storage::{FaultyFs, Fs};
 
 use super::StoppedClock;
@@ -23,6 +26,7 @@ pub(crate) struct Desk {
     pub(crate) queue: Queue,
     pub(crate) recovered: Recovered,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) tap: Tap,
 }
 
 impl Desk {
@@ -39,19 +43,33 @@ impl Desk {
         Self::with_options(disk, QueueOptions { cap, policy, ..QueueOptions::default() })
     }
 
+    /// The same with the rules and the classes of these settings; each life has a seed of its own.
+    pub(crate) fn with_rules(disk: &FaultyFs, settings: &str, seed: u64) -> Self {
+        let config = Config::of(&Source::new("rules", settings)).unwrap_or_else(|error| panic!("{error}"));
+        let mut desk = Self::seeded(disk, QueueOptions::of(&config), seed);
+        let rules = Rules::of(&config.process, |class| config.queue.class_named(class));
+        let classes: Vec<_> = desk.queue.ids().map(|class| (desk.queue.name(class), class)).collect();
+        desk.intake = desk.intake.with_rules(rules, desk.tap.clone(), classes);
+        desk
+    }
+
     pub(crate) fn with_options(disk: &FaultyFs, options: QueueOptions) -> Self {
+        Self::seeded(disk, options, 1)
+    }
+
+    fn seeded(disk: &FaultyFs, options: QueueOptions, seed: u64) -> Self {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let (queue, recovered) =
             Queue::open(&fs, Path::new("/agent"), options, Incarnation(7)).expect("the queue opens");
         let counters = Arc::new(Counters::default());
-        let random = StdRng::seed_from_u64(1);
+        let random = StdRng::seed_from_u64(seed);
         let mut intake =
             Intake::new(queue.state(), queue.policies(), Arc::new(StoppedClock), random, Arc::clone(&counters));
         for line in [LINE, OTHER_LINE] {
             intake.attach(line);
         }
         assert_eq!(intake.take_replies(), [(LINE, Down::HelloRequest), (OTHER_LINE, Down::HelloRequest)]);
-        Self { intake, queue, recovered, counters }
+        Self { intake, queue, recovered, counters, tap: Tap::default() }
     }
 
     /// A message comes in on the first line.

@@ -14,6 +14,7 @@ pub(crate) mod mosquitto;
 pub(crate) mod office;
 pub(crate) mod plc;
 pub(crate) mod pty;
+pub(crate) mod sensor;
 pub(crate) mod sources;
 
 use std::sync::Arc;
