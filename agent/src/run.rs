@@ -214,6 +214,7 @@ impl Running {
         let (renewed, is_renewed) = watch::channel(0);
         let renewal = Renewal {
             store: Store::of(&config.data_dir),
+            proxy: config.uplink.proxy.as_ref().map(|proxy| proxy.get_ref().clone()),
             clock: Arc::clone(&environment.clock),
             random: environment.fork_random(),
             counters: Arc::clone(counters),

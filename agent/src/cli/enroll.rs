@@ -22,7 +22,8 @@ pub(super) fn run(config: &Config, args: &EnrollArgs) -> Result<(), Failure> {
     };
     let name = args.name.clone().unwrap_or_else(|| config.name.to_string());
     let runtime = runtime()?;
-    let enrolled = runtime.block_on(enrolment::enroll(&store, &args.gateway, &args.token, &name, &recognised));
+    let proxy = config.uplink.proxy.as_ref().map(|proxy| proxy.get_ref());
+    let enrolled = runtime.block_on(enrolment::enroll(&store, &args.gateway, &args.token, &name, &recognised, proxy));
     enrolled.map_err(|error| match error {
         EnrolError::Unreachable { .. } => Failure::Unavailable(error.to_string()),
         error => Failure::Failed(error.to_string()),

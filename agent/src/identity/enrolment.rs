@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use serde::Deserialize;
 
 use super::{IdentityError, Store, trust};
+use crate::config::Proxy;
 
 /// How long the gateway may take to answer, all in all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,15 +75,16 @@ pub async fn enroll(
     token: &str,
     name: &str,
     recognised: &Recognised,
+    proxy: Option<&Proxy>,
 ) -> Result<(), EnrolError> {
     let base = base(gateway)?;
     let (client, found) = match recognised {
         Recognised::Plain if base.scheme() == "https" => return Err(EnrolError::Unverified),
-        Recognised::Plain => (http(None)?, None),
-        Recognised::Ca(ca) => (http(Some(trust::client(ca, None)?))?, None),
+        Recognised::Plain => (http(None, proxy)?, None),
+        Recognised::Ca(ca) => (http(Some(trust::client(ca, None)?), proxy)?, None),
         Recognised::Fingerprint(fingerprint) => {
             let (config, found) = trust::pinned(*fingerprint).map_err(|error| unreachable(&base, error))?;
-            (http(Some(config))?, Some(found))
+            (http(Some(config), proxy)?, Some(found))
         }
     };
     let mut url = join(&base, "enroll");
@@ -102,11 +104,11 @@ pub async fn enroll(
 ///
 /// # Errors
 /// [`EnrolError`]; the present one stays then.
-pub async fn renew(store: &Store) -> Result<(), EnrolError> {
+pub async fn renew(store: &Store, proxy: Option<&Proxy>) -> Result<(), EnrolError> {
     let base = base(&store.gateway()?)?;
     let identity = store.load()?;
     let name = identity.life().map(|life| life.name).unwrap_or_default();
-    let client = http(Some(trust::client(&store.ca(), Some(&identity))?))?;
+    let client = http(Some(trust::client(&store.ca(), Some(&identity))?), proxy)?;
     let url = join(&base, "renew");
     let (key, request) = key_and_request(&name)?;
     let chain = ask(client.post(url.clone()), &url, request).await?;
@@ -125,8 +127,12 @@ fn join(base: &Url, last: &str) -> Url {
     url
 }
 
-fn http(tls: Option<ClientConfig>) -> Result<Client, EnrolError> {
-    let builder = Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+fn http(tls: Option<ClientConfig>, proxy: Option<&Proxy>) -> Result<Client, EnrolError> {
+    let unusable = |error| EnrolError::Unreachable { url: "HTTP".to_owned(), why: reasons(&error) };
+    let mut builder = Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.url()).map_err(unusable)?);
+    }
     let plain = || trust::pinned([0; 32]).map(|(config, _)| config);
     let built = match tls {
         Some(config) => builder.tls_backend_preconfigured(config).build(),
@@ -136,7 +142,7 @@ fn http(tls: Option<ClientConfig>) -> Result<Client, EnrolError> {
             Err(_) => builder.build(),
         },
     };
-    built.map_err(|error| EnrolError::Unreachable { url: "HTTP".to_owned(), why: reasons(&error) })
+    built.map_err(unusable)
 }
 
 /// A new key, and the request to certify it.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use weir_protocol::time::WallClock;
 
 use super::{Life, Store, enrolment};
+use crate::config::Proxy;
 use crate::counters::{Counters, Event};
 
 /// The clock may be set meanwhile: it is looked at again after so long at the latest.
@@ -24,6 +25,8 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub struct Renewal {
     /// The identity.
     pub store: Store,
+    /// The HTTP proxy on the way to the gateway.
+    pub proxy: Option<Proxy>,
     /// Tells when it is due.
     pub clock: Arc<dyn WallClock>,
     /// For jitter, so that a fleet does not come in step.
@@ -48,7 +51,7 @@ impl Renewal {
                 tokio::time::sleep(wait).await;
             }
             let Some(life) = self.life().filter(|life| life.due() <= self.now()) else { continue };
-            match enrolment::renew(&self.store).await {
+            match enrolment::renew(&self.store, self.proxy.as_ref()).await {
                 Ok(()) => {
                     failures = 0;
                     self.counters.add(Event::CertificatesRenewed, 1);

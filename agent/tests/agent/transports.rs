@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
-use weir_agent::config::{Address, Proxy};
+use weir_agent::config::{Address, Config, Proxy};
 use weir_agent::counters::Event;
 use weir_agent::uplink::UplinkOptions;
+use weir_agent::uplink::gateways::Gateway as To;
+use weir_protocol::settings::Source;
 
 use crate::support::doors::Door;
 use crate::support::gateway::Gateway;
@@ -63,6 +65,49 @@ async fn over_websocket_through_a_proxy() {
     let through = format!("http://127.0.0.1:{}", proxy.port);
     ships(&gateway, to(&format!("ws://127.0.0.1:{}/mqtt", door.port), Some(through))).await;
     assert_eq!((proxy.passed(), door.passed()), (2, 2));
+}
+
+/// What an agent with these settings ships with, in records of the test.
+fn with(settings: &str) -> UplinkOptions {
+    let config = Config::of(&Source::new("agent.toml", settings)).unwrap_or_else(|error| panic!("{error}"));
+    UplinkOptions { gateways: To::all(&config), ..options(1) }
+}
+
+#[tokio::test]
+async fn with_tls_over_tcp_and_websocket_and_through_a_proxy() {
+    let (gateway, place) = (Gateway::open().await, tempfile::tempdir().expect("a directory"));
+    let (plain, plain_ca) = Door::tls(gateway.port()).await;
+    let inner = Door::websocket(gateway.port()).await;
+    let (web, web_ca) = Door::tls(inner.port).await;
+    let proxy = Door::proxy(None).await;
+    let ca = place.path().join("ca.pem");
+    std::fs::write(&ca, plain_ca + &web_ca).expect("a file");
+    for (at, address) in
+        [format!("mqtts://127.0.0.1:{}", plain.port), format!("wss://127.0.0.1:{}/mqtt", web.port)].iter().enumerate()
+    {
+        let settings = format!("[uplink]\naddress = \"{address}\"\nca = {ca:?}\n");
+        ships(&gateway, with(&settings)).await;
+        ships(&gateway, with(&format!("{settings}proxy = \"http://127.0.0.1:{}\"\n", proxy.port))).await;
+        assert_eq!(proxy.passed(), 2 * (at + 1));
+    }
+    assert_eq!((plain.passed(), web.passed(), inner.passed()), (4, 4, 4));
+}
+
+/// A certificate of somebody else is not taken, over WebSocket neither.
+#[tokio::test]
+async fn a_gateway_that_is_not_the_right_one_gets_nothing() {
+    let (gateway, place) = (Gateway::open().await, tempfile::tempdir().expect("a directory"));
+    let inner = Door::websocket(gateway.port()).await;
+    let (plain, _) = Door::tls(gateway.port()).await;
+    let (web, _) = Door::tls(inner.port).await;
+    let (_, other) = Door::tls(1).await;
+    let ca = place.path().join("ca.pem");
+    std::fs::write(&ca, other).expect("a file");
+    for address in [format!("mqtts://127.0.0.1:{}", plain.port), format!("wss://127.0.0.1:{}/mqtt", web.port)] {
+        let said = error(with(&format!("[uplink]\naddress = \"{address}\"\nca = {ca:?}\n"))).await;
+        assert!(said.contains("not of the authority that this agent trusts"), "{said}");
+    }
+    assert_eq!(inner.passed(), 0);
 }
 
 /// The error that is shown, once a connection failed.

@@ -1,14 +1,18 @@
-//! What stands between an agent and its gateway: a WebSocket, a proxy.
+//! What stands between an agent and its gateway: a WebSocket, a proxy, TLS.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// Something that takes connections and passes them on; how many it passed.
 pub(crate) struct Door {
@@ -26,6 +30,22 @@ impl Door {
     /// An HTTP proxy that knows CONNECT, for one user or for everybody.
     pub(crate) async fn proxy(login: Option<&'static str>) -> Self {
         Self::open(move |stream, passed| connect(stream, login, passed)).await
+    }
+
+    /// TLS for this machine, which hands what is inside to `port`; the authority that its certificate is of, as PEM.
+    pub(crate) async fn tls(port: u16) -> (Self, String) {
+        let names = ["127.0.0.1".to_owned(), "::1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a certificate and its key");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let door = Self::open(move |stream, passed| decrypt(acceptor.clone(), stream, port, passed)).await;
+        (door, made.cert.pem())
     }
 
     async fn open<F: Future<Output = Option<()>> + Send + 'static>(
@@ -79,6 +99,14 @@ async fn connect(mut stream: TcpStream, login: Option<&str>, passed: Arc<AtomicU
     let mut behind = TcpStream::connect(target).await.ok()?;
     passed.fetch_add(1, Ordering::Relaxed);
     stream.write_all(b"HTTP/1.1 200 OK\r\nVia: 1.1 test\r\n\r\n").await.ok()?;
+    copy_bidirectional(&mut stream, &mut behind).await.ok()?;
+    Some(())
+}
+
+async fn decrypt(acceptor: TlsAcceptor, stream: TcpStream, port: u16, passed: Arc<AtomicUsize>) -> Option<()> {
+    let mut stream = acceptor.accept(stream).await.ok()?;
+    passed.fetch_add(1, Ordering::Relaxed);
+    let mut behind = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     copy_bidirectional(&mut stream, &mut behind).await.ok()?;
     Some(())
 }
