@@ -177,7 +177,8 @@ impl Running {
         #[cfg(feature = "plant")] plant: Option<crate::plant::Plant>,
     ) -> Result<Self, RunError> {
         let incarnation = Incarnation(environment.random.random());
-        let (queue, recovered) = Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(config), incarnation)?;
+        let (queue, recovered) =
+            Queue::open(&environment.fs, &config.data_dir, QueueOptions::of(config)?, incarnation)?;
         report(&queue, &recovered);
         let (fs, now) = (&environment.fs, environment.clock.now());
         let budget = Budget::open(fs, &config.data_dir, BudgetOptions::of(config), now)?;

@@ -5,6 +5,7 @@
 //! the base offset stands outside the CRC, so sealing (and its CRC) happens on the caller's thread.
 
 use crate::frame::{self, Contents, FRAME_TARGET_BYTES, HEADER_BYTES, Header, MAX_RECORD_BYTES};
+use crate::record::{Record, Records};
 use crate::varint;
 use thiserror::Error;
 
@@ -87,6 +88,19 @@ impl Batch {
     /// Bytes that a commit of this batch writes.
     pub fn byte_len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The records, in order; their offsets are not those that a commit gives. Closes the open frame.
+    pub fn records(&mut self) -> impl Iterator<Item = Record<'_>> {
+        self.seal();
+        let mut rest = &self.bytes[..];
+        let frames = std::iter::from_fn(move || {
+            let header = Header::parse(rest).ok()?;
+            let (frame, behind) = rest.split_at_checked(header.frame_bytes)?;
+            rest = behind;
+            Some(frame)
+        });
+        frames.flat_map(|frame| Records::of_frame(frame).into_iter().flatten().flatten())
     }
 
     /// The frames, as far as they are sealed, with the offsets that the last commit tried gave them.

@@ -6,6 +6,7 @@
 mod address;
 mod budget;
 pub(crate) mod check;
+mod encryption;
 mod hours;
 mod local;
 mod proxy;
@@ -32,6 +33,7 @@ use crate::source::system::SystemConfig;
 pub use address::Address;
 pub use budget::BudgetConfig;
 use check::{at_least, host_name, unwritten};
+pub use encryption::{EncryptionConfig, KeyError};
 pub use hours::{DAY, Hours, UtcOffset};
 pub use local::{LocalConfig, Ports};
 pub use proxy::Proxy;

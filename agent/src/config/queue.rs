@@ -4,7 +4,7 @@ use serde::Deserialize;
 use weir_protocol::name::Name;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
-use super::unwritten;
+use super::{EncryptionConfig, unwritten};
 use crate::queue::{ClassId, DEFAULT_CLASS, MAX_CLASSES, MIN_CAP, MIN_CLASS_CAP, Policy};
 
 /// The shortest `max_age`: segments are looked at no more often.
@@ -24,6 +24,8 @@ pub struct QueueConfig {
     pub checkpoint: Spanned<Period>,
     /// The least time between two commits.
     pub commit_interval: Period,
+    /// Where the key is, if it is encrypted.
+    pub encryption: EncryptionConfig,
     /// Classes that go before `default`, the most urgent first.
     pub class: Vec<ClassConfig>,
 }
@@ -57,6 +59,7 @@ impl Default for QueueConfig {
             max_age: None,
             checkpoint: unwritten(Period::secs(10)),
             commit_interval: Period::millis(0),
+            encryption: EncryptionConfig::default(),
             class: Vec::new(),
         }
     }
@@ -88,6 +91,7 @@ impl QueueConfig {
         };
         at_least(&self.cap, MIN_CAP)?;
         old_enough(&self.max_age)?;
+        self.encryption.check(source)?;
         for (at, class) in self.class.iter().enumerate() {
             let name = class.name.get_ref();
             if at >= MAX_CLASSES {

@@ -17,6 +17,7 @@ use super::LinkId;
 use crate::processing::held::HeldKey;
 use crate::processing::{Issued, Summarised, Window, WindowId};
 use crate::queue::records::sequences;
+use crate::queue::vault::SEAL_COST;
 use crate::queue::{Claims, ClassId, Entries, Key};
 
 /// A run is closed at this many encoded bytes: small enough to halve, large enough to pay.
@@ -122,7 +123,7 @@ impl Place {
 impl Run {
     /// What it takes in a batch, about.
     fn cost(&self) -> usize {
-        self.bytes + 96
+        self.bytes + 96 + SEAL_COST as usize
     }
 }
 
@@ -143,7 +144,10 @@ impl Stage {
 
     /// Bytes of them that go into one class.
     pub(super) fn bytes_of(&self, class: ClassId) -> u64 {
-        let closed = self.batches.get(&class).map_or(0, Batch::byte_len);
+        let closed = self.batches.get(&class).map_or(0, |batch| {
+            // Sealed or not, what waits must fit.
+            batch.byte_len() + batch.record_count() as usize * SEAL_COST as usize
+        });
         let reduced = if class == ClassId::DEFAULT { self.reduced_cost() } else { 0 };
         let open = self.runs.iter().filter(|run| run.place.class() == class).map(Run::cost).sum::<usize>();
         (closed + open + reduced) as u64

@@ -21,9 +21,10 @@ use serde::{Deserialize, Serialize};
 use weir_protocol::batch::{Claim, LossKind, RestartEnd, Section};
 use weir_protocol::items::{self, Items};
 use weir_protocol::{DeviceId, RangeSet, Restart, Sequence};
-use weir_storage::{IoError, StateFile};
+use weir_storage::IoError;
 
 use super::cover::{Pairs, coarsen, pairs};
+use super::sealed_file::SealedFile;
 use super::{Key, SharedState};
 
 const VERSION: u8 = 1;
@@ -178,14 +179,14 @@ impl Claims {
 /// The file of the claims, and the claims in the shared state that it is the truth of.
 pub(super) struct ClaimsFile {
     /// One write at a time, and what is in the file.
-    file: Mutex<(StateFile, Claims)>,
+    file: Mutex<(SealedFile, Claims)>,
     state: SharedState,
     most: usize,
 }
 
 impl ClaimsFile {
     /// A file that may hold `most` bytes of claims, and holds those of `state`.
-    pub(super) fn new(file: StateFile, state: SharedState, most: usize) -> Self {
+    pub(super) fn new(file: SealedFile, state: SharedState, most: usize) -> Self {
         let held = state.lock().claims.clone();
         Self { file: Mutex::new((file, held)), state, most }
     }
@@ -199,7 +200,7 @@ impl ClaimsFile {
         let mut claims = self.state.lock().claims.clone();
         claims.add_all(new);
         let coarser = claims.fit(self.most)?;
-        held.0.replace(&claims.encode())?;
+        held.0.replace(claims.encode())?;
         held.1 = claims;
         let mut state = self.state.lock();
         // What the gateway took in the meantime stays away; the file only repeats it.
@@ -213,13 +214,13 @@ impl ClaimsFile {
         let mut held = self.held();
         let claims = self.state.lock().claims.clone();
         if claims != held.1 {
-            held.0.replace(&claims.encode())?;
+            held.0.replace(claims.encode())?;
             held.1 = claims;
         }
         Ok(())
     }
 
-    fn held(&self) -> MutexGuard<'_, (StateFile, Claims)> {
+    fn held(&self) -> MutexGuard<'_, (SealedFile, Claims)> {
         // Whoever panicked held a path and a copy.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }

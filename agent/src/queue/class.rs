@@ -11,7 +11,7 @@ use std::time::Duration;
 use weir_protocol::name::Name;
 use weir_storage::{Fs, IoError, LogOptions, RecoveryMode};
 
-use super::{CLASSES_DIR, ClassLog, LOG_DIR, Policy};
+use super::{CLASSES_DIR, ClassLog, LOG_DIR, Policy, Vault};
 
 /// The most classes beside `default`.
 pub const MAX_CLASSES: usize = 8;
@@ -103,7 +103,7 @@ pub fn classes_on_disk(fs: &dyn Fs, data_dir: &Path) -> Result<Vec<Name>, IoErro
 }
 
 /// Opens the logs below `data_dir` for reading only, `default` first.
-pub fn read_logs(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Vec<ClassLog>, IoError> {
+pub fn read_logs(fs: &Arc<dyn Fs>, data_dir: &Path, vault: &Arc<Vault>) -> Result<Vec<ClassLog>, IoError> {
     let names = classes_on_disk(&**fs, data_dir)?;
-    names.into_iter().map(|name| ClassLog::open(fs, data_dir, name)).collect()
+    names.into_iter().map(|name| ClassLog::open(fs, data_dir, name, vault)).collect()
 }

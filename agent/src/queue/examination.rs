@@ -12,7 +12,7 @@ use weir_storage::{Fs, ReadError, verify};
 use super::class::{classes_on_disk, log_dir};
 use super::files::Files;
 use super::records::{ClassLog, Found};
-use super::{CLAIMS_FILE, QueueError, STATE_FILE};
+use super::{CLAIMS_FILE, QueueError, STATE_FILE, Vault};
 
 /// What an examination found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -31,12 +31,12 @@ pub struct Examination {
 
 impl Examination {
     /// Reads everything below `data_dir`; takes no lock and writes nothing.
-    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, QueueError> {
+    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path, vault: &Arc<Vault>) -> Result<Self, QueueError> {
         let mut examination = Self::default();
         for name in classes_on_disk(&**fs, data_dir)? {
-            examination.look_at(fs, &ClassLog::open(fs, data_dir, name)?, data_dir)?;
+            examination.look_at(fs, &ClassLog::open(fs, data_dir, name, vault)?, data_dir)?;
         }
-        let files = Files::load(fs, data_dir)?;
+        let files = Files::load(fs, data_dir, vault)?;
         for (file, reason) in [(STATE_FILE, files.state_damage), (CLAIMS_FILE, files.claims_damage)] {
             if let Some(reason) = reason {
                 examination.damage.push(format!("{file}: {reason}"));

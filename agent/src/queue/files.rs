@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_storage::{Fs, IoError, Loaded, StateFile};
+use weir_storage::Fs;
 
-use super::{CLAIMS_FILE, Claims, STATE_FILE, State};
+use super::sealed_file::{FileError, SealedFile};
+use super::{CLAIMS_FILE, Claims, STATE_FILE, State, Vault};
 
 /// What the files hold; damage is an answer, not an error.
 #[derive(Debug, Default)]
@@ -22,25 +23,10 @@ pub struct Files {
 
 impl Files {
     /// Reads the files below `data_dir`.
-    pub fn load(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, IoError> {
-        let (state, state_damage) = load(&StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE)), State::decode)?;
-        let claims = StateFile::new(Arc::clone(fs), &data_dir.join(CLAIMS_FILE));
-        let (claims, claims_damage) = load(&claims, Claims::decode)?;
+    pub fn load(fs: &Arc<dyn Fs>, data_dir: &Path, vault: &Arc<Vault>) -> Result<Self, FileError> {
+        let file = |name| SealedFile::new(fs, data_dir, name, vault);
+        let (state, state_damage) = file(STATE_FILE).load(State::decode)?;
+        let (claims, claims_damage) = file(CLAIMS_FILE).load(Claims::decode)?;
         Ok(Self { state, state_damage, claims, claims_damage })
     }
-}
-
-/// What a file holds, or why it cannot be believed.
-pub(super) fn load<T>(
-    file: &StateFile,
-    decode: impl FnOnce(&[u8]) -> Result<T, String>,
-) -> Result<(Option<T>, Option<String>), IoError> {
-    Ok(match file.load()? {
-        Loaded::Missing => (None, None),
-        Loaded::Damaged { reason } => (None, Some(reason)),
-        Loaded::Good(bytes) => match decode(&bytes) {
-            Ok(loaded) => (Some(loaded), None),
-            Err(reason) => (None, Some(reason)),
-        },
-    })
 }

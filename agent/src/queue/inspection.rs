@@ -15,7 +15,7 @@ use weir_storage::{Fs, ReadError};
 use super::class::read_logs;
 use super::files::Files;
 use super::records::{Entry, Found, sequences};
-use super::{Key, QueueError, coarsen};
+use super::{Key, QueueError, Vault, coarsen};
 
 /// The most ranges listed of one restart; more are joined.
 const MAX_RANGES: usize = 256;
@@ -56,11 +56,11 @@ struct Sum {
 
 impl Inspection {
     /// Reads the files below `data_dir`; takes no lock and writes nothing.
-    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, QueueError> {
-        let files = Files::load(fs, data_dir)?;
+    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path, vault: &Arc<Vault>) -> Result<Self, QueueError> {
+        let files = Files::load(fs, data_dir, vault)?;
         let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
         let mut unreadable = 0;
-        for log in read_logs(fs, data_dir)? {
+        for log in read_logs(fs, data_dir, vault)? {
             let of_class = files.state.as_ref().and_then(|state| state.named(log.name));
             let shipped = of_class.map(|class| class.shipped.clone()).unwrap_or_default();
             log.walk(0..u64::MAX, |found| -> Result<(), ReadError> {

@@ -30,17 +30,19 @@ mod recovery;
 mod repair;
 mod replay;
 mod restarts;
+mod sealed_file;
 mod standing;
 mod state;
 mod stored;
 mod submission;
 mod summary;
+pub mod vault;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use weir_storage::{Committer, CommitterOptions, Fs, IoError, Log, OpenError, Reader, RemoveError, StateFile};
+use weir_storage::{Committer, CommitterOptions, Fs, IoError, Log, OpenError, Reader, RemoveError};
 
 pub use age::Now;
 pub use blocks::Blocks;
@@ -58,12 +60,15 @@ pub use records::ClassLog;
 pub use recovery::Recovered;
 pub use repair::{DAMAGED_DIR, RepairError, Repaired, repair};
 pub use restarts::{Key, MAX_RESTARTS, Progress, Restarts};
+pub use sealed_file::FileError;
 pub use standing::Standing;
 pub use state::{ClassState, Incarnation, SharedState, State};
 pub use submission::{Committed, CommittedPart, Entries};
 pub use summary::{ClassSummary, DeviceSummary, Summary};
+pub use vault::Vault;
 
 use claims::ClaimsFile;
+use sealed_file::SealedFile;
 
 /// The directory of the log of `default`, that of the directories of the others, and the files beside them.
 pub const LOG_DIR: &str = "queue";
@@ -86,7 +91,7 @@ pub struct Queue {
     classes: Vec<Class>,
     state: SharedState,
     /// One write at a time, and what is written later is newer.
-    file: Mutex<StateFile>,
+    file: Mutex<SealedFile>,
     claims: Arc<ClaimsFile>,
     /// Held by whoever removes segments.
     front: Mutex<()>,
@@ -114,9 +119,27 @@ pub enum QueueError {
     /// The state file, or the system's refusal of something else.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// The key of the settings.
+    #[error(transparent)]
+    Key(#[from] crate::config::KeyError),
+    /// It does not open what is there.
+    #[error(transparent)]
+    Locked(#[from] vault::Locked),
+    /// No epoch for it.
+    #[error(transparent)]
+    Random(#[from] vault::NoRandom),
     /// No thread for the committer.
     #[error("cannot start the commit thread: {0}")]
     Thread(#[source] std::io::Error),
+}
+
+impl From<FileError> for QueueError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io(error) => error.into(),
+            FileError::Locked(error) => error.into(),
+        }
+    }
 }
 
 impl Queue {
@@ -127,6 +150,9 @@ impl Queue {
         options: QueueOptions,
         incarnation: Incarnation,
     ) -> Result<(Self, Recovered), QueueError> {
+        let vault = &options.vault;
+        // Before anything is touched.
+        Files::load(fs, data_dir, vault)?;
         let mut classes = vec![options.default_class()];
         classes.extend(options.classes.iter().copied());
         let on_disk = class::classes_on_disk(&**fs, data_dir)?;
@@ -143,12 +169,20 @@ impl Queue {
         }
         let opened = classes.iter().zip(&logs);
         let classes: Vec<Class> = opened
-            .map(|(options, log)| Class { options: *options, log: ClassLog::new(options.name, log.reader()) })
+            .map(|(class, log)| Class { options: *class, log: ClassLog::new(class.name, log.reader(), vault) })
             .collect();
-        let file = StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE));
-        let claims = StateFile::new(Arc::clone(fs), &data_dir.join(CLAIMS_FILE));
+        classes.iter().try_for_each(|class| class.log.check_key())?;
+        let file = SealedFile::new(fs, data_dir, STATE_FILE, vault);
+        let claims = SealedFile::new(fs, data_dir, CLAIMS_FILE, vault);
         let readable: Vec<ClassLog> = classes.iter().map(|class| class.log.clone()).collect();
         let (state, recovered) = recovery::recover(&file, &claims, &readable, found, incarnation)?;
+        if !file.is_current()? {
+            // Before the first record that needs the key: whoever opens the queue without it is told.
+            file.replace(state.encode())?;
+        }
+        if !claims.is_current()? {
+            claims.replace(state.claims.encode())?;
+        }
         let state = SharedState::new(state);
         let most_claims = (options.cap / CLAIMS_PART).min(MAX_CLAIMS) as usize;
         let claims = Arc::new(ClaimsFile::new(claims, state.clone(), most_claims));
@@ -170,7 +204,7 @@ impl Queue {
     pub fn save(&self) -> Result<(), IoError> {
         let file = self.file();
         let bytes = self.state.lock().encode();
-        file.replace(&bytes)
+        file.replace(bytes)
     }
 
     /// Removes what the gateway has, as far as whole segments go; the state first. Blocks.
@@ -182,7 +216,7 @@ impl Queue {
             let upto: Vec<u64> = self.ids().map(|class| state.of_mut(class).trim(self.reader(class))).collect();
             (state.encode(), upto)
         };
-        file.replace(&bytes)?;
+        file.replace(bytes)?;
         drop(file);
         // Behind the state: of a claim that is in neither nobody would know that its device was acknowledged for it.
         self.claims.save()?;
@@ -194,7 +228,7 @@ impl Queue {
         Ok(())
     }
 
-    fn file(&self) -> MutexGuard<'_, StateFile> {
+    fn file(&self) -> MutexGuard<'_, SealedFile> {
         // It holds nothing but a path.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }

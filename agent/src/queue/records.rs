@@ -5,6 +5,7 @@
 //! [`HELD`] is that of readings in an open window, which are never sent: [`crate::processing`] puts a summary in their
 //! place. They are in `default`, whatever the class of the summary.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use weir_protocol::batch::Section;
 use weir_protocol::items::Items;
 use weir_protocol::name::Name;
-use weir_storage::{Fs, IoError, ReadError, Reader, RecoveryMode};
+use weir_storage::{Fs, IoError, ReadError, Reader, Record, RecoveryMode};
 
 use super::class::log_dir;
+use super::{QueueError, Vault};
 
 /// The key of a record that says nothing about how far a device was accepted here.
 pub const ASIDE: &[u8] = b"aside";
@@ -58,17 +60,43 @@ pub struct ClassLog {
     pub name: Name,
     /// Its log.
     pub reader: Reader,
+    vault: Arc<Vault>,
 }
 
 impl ClassLog {
-    pub(super) fn new(name: Name, reader: Reader) -> Self {
-        Self { name, reader }
+    pub(super) fn new(name: Name, reader: Reader, vault: &Arc<Vault>) -> Self {
+        Self { name, reader, vault: Arc::clone(vault) }
     }
 
     /// Opens the log of a class below `data_dir` for reading only: takes no lock and changes no file.
-    pub fn open(fs: &Arc<dyn Fs>, data_dir: &Path, name: Name) -> Result<Self, IoError> {
+    pub fn open(fs: &Arc<dyn Fs>, data_dir: &Path, name: Name, vault: &Arc<Vault>) -> Result<Self, IoError> {
         let (reader, _) = Reader::open(fs, &log_dir(data_dir, name), RecoveryMode::Tail)?;
-        Ok(Self::new(name, reader))
+        Ok(Self::new(name, reader, vault))
+    }
+
+    /// The section that a record holds, encoded; none if its key is not there.
+    pub fn value<'a>(&self, record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
+        let value = record.value.unwrap_or_default();
+        let what = sealed_as(self.name, record.key);
+        Some(self.vault.open(&[&what[0], &what[1], &what[2]], value).ok()?.map_or(Cow::Borrowed(value), Cow::Owned))
+    }
+
+    /// An encoded section as it is stored.
+    pub(super) fn sealed(&self, key: Option<&[u8]>, encoded: &[u8]) -> Vec<u8> {
+        let what = sealed_as(self.name, key);
+        self.vault.seal(&[&what[0], &what[1], &what[2]], encoded.to_vec())
+    }
+
+    /// Whether the first record that can be read opens.
+    pub(super) fn check_key(&self) -> Result<(), QueueError> {
+        let start = self.reader.start_offset();
+        let chunk = self.reader.read(start, 1)?;
+        let first = chunk.records().flatten().next();
+        if let Some(record) = first {
+            let what = sealed_as(self.name, record.key);
+            self.vault.open(&[&what[0], &what[1], &what[2]], record.value.unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     /// Goes through the records at `offsets`. Nothing is said of an offset that lies before the start of the log.
@@ -91,8 +119,9 @@ impl ClassLog {
                     visit(Found::Unreadable(next..record.offset))?;
                 }
                 next = record.offset + 1;
-                let value = record.value.unwrap_or_default();
-                let section = Items::<Section<'_>>::new(value).iter().next().and_then(Result::ok);
+                let value = self.value(&record);
+                let encoded = value.as_deref().unwrap_or_default();
+                let section = Items::<Section<'_>>::new(encoded).iter().next().and_then(Result::ok);
                 let window = record.key.and_then(|key| key.strip_prefix(HELD));
                 visit(match (section, window) {
                     (None, _) => Found::Unreadable(record.offset..next),
@@ -102,7 +131,7 @@ impl ClassLog {
                         timestamp_ms: record.timestamp_ms,
                         aside: record.key == Some(ASIDE),
                         section,
-                        encoded: value,
+                        encoded,
                     }),
                 })?;
             }
@@ -117,6 +146,11 @@ impl ClassLog {
         }
         Ok(())
     }
+}
+
+/// What a record is, where it is sealed.
+pub(super) fn sealed_as(class: Name, key: Option<&[u8]>) -> [Vec<u8>; 3] {
+    [b"record".to_vec(), class.as_str().as_bytes().to_vec(), key.unwrap_or_default().to_vec()]
 }
 
 /// The sequences that a section names.

@@ -5,11 +5,11 @@
 //! than a log has: files were removed, or the tail is damaged. What of it the state had acknowledged stays known, so
 //! that the gateway hears that it is unaccounted.
 
-use weir_storage::{ReadError, Recovery, StateFile};
+use weir_storage::{ReadError, Recovery};
 
-use super::files::load;
 use super::records::{Found, sequences};
 use super::replay::Replay;
+use super::sealed_file::SealedFile;
 use super::{ClassLog, ClassState, Incarnation, QueueError, State};
 use crate::processing::Held;
 use crate::processing::held::HeldReplay;
@@ -29,14 +29,14 @@ pub struct Recovered {
 
 /// Recovers the state of the classes whose logs are `logs`, in that order.
 pub(super) fn recover(
-    file: &StateFile,
-    claims: &StateFile,
+    file: &SealedFile,
+    claims: &SealedFile,
     logs: &[ClassLog],
     found: Vec<Recovery>,
     incarnation: Incarnation,
 ) -> Result<(State, Recovered), QueueError> {
-    let (state, state_damage) = load(file, State::decode)?;
-    let (claims, claims_damage) = load(claims, super::Claims::decode)?;
+    let (state, state_damage) = file.load(State::decode)?;
+    let (claims, claims_damage) = claims.load(super::Claims::decode)?;
     // Something was removed, so there was a state.
     let is_gone = state.is_none() && logs.iter().any(|log| log.reader.start_offset() > 0);
     let mut state = State { claims: claims.unwrap_or_default(), ..state.unwrap_or_else(|| State::new(incarnation)) };
@@ -62,7 +62,7 @@ pub(super) fn recover(
     fold(&windows, &mut state, logs, &covered)?;
     if contradiction.is_some() {
         // Once the log has grown past it, the old file would pass for a good one.
-        file.replace(&state.encode())?;
+        file.replace(state.encode())?;
     }
     let state_damage = contradiction.or(state_damage);
     Ok((state, Recovered { logs: found, replayed, state_damage, claims_damage }))

@@ -10,15 +10,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weir_storage::{
-    Batch, CommitError, Fs, IoError, Log, LogOptions, Mode, ReadError, RecoveryMode, StateFile, durable,
-};
+use weir_storage::{Batch, CommitError, Fs, IoError, Log, LogOptions, Mode, ReadError, RecoveryMode, durable};
 
 use super::blocks::Blocks;
 use super::class::{classes_on_disk, log_dir};
 use super::examination::Examination;
 use super::records::{ASIDE, ClassLog, Found, sequences};
-use super::{CLAIMS_FILE, Claims, Incarnation, LOG_DIR, QueueError, STATE_FILE, State, recovery};
+use super::sealed_file::SealedFile;
+use super::{CLAIMS_FILE, Claims, Files, Incarnation, LOG_DIR, QueueError, STATE_FILE, State, Vault, recovery};
 
 /// The directory below the log's where damaged files are kept.
 pub const DAMAGED_DIR: &str = "damaged";
@@ -73,25 +72,31 @@ impl From<IoError> for RepairError {
 }
 
 /// Repairs the queue below `data_dir`, which nobody else has open. `incarnation` is for one whose state is lost.
-pub fn repair(fs: &Arc<dyn Fs>, data_dir: &Path, incarnation: Incarnation) -> Result<Repaired, RepairError> {
+pub fn repair(
+    fs: &Arc<dyn Fs>,
+    data_dir: &Path,
+    vault: &Arc<Vault>,
+    incarnation: Incarnation,
+) -> Result<Repaired, RepairError> {
+    Files::load(fs, data_dir, vault).map_err(QueueError::from)?;
     let mut open = Vec::new();
     let mut found = Vec::new();
     for name in classes_on_disk(&**fs, data_dir)? {
         let opened = Log::open(Arc::clone(fs), &log_dir(data_dir, name), OPTIONS).map_err(QueueError::from)?;
-        open.push((ClassLog::new(name, opened.0.reader()), opened.0));
+        open.push((ClassLog::new(name, opened.0.reader(), vault), opened.0));
         found.push(opened.1);
     }
-    let examination = Examination::read(fs, data_dir)?;
+    let examination = Examination::read(fs, data_dir, vault)?;
     if examination.is_good() {
         return Ok(Repaired::default());
     }
     let kept = keep_aside(fs, data_dir, &examination)?;
-    let file = StateFile::new(Arc::clone(fs), &data_dir.join(STATE_FILE));
-    let claims = StateFile::new(Arc::clone(fs), &data_dir.join(CLAIMS_FILE));
+    let file = SealedFile::new(fs, data_dir, STATE_FILE, vault);
+    let claims = SealedFile::new(fs, data_dir, CLAIMS_FILE, vault);
     let logs: Vec<ClassLog> = open.iter().map(|(log, _)| log.clone()).collect();
     let (mut state, _) = recovery::recover(&file, &claims, &logs, found, incarnation)?;
     if examination.files.contains(CLAIMS_FILE) {
-        claims.replace(&Claims::default().encode())?;
+        claims.replace(Claims::default().encode())?;
     }
     let mut records = 0;
     for (at, (read, log)) in open.into_iter().enumerate() {
@@ -100,7 +105,7 @@ pub fn repair(fs: &Arc<dyn Fs>, data_dir: &Path, incarnation: Incarnation) -> Re
             records += write_again(fs, data_dir, (&read, log), (&file, &mut state, at))?;
         }
     }
-    file.replace(&state.encode())?;
+    file.replace(state.encode())?;
     Ok(Repaired { damage: examination.damage, kept, records })
 }
 
@@ -130,7 +135,7 @@ fn write_again(
     fs: &Arc<dyn Fs>,
     data_dir: &Path,
     (read, mut log): (&ClassLog, Log),
-    (file, state, at): (&StateFile, &mut State, usize),
+    (file, state, at): (&SealedFile, &mut State, usize),
 ) -> Result<u64, RepairError> {
     let old = read.reader.start_offset()..read.reader.end_offset();
     let class = &mut state.classes[at];
@@ -143,7 +148,8 @@ fn write_again(
         if shipped.contains(entry.offset) {
             return Ok(());
         }
-        batch.push(entry.timestamp_ms, entry.aside.then_some(ASIDE), Some(entry.encoded), &[])?;
+        let key = entry.aside.then_some(ASIDE);
+        batch.push(entry.timestamp_ms, key, Some(&read.sealed(key, entry.encoded)), &[])?;
         let offset = old.end + records;
         class.blocks.note(offset..offset + 1, batch.record_count() == 1, sequences(&entry.section));
         records += 1;
@@ -166,7 +172,7 @@ fn write_again(
     }
     class.shipped.insert(old.clone());
     class.covered = log.next_offset();
-    file.replace(&state.encode())?;
+    file.replace(state.encode())?;
     let kept_from = log.remove_before(old.end)?;
     state.classes[at].shipped.remove(0..kept_from);
     Ok(records)

@@ -54,6 +54,22 @@ impl Committed {
 }
 
 impl Queue {
+    /// A batch as it is stored.
+    fn sealed(&self, class: ClassId, mut batch: Batch) -> Batch {
+        if !self.options.vault.seals() {
+            return batch;
+        }
+        let log = self.log(class);
+        let mut sealed = Batch::new();
+        for record in batch.records() {
+            let value = log.sealed(record.key, record.value.unwrap_or_default());
+            // A record is at most a run and one frame, far below what a record may hold.
+            let pushed = sealed.push(record.timestamp_ms, record.key, Some(&value), &[]);
+            debug_assert!(pushed.is_ok(), "a section larger than a record");
+        }
+        sealed
+    }
+
     /// Hands in records and claims to commit; `done` is called on another thread. An error means that it will not be
     /// called.
     pub fn submit(&self, entries: Entries, done: impl FnOnce(Committed) + Send + 'static) -> Result<(), SubmitError> {
@@ -77,7 +93,7 @@ impl Queue {
                 rolled.notify_one();
             }
         });
-        let parts = batches.into_iter().map(|(class, batch)| (class.index(), batch)).collect();
+        let parts = batches.into_iter().map(|(class, batch)| (class.index(), self.sealed(class, batch))).collect();
         self.committer.submit(Submission { parts, done })
     }
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use weir_storage::{Fs, IoError, verify};
+use weir_storage::{Fs, verify};
 
 use super::class::{classes_on_disk, log_dir};
-use super::{ClassState, Files};
+use super::{ClassState, Files, QueueError, Vault};
 
 /// A queue in numbers.
 #[derive(Clone, Debug, Serialize)]
@@ -68,8 +68,8 @@ pub struct DeviceSummary {
 
 impl Summary {
     /// Reads the files below `data_dir`; takes no lock and writes nothing.
-    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path) -> Result<Self, IoError> {
-        let Files { state, state_damage, .. } = Files::load(fs, data_dir)?;
+    pub fn read(fs: &Arc<dyn Fs>, data_dir: &Path, vault: &Arc<Vault>) -> Result<Self, QueueError> {
+        let Files { state, state_damage, .. } = Files::load(fs, data_dir, vault)?;
         let mut classes = Vec::new();
         let mut damage = Vec::new();
         for name in classes_on_disk(&**fs, data_dir)? {

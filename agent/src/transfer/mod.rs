@@ -7,6 +7,8 @@
 //! - An import reads and checks everything first, and puts nothing into the queue if a line is wrong or room is short.
 //!   Importing twice stores once.
 //!
+//! What an encrypted queue holds leaves it in clear.
+//!
 //! Two forms: [`ndjson`] for people and other programs, [`segments`] for many readings.
 
 pub mod export;

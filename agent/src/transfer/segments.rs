@@ -6,11 +6,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_storage::{Batch, Fs, IoError, Log, LogOptions, Reader, RecoveryMode, StateFile, durable};
+use weir_storage::{Batch, Fs, Log, LogOptions, Reader, RecoveryMode, StateFile, durable};
 
 use super::TransferError;
 use crate::queue::records::ASIDE;
-use crate::queue::{ClassId, ClassLog, DEFAULT_CLASS, Files, Incarnation, LOG_DIR, QueueError, STATE_FILE, State};
+use crate::queue::{
+    ClassId, ClassLog, DEFAULT_CLASS, FileError, Files, Incarnation, LOG_DIR, QueueError, STATE_FILE, State,
+};
 
 /// A record is committed with others up to so many bytes.
 const COMMIT: usize = 1 << 20;
@@ -59,8 +61,9 @@ impl Writer {
 /// Opens an export: its records, and the state with its descriptions.
 pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<(ClassLog, State), TransferError> {
     let wrong = |reason: String| TransferError::NotAnExport { path: dir.to_owned(), reason };
-    let files: Result<Files, IoError> = Files::load(fs, dir);
-    let state = match files? {
+    let vault = Arc::default();
+    let files: Result<Files, FileError> = Files::load(fs, dir, &vault);
+    let state = match files.map_err(QueueError::from)? {
         Files { state: Some(state), .. } => state,
         Files { state_damage: Some(reason), .. } => return Err(wrong(format!("damaged: {reason}"))),
         _ => return Err(wrong(format!("got no file `{STATE_FILE}`, expected a complete export of segments"))),
@@ -69,7 +72,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<(ClassLog, State), Tr
     if let Some(damage) = found.damage.first() {
         return Err(wrong(format!("damaged: {damage}")));
     }
-    let log = ClassLog::open(fs, dir, DEFAULT_CLASS)?;
+    let log = ClassLog::open(fs, dir, DEFAULT_CLASS, &vault)?;
     let (got, expected) = (log.reader.end_offset(), state.of(ClassId::DEFAULT).covered);
     if got != expected {
         return Err(wrong(format!("got {got} records, expected {expected}")));

@@ -241,15 +241,15 @@ fn the_commands_look_at_every_class_and_a_repair_repairs_the_one_that_is_damaged
     drop(station);
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let data = Path::new("/agent");
-    let summary = Summary::read(&fs, data).expect("a readable disk");
+    let summary = Summary::read(&fs, data, &Arc::default()).expect("a readable disk");
     let records: BTreeMap<_, _> = summary.classes.iter().map(|class| (class.class.as_str(), class.records)).collect();
     assert_eq!(records, [("alarm", 800), ("default", 3200)].into());
     assert!(disk.flip_bit(Path::new("/agent/classes/alarm/00000000000000000000.log"), 900, 1));
-    let examination = Examination::read(&fs, data).expect("a readable disk");
+    let examination = Examination::read(&fs, data, &Arc::default()).expect("a readable disk");
     assert!(examination.damage.iter().all(|place| place.starts_with("alarm: ")), "{:?}", examination.damage);
-    let repaired = repair(&fs, data, Incarnation(1)).expect("a good disk");
+    let repaired = repair(&fs, data, &Arc::default(), Incarnation(1)).expect("a good disk");
     assert_eq!(repaired.kept.len(), 1, "{repaired:?}");
-    assert!(Examination::read(&fs, data).expect("a readable disk").is_good());
+    assert!(Examination::read(&fs, data, &Arc::default()).expect("a readable disk").is_good());
     let station = Station::open(&disk, options());
     let mut books = Books::default();
     books.ship(&station.desk.queue);
@@ -269,9 +269,10 @@ fn a_queue_of_before_there_were_classes_gets_one_and_its_state_stays_readable() 
     station.desk.queue.save().expect("a good disk");
     drop(station);
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-    let state = Files::load(&fs, Path::new("/agent")).expect("a readable disk").state.expect("a state");
+    let state =
+        Files::load(&fs, Path::new("/agent"), &Arc::default()).expect("a readable disk").state.expect("a state");
     assert_eq!(state.classes.iter().map(|class| class.name.to_string()).collect::<Vec<_>>(), ["default", "alarm"]);
     assert_eq!(state.classes.iter().map(|class| class.covered).collect::<Vec<_>>(), [8, 2]);
-    assert_eq!(read_logs(&fs, Path::new("/agent")).expect("a readable disk").len(), 2);
+    assert_eq!(read_logs(&fs, Path::new("/agent"), &Arc::default()).expect("a readable disk").len(), 2);
     assert!(matches!(records_of(&Station::open(&disk, options()).desk.queue, ALARM)[&1], Kept::Readings(..)));
 }

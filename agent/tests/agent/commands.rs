@@ -99,7 +99,7 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     let lock = weir_agent::queue::Queue::open(
         &(std::sync::Arc::new(weir_storage::RealFs) as std::sync::Arc<dyn weir_storage::Fs>),
         &in_use.data(),
-        weir_agent::queue::QueueOptions::of(&weir_agent::config::Config::default()),
+        weir_agent::queue::QueueOptions::default(),
         weir_agent::queue::Incarnation(1),
     );
     let _lock = lock.expect("a queue");

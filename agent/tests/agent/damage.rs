@@ -113,9 +113,10 @@ fn a_repaired_queue_is_good_keeps_the_damaged_files_and_what_is_gone_is_unaccoun
         let (disk, key, next) = filled(seed);
         damage(&disk, &mut random);
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let examine = |fs: &Arc<dyn Fs>| Examination::read(fs, Path::new("/agent")).expect("a readable disk");
+        let examine =
+            |fs: &Arc<dyn Fs>| Examination::read(fs, Path::new("/agent"), &Arc::default()).expect("a readable disk");
         assert!(!examine(&fs).is_good());
-        let repaired = repair(&fs, Path::new("/agent"), Incarnation(1)).expect("a good disk");
+        let repaired = repair(&fs, Path::new("/agent"), &Arc::default(), Incarnation(1)).expect("a good disk");
         assert_eq!(repaired.kept.len(), 1, "{repaired:?}");
         assert!(disk.exists(&repaired.kept[0]).expect("a good disk"));
         let disk = disk.power_cut();
@@ -145,10 +146,10 @@ fn a_repair_that_power_cuts_short_loses_nothing_more() {
         };
         disk.fail_power_after(random.random_range(0..25));
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let _ = repair(&fs, Path::new("/agent"), Incarnation(1));
+        let _ = repair(&fs, Path::new("/agent"), &Arc::default(), Incarnation(1));
         let disk = disk.power_cut();
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        repair(&fs, Path::new("/agent"), Incarnation(1)).expect("a good disk");
+        repair(&fs, Path::new("/agent"), &Arc::default(), Incarnation(1)).expect("a good disk");
         let desk = Desk::with_cap(&disk, Policy::Block, CAP);
         let mut books = Books::default();
         books.ship(&desk.queue);
@@ -169,9 +170,9 @@ fn a_state_file_and_claims_that_cannot_be_believed_are_kept_aside_by_a_repair() 
         assert!(disk.flip_bit(file.as_ref(), 20, 1));
     }
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-    let repaired = repair(&fs, Path::new("/agent"), Incarnation(1)).expect("a good disk");
+    let repaired = repair(&fs, Path::new("/agent"), &Arc::default(), Incarnation(1)).expect("a good disk");
     assert_eq!(repaired.kept.len(), 2, "{repaired:?}");
-    assert!(Examination::read(&fs, Path::new("/agent")).expect("a readable disk").is_good());
+    assert!(Examination::read(&fs, Path::new("/agent"), &Arc::default()).expect("a readable disk").is_good());
     let desk = Desk::with_cap(&disk, Policy::Block, CAP);
     let mut books = Books::default();
     books.ship(&desk.queue);

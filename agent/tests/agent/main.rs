@@ -8,6 +8,7 @@ mod classes;
 mod commands;
 mod damage;
 mod doctor;
+mod encryption;
 mod exec;
 mod feeds;
 mod format_1;

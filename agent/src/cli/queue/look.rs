@@ -3,14 +3,14 @@
 use rand::random;
 use weir_protocol::settings::ByteSize;
 
-use super::{Failure, failure, fs, log_dir, print, print_json};
+use super::{Failure, failure, fs, log_dir, print, print_json, vault};
 use crate::cli::arguments::Format;
 use crate::config::Config;
 use crate::queue::{self, ClassSummary, Examination, Holding, Incarnation, Inspection, RepairError, Summary};
 
 pub(super) fn stat(config: &Config, format: Format) -> Result<(), Failure> {
     let dir = log_dir(config)?;
-    let summary = Summary::read(&fs(), &config.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
+    let summary = Summary::read(&fs(), &config.data_dir, &vault(config)?).map_err(failure)?;
     if format == Format::Json {
         return print_json(&summary);
     }
@@ -38,7 +38,7 @@ pub(super) fn stat(config: &Config, format: Format) -> Result<(), Failure> {
 
 pub(super) fn inspect(config: &Config, format: Format) -> Result<(), Failure> {
     log_dir(config)?;
-    let inspection = Inspection::read(&fs(), &config.data_dir).map_err(failure)?;
+    let inspection = Inspection::read(&fs(), &config.data_dir, &vault(config)?).map_err(failure)?;
     if format == Format::Json {
         return print_json(&inspection);
     }
@@ -70,7 +70,7 @@ fn text(holding: &Holding) -> String {
 
 pub(super) fn verify(config: &Config, format: Format) -> Result<(), Failure> {
     log_dir(config)?;
-    let examination = Examination::read(&fs(), &config.data_dir).map_err(failure)?;
+    let examination = Examination::read(&fs(), &config.data_dir, &vault(config)?).map_err(failure)?;
     if format == Format::Json {
         print_json(&examination)?;
     } else {
@@ -87,7 +87,7 @@ pub(super) fn verify(config: &Config, format: Format) -> Result<(), Failure> {
 
 pub(super) fn repair(config: &Config, format: Format) -> Result<(), Failure> {
     log_dir(config)?;
-    let repaired = match queue::repair(&fs(), &config.data_dir, Incarnation(random())) {
+    let repaired = match queue::repair(&fs(), &config.data_dir, &vault(config)?, Incarnation(random())) {
         Ok(repaired) => repaired,
         Err(RepairError::Queue(error)) => return Err(failure(error)),
         Err(error) => return Err(Failure::Failed(error.to_string())),

@@ -12,7 +12,7 @@ use weir_storage::{Fs, OpenError, RealFs};
 use super::arguments::QueueCommand;
 use super::{Failure, load, print, print_json};
 use crate::config::Config;
-use crate::queue::{Incarnation, LOG_DIR, Queue, QueueError, QueueOptions};
+use crate::queue::{Incarnation, LOG_DIR, Queue, QueueError, QueueOptions, Vault};
 
 pub(super) fn run(command: QueueCommand) -> Result<(), Failure> {
     match command {
@@ -39,9 +39,14 @@ fn log_dir(config: &Config) -> Result<PathBuf, Failure> {
     Err(Failure::Unavailable(format!("{}: no queue here yet; {help}", dir.display())))
 }
 
+/// What opens the queue.
+fn vault(config: &Config) -> Result<Arc<Vault>, Failure> {
+    Ok(Arc::new(Vault::of(config).map_err(failure)?))
+}
+
 /// Opens the queue to change it, which only one process can.
 fn open(config: &Config) -> Result<Queue, Failure> {
-    let options = QueueOptions::of(config);
+    let options = QueueOptions::of(config).map_err(failure)?;
     match Queue::open(&fs(), &config.data_dir, options, Incarnation(random())) {
         Ok((queue, _)) => Ok(queue),
         Err(error) => Err(failure(error)),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use super::{Failure, failure, fs, log_dir, open, print, print_json};
+use super::{Failure, failure, fs, log_dir, open, print, print_json, vault};
 use crate::cli::arguments::{ExportArgs, Format, ImportArgs};
 use crate::config::Config;
 use crate::queue::{Files, Incarnation, QueueError, State, class};
@@ -13,10 +13,12 @@ pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), Failure> 
     log_dir(config)?;
     let selection = Selection { device: args.device };
     let totals = if args.copy {
-        let Files { state, claims, .. } = Files::load(&fs(), &config.data_dir).map_err(|error| failed(error.into()))?;
+        let vault = vault(config)?;
+        let Files { state, claims, .. } =
+            Files::load(&fs(), &config.data_dir, &vault).map_err(|error| failed(QueueError::from(error).into()))?;
         let state = state.unwrap_or_else(|| State::new(Incarnation(0)));
         let state = State { claims: claims.unwrap_or_default(), ..state };
-        let logs = class::read_logs(&fs(), &config.data_dir).map_err(|error| failed(error.into()))?;
+        let logs = class::read_logs(&fs(), &config.data_dir, &vault).map_err(|error| failed(error.into()))?;
         export::write(&fs(), (&logs, &state), selection, args.format, &args.target).map_err(failed)?.totals
     } else {
         let queue = open(config)?;

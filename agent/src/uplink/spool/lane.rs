@@ -298,7 +298,8 @@ impl Lane {
                 self.cursor = (record.offset + 1, 0);
                 continue;
             }
-            let value = record.value.unwrap_or_default();
+            let value = source.log.value(&record);
+            let value = value.as_deref().unwrap_or_default();
             let Some(Ok(section)) = Items::<Section<'_>>::new(value).iter().next() else {
                 source.damaged(record.offset..record.offset + 1, state);
                 continue;
