@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::cli::{doctor, queue as commands};
 use crate::config::Config;
 use crate::doctor::{Ground, examine};
 use crate::local::ask;
-use crate::queue::{Examination, Inspection, Summary};
+use crate::queue::{Examination, Inspection, Summary, Vault};
 
 /// How long one step towards a gateway may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,10 +59,14 @@ pub(super) async fn agent(config: &Config) -> Vec<Entry> {
 /// The queue, from its files: what is held, and whether it is sound. No reading is among it.
 pub(super) fn queue(config: &Config) -> Vec<Entry> {
     let (fs, dir) = (commands::fs(), &config.data_dir);
+    let vault = match Vault::of(config) {
+        Ok(vault) => Arc::new(vault),
+        Err(error) => return vec![Entry { name: "queue.txt", text: error.to_string() }],
+    };
     vec![
-        Entry { name: "queue-stat.json", text: document(Summary::read(&fs, dir)) },
-        Entry { name: "queue-inspect.json", text: document(Inspection::read(&fs, dir)) },
-        Entry { name: "queue-verify.json", text: document(Examination::read(&fs, dir)) },
+        Entry { name: "queue-stat.json", text: document(Summary::read(&fs, dir, &vault)) },
+        Entry { name: "queue-inspect.json", text: document(Inspection::read(&fs, dir, &vault)) },
+        Entry { name: "queue-verify.json", text: document(Examination::read(&fs, dir, &vault)) },
     ]
 }
 
