@@ -46,7 +46,7 @@ impl Desk {
     /// The same with the rules and the classes of these settings; each life has a seed of its own.
     pub(crate) fn with_rules(disk: &FaultyFs, settings: &str, seed: u64) -> Self {
         let config = Config::of(&Source::new("rules", settings)).unwrap_or_else(|error| panic!("{error}"));
-        let mut desk = Self::seeded(disk, QueueOptions::of(&config), seed);
+        let mut desk = Self::seeded(disk, QueueOptions::of(&config).expect("no key"), seed);
         let rules = Rules::of(&config.process, |class| config.queue.class_named(class));
         let classes: Vec<_> = desk.queue.ids().map(|class| (desk.queue.name(class), class)).collect();
         desk.intake = desk.intake.with_rules(rules, desk.tap.clone(), classes);
