@@ -1,7 +1,8 @@
 //! Where a message goes: Weir's own topics, or what the settings store.
 //!
 //! What it guarantees: only an agent, which is a client with the name of one, publishes under `weir/1/{tenant}/{agent}/`,
-//! and only under its own; a topic that nobody stores is refused, because nothing is acknowledged that is not kept; a topic
+//! and only under its own, but for what an operator tells an agent (`config` and `do`), which whoever may publish it tells
+//! agents of the same tenant; a topic that nobody stores is refused, because nothing is acknowledged that is not kept; a topic
 //! is no longer and no deeper, and properties are no more, than the settings allow.
 
 use weir_protocol::AgentId;
@@ -39,6 +40,8 @@ pub(super) enum Destination {
     Describe,
     /// The status of an agent, which is retained and nothing else.
     Status,
+    /// What an operator tells an agent, likewise.
+    Order,
     /// A topic of the log.
     Store,
 }
@@ -87,8 +90,13 @@ impl Destinations {
                 Some("batch") => Ok(Destination::Batch),
                 Some("describe") => Ok(Destination::Describe),
                 Some("status") => Ok(Destination::Status),
-                _ if Topic::parse(topic).is_some() => Err(Refusal::NotAuthorized),
-                _ => Err(Refusal::TopicName),
+                _ => match Topic::parse(topic) {
+                    Some(topic) if topic.purpose.is_order() && topic.tenant == self.identity.tenant => {
+                        Ok(Destination::Order)
+                    }
+                    Some(_) => Err(Refusal::NotAuthorized),
+                    None => Err(Refusal::TopicName),
+                },
             };
         }
         self.stores.find(self.identity.tenant, topic.as_bytes()).map(|_| Destination::Store).ok_or(Refusal::TopicName)

@@ -14,13 +14,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod watching;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use weir_protocol::Tenant;
 use weir_protocol::time::WallClock;
@@ -32,9 +33,11 @@ use crate::keyed_log::{self, KeyedLog, KeyedLogError, Refused};
 use crate::log_gate::LogGate;
 use crate::mqtt::packet::{Properties, QoS};
 use table::Table;
+use watching::Watches;
 
 pub use crate::keyed_log::written::{NotWritten, Written};
 pub use matching::Matching;
+pub use watching::Watch;
 
 /// The topic.
 pub const TOPIC: &str = "weir.retained";
@@ -111,6 +114,7 @@ struct Shared {
     started: Instant,
     log: KeyedLog,
     table: Mutex<Table>,
+    watches: Watches,
     gate: LogGate,
 }
 
@@ -155,7 +159,15 @@ impl Retained {
         let clock = Clock::resume(last_ms, last_wall_ms, wall_ms);
         let gate = LogGate::new(std::time::Instant::now());
         Self {
-            shared: Arc::new(Shared { options, clock, started: Instant::now(), log, table: Mutex::new(table), gate }),
+            shared: Arc::new(Shared {
+                options,
+                clock,
+                started: Instant::now(),
+                log,
+                table: Mutex::new(table),
+                watches: Watches::default(),
+                gate,
+            }),
         }
     }
 
@@ -195,6 +207,11 @@ impl Retained {
         let now_ms = self.shared.now_ms();
         let key = (tenant, Bytes::copy_from_slice(topic));
         self.shared.table().get(&key).filter(|message| !message.has_expired(now_ms)).cloned()
+    }
+
+    /// Tells `told` of every change of the message of a topic.
+    pub fn watch(&self, tenant: Tenant, topic: &[u8], told: Arc<Notify>) -> Watch {
+        self.shared.watches.watch((tenant, Bytes::copy_from_slice(topic)), told)
     }
 
     /// The messages that a filter, which is valid, matches.
@@ -266,7 +283,8 @@ impl Shared {
         debug_assert!(pushed.is_ok(), "a PUBLISH is smaller than the largest record");
         let (shared, key) = (Arc::clone(self), key.clone());
         let done = move |written: Result<std::ops::Range<u64>, String>| {
-            shared.table().settle(key, message, written.is_ok());
+            shared.table().settle(key.clone(), message, written.is_ok());
+            shared.watches.changed(&key);
             if let Err(error) = &written
                 && let Some(left_out) = shared.gate.pass(std::time::Instant::now())
             {

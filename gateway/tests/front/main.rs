@@ -13,6 +13,7 @@ mod http;
 mod kills;
 mod limits;
 mod live;
+mod orders;
 mod quality;
 mod redrive;
 mod registry;

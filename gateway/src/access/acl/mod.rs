@@ -30,7 +30,7 @@ pub const MAX_FILTERS: usize = 64;
 /// What an agent may do without a rule: publish, and subscribe.
 pub const BUILT_IN: (&[&str], &[&str]) = (
     &["weir/1/{tenant}/{client}/batch", "weir/1/{tenant}/{client}/describe", "weir/1/{tenant}/{client}/status"],
-    &["weir/1/{tenant}/{client}/command"],
+    &["weir/1/{tenant}/{client}/command", "weir/1/{tenant}/{client}/config", "weir/1/{tenant}/{client}/do"],
 );
 
 /// All rules.

@@ -33,7 +33,10 @@ fn an_agent_has_its_own_topics_and_not_those_of_another() {
     let none = Rules::enforced(Vec::new());
     assert!(may_publish(&none, "edge-1", "weir/1/default/edge-1/batch"));
     assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/command"));
-    for topic in ["weir/1/default/edge-2/batch", "weir/1/acme/edge-1/batch", "weir/1/default/edge-1/command"] {
+    assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/config"));
+    assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/do"));
+    let of_operators = ["weir/1/default/edge-1/command", "weir/1/default/edge-1/config", "weir/1/default/edge-1/do"];
+    for topic in ["weir/1/default/edge-2/batch", "weir/1/acme/edge-1/batch"].into_iter().chain(of_operators) {
         assert!(!may_publish(&none, "edge-1", topic), "{topic}");
     }
     for filter in ["weir/1/default/edge-2/command", "weir/1/default/+/command", "weir/1/default/edge-1/#", "#"] {

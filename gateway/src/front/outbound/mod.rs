@@ -15,6 +15,7 @@
 //! ```
 
 mod commands;
+mod orders;
 mod retained;
 mod setup;
 mod source;
@@ -36,6 +37,7 @@ use crate::mqtt::packet::QoS;
 use crate::mqtt::write::{Message as Packet, Writer};
 use crate::retained as kept;
 use commands::Commands;
+use orders::{Orders, is_order};
 use retained::{Kept, Waiting};
 pub use setup::{Resumed, Setup, Supply};
 pub use source::Next;
@@ -64,6 +66,8 @@ pub struct Outbound {
     access: Access,
     /// Requests, if the client is an agent.
     commands: Option<Box<Commands>>,
+    /// What an operator tells it, if it is an agent and asked for it.
+    orders: Orders,
     subscriptions: Subscriptions,
     counted: Counted,
     window: Window,
@@ -137,7 +141,10 @@ impl Outbound {
             None => (),
         }
         let messages = if self.subscriptions.at_qos_1() { self.window.room() } else { MAX_READ };
-        Next::New(self.source.next(Budget { messages, bytes: usize::MAX }).await)
+        tokio::select! {
+            message = self.source.next(Budget { messages, bytes: usize::MAX }) => Next::New(message),
+            () = self.orders.changed() => Next::Ordered,
+        }
     }
 
     /// Writes a message, and those behind it that are there already.
@@ -146,6 +153,10 @@ impl Outbound {
         match next {
             Next::Again(message) => self.write_again(message, out),
             Next::Retained => self.write_retained(out),
+            Next::Ordered => {
+                self.ask_for_orders();
+                self.write_retained(out);
+            }
             Next::New(message) => self.write(&message, out),
         }
         while self.again.is_empty() && self.retained.is_empty() && self.takes(out.len()) {
@@ -166,11 +177,27 @@ impl Outbound {
         self.publish(&Packet { expiry, ..packet(message, &granted) }, origin, out);
     }
 
+    /// Has the orders sent that changed.
+    fn ask_for_orders(&mut self) {
+        for filter in self.orders.take_changed() {
+            if let Some(retained) = &self.supply.retained
+                && let Some(subscription) = self.subscriptions.get(&filter)
+            {
+                self.retained.ask(subscription.clone(), retained.matching(self.identity.tenant, &filter));
+            }
+        }
+    }
+
     /// Writes retained messages that a SUBSCRIBE asked for.
     fn write_retained(&mut self, out: &mut BytesMut) {
         while self.takes(out.len())
             && let Some(Kept { message, qos, identifier, no_local }) = self.retained.pop()
         {
+            // A filter with wildcards reaches what is told to others.
+            let topic = std::str::from_utf8(&message.topic).unwrap_or_default();
+            if is_order(topic).is_some_and(|topic| !subscribing::is_told_to(&topic, &self.identity)) {
+                continue;
+            }
             let is_own = message.publisher == self.identity.client;
             if is_own && no_local {
                 continue;

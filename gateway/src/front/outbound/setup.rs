@@ -7,6 +7,7 @@ use weir_protocol::mqtt::{Purpose, Topic};
 use weir_protocol::time::WallClock;
 
 use super::commands::Commands;
+use super::orders::Orders;
 use super::retained::Waiting;
 use super::source::Source;
 use super::subscribing::may_have;
@@ -105,6 +106,8 @@ impl Outbound {
         let retained = retained
             .map(|retained| Waiting::resume(identity.tenant, unfinished.retained, &subscriptions, retained))
             .unwrap_or_default();
+        let mut orders = Orders::default();
+        subscriptions.filters().for_each(|filter| orders.subscribe(&supply, &identity, &filter));
         let mut counted = Counted { count: 0, supply: Arc::clone(&supply) };
         counted.set(subscriptions.len());
         Self {
@@ -114,6 +117,7 @@ impl Outbound {
             identity,
             access,
             commands,
+            orders,
             subscriptions,
             window,
             retained,

@@ -17,6 +17,8 @@ pub enum Next {
     Again(Option<Message>),
     /// Retained messages that were asked for.
     Retained,
+    /// What an operator tells the client changed.
+    Ordered,
     /// A message that was not sent before.
     New(Arc<Message>),
 }

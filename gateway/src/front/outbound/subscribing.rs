@@ -77,6 +77,7 @@ impl Outbound {
                 return Err(Refusal::TooManySubscriptions);
             };
             self.subscriptions.begin(&name, since, self.supply.delivery.topics());
+            self.orders.subscribe(&self.supply, &self.identity, &name);
             self.moved = true;
         }
         let wants_retained = is_wanted(asked.retain_handling, is_known);
@@ -107,6 +108,7 @@ impl Outbound {
             None if self.subscriptions.remove(filter) => {
                 self.source.unsubscribe(&self.subscriptions, filter);
                 self.retained.forget(filter);
+                self.orders.unsubscribe(filter);
                 changes.push(Change::Remove(filter.to_owned()));
                 self.moved = true;
                 true
@@ -119,15 +121,23 @@ impl Outbound {
 
 /// Whether the rules of now let a client have a filter. Asked at SUBSCRIBE, and again when a session is resumed.
 pub(super) fn may_have(access: &Access, identity: &Identity, filter: &str) -> bool {
-    access.may(identity, Action::Subscribe, filter) && !is_of_another(filter, identity.tenant.as_str())
+    access.may(identity, Action::Subscribe, filter) && !is_of_another(filter, identity)
 }
 
 /// Whether a filter names what is nobody else's: the topics of another tenant, or what one agent and the gateway tell each
 /// other. One that reaches them by wildcards gets nothing of them, but what else it matches.
-fn is_of_another(filter: &str, tenant: &str) -> bool {
-    if Topic::parse(filter).is_some_and(|topic| topic.purpose != Purpose::Status) {
-        return true;
+fn is_of_another(filter: &str, identity: &Identity) -> bool {
+    let tenant = identity.tenant.as_str();
+    match Topic::parse(filter) {
+        Some(topic) if topic.purpose.is_order() => return !is_told_to(&topic, identity),
+        Some(topic) if topic.purpose != Purpose::Status => return true,
+        _ => {}
     }
     let of = filter.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
     of.is_some_and(|of| of != tenant && of != "+" && of != "#")
+}
+
+/// Whether an order is for this client.
+pub(super) fn is_told_to(topic: &Topic, identity: &Identity) -> bool {
+    topic.tenant == identity.tenant && topic.agent.as_str() == identity.client.as_str()
 }

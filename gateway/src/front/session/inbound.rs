@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use weir_protocol::batch::MAX_PAYLOAD;
+use weir_protocol::mqtt::MAX_ORDER;
 
 use super::Limits;
 use super::aliases::Aliases;
@@ -151,6 +152,10 @@ impl Inbound {
         let found = self.destinations.find(&publish.topic, &publish.properties);
         let destination = match found {
             Ok(Destination::Status) if publish.payload.len() > MAX_STATUS => Err(Refusal::PacketTooLarge)?,
+            // An agent that is sent more than it takes would lose its connection.
+            Ok(Destination::Order) if publish.payload.len() > MAX_ORDER => {
+                return self.refuse_publish(Refusal::Quota, &publish, bytes, out);
+            }
             Ok(destination) => destination,
             Err(refusal) => return self.refuse_publish(refusal, &publish, bytes, out),
         };
@@ -169,7 +174,7 @@ impl Inbound {
         let body = match destination {
             Destination::Batch => Body::Batch,
             Destination::Describe => Body::Describe,
-            Destination::Status => return Ok(Some(ToRetain { ticket, publish })),
+            Destination::Status | Destination::Order => return Ok(Some(ToRetain { ticket, publish })),
             Destination::Store => {
                 let Publish { qos, retain, ref topic, ref properties, .. } = *publish;
                 let (topic, properties) = (topic.clone(), properties.clone());
