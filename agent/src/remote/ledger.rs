@@ -88,6 +88,7 @@ struct Begun {
 
 /// Everything that is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ledger {
     /// The highest version that was decided on.
     pub highest: u64,
@@ -286,6 +287,21 @@ impl LedgerFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the first build wrote it, and with a field of a later one.
+    #[test]
+    fn a_ledger_of_any_build_is_read() {
+        let written = r#"{"highest":8,"highest_digest":"ab","confirmed":{"version":7,"settings":"drain = \"3s\"\n"},
+            "trial":{"overlay":{"version":8,"settings":""},"starts":1},
+            "owed":[{"number":3,"about":"config","headline":"8 trying","detail":""}],"next_number":4,
+            "commands":[{"id":"c-1","digest":"cd","expires":100,"is_done":false}],"forgotten":50,"of_a_later_build":1}"#;
+        let mut ledger: Ledger = serde_json::from_str(written).unwrap();
+        assert_eq!(ledger.overlay().map(|overlay| overlay.version), Some(8));
+        assert_eq!(ledger.owed().map(|outcome| outcome.about), Some(About::Config));
+        assert_eq!(ledger.begin("c-2", "", 50, 0), Err(NotBegun::Forgotten));
+        assert_eq!(ledger.take_interrupted(), ["c-1"]);
+        assert_eq!(serde_json::from_str::<Ledger>("{}").unwrap(), Ledger::default());
+    }
 
     #[test]
     fn a_command_is_begun_once_even_if_the_clock_goes_back_after_it_was_forgotten() {

@@ -19,6 +19,7 @@
 //! | a second connection of a client | the first gets DISCONNECT 0x8e | the first is closed |
 //! | PUBLISH on what is stored, or as an agent on `batch`, `describe`, `status` of its own | PUBACK, PUBREC after the verdict | the same |
 //! | PUBLISH where it may not, on what nothing stores | PUBACK, PUBREC 0x87, 0x90; at QoS 0 DISCONNECT | closed |
+//! | PUBLISH of more to an agent than it takes | PUBACK, PUBREC 0x97; at QoS 0 DISCONNECT | closed |
 //! | PUBLISH with the packet id of one in flight | PUBACK 0x91, in its turn | closed |
 //! | PUBLISH with an alias that is not known, beyond Receive Maximum | DISCONNECT 0x94, 0x93 | |
 //! | PUBREL | PUBCOMP once the packet id is free on disk | the same |
