@@ -13,18 +13,18 @@ const HASH: usize = 9;
 
 /// A channel that somebody calls `name`: letters, digits, dot, dash and underscore stay. None: there is no name.
 pub(super) fn channel(name: &str) -> Option<String> {
-    (!name.is_empty()).then(|| plain(name, name, is_plain(name), MAX_CHANNEL))
+    (!name.is_empty()).then(|| plain(name, || name.to_owned(), is_plain(name), MAX_CHANNEL))
 }
 
-/// A channel that is shown as `name` and stands for `all`; `is_exact`: the one tells the other.
-pub(super) fn channel_of(name: &str, all: &str, is_exact: bool) -> String {
+/// A channel that is shown as `name` and stands for what `all` says; `is_exact`: the one tells the other.
+pub(super) fn channel_of(name: &str, all: impl FnOnce() -> String, is_exact: bool) -> String {
     plain(name, all, is_exact && is_plain(name), MAX_CHANNEL)
 }
 
 /// A device that somebody calls `name`. None: there is no name.
 pub(super) fn device(name: &str) -> Option<DeviceId> {
     let exact = name.bytes().all(|byte| is_kept(byte) || byte == b':') && !name.starts_with('.');
-    let text = plain(name.trim_start_matches('.'), name, exact, MAX_NAME);
+    let text = plain(name.trim_start_matches('.'), || name.to_owned(), exact, MAX_NAME);
     (!name.is_empty()).then(|| DeviceId::new(&text).ok()).flatten()
 }
 
@@ -36,13 +36,13 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(is_kept)
 }
 
-fn plain(name: &str, all: &str, is_exact: bool, most: usize) -> String {
+fn plain(name: &str, all: impl FnOnce() -> String, is_exact: bool, most: usize) -> String {
     if is_exact && name.len() <= most {
         return name.to_owned();
     }
     let kept = |c: char| if c.is_ascii() && is_kept(c as u8) { c } else { '_' };
     let mut text: String = name.chars().map(kept).take(most - HASH).collect();
-    text.push_str(&format!("-{:08x}", hash(all)));
+    text.push_str(&format!("-{:08x}", hash(&all())));
     text
 }
 

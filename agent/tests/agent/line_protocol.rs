@@ -115,13 +115,16 @@ async fn nobody_is_told_204_while_the_disk_takes_nothing() {
 async fn a_bad_line_is_named_and_takes_no_other_with_it() {
     let (office, handle) = Office::open(&FaultyFs::new(1));
     let port = Port::open(Bench::feeding(handle, &office.counters), "").await;
-    let lines = "# a comment\nm n=0i\nm,host= x=1\nm n=what\r\n\nm n=1i\nm n=\"kind\"\n";
+    let lines = "# a comment\nm n=0i\nm,host= x=1\nm n=what\r\n\nm n=1i \r\nm n=\"kind\"\n";
     let (status, answer) = port.pushes(lines).await;
     assert_eq!(status, 400);
     let body: serde_json::Value = serde_json::from_str(answer.lines().last().expect("a body")).expect("JSON");
     let error = body["error"].as_str().expect("an error");
     assert!(error.starts_with("partial write: 3 lines refused, the others are kept: line 3: "), "{error}");
-    assert!(error.contains("; line 4: ") && error.contains("; line 7: channel m.n: got a value of kind"), "{error}");
+    assert!(
+        error.contains("; line 4: got ") && error.contains("; line 7: channel m.n: got a value of kind"),
+        "{error}"
+    );
     assert_eq!((body["line"].as_u64(), body["code"].as_str()), (Some(3), Some("invalid")));
     assert_eq!(office.counters.get(Event::ReadingsAccepted), 2);
     assert_eq!(office.counters.get(Event::LinesRefused), 3);

@@ -188,6 +188,16 @@ async fn a_subscription_that_the_broker_refuses_is_named() {
 }
 
 #[tokio::test]
+async fn a_packet_that_is_far_too_large_closes_the_connection_and_says_what_to_type() {
+    let bench = Bench::unlinked();
+    let more = format!("mqtt = \"3.1.1\"\nmax_payload = \"1 KiB\"\n{COUNTER}");
+    let (_broker, mut subscriber, life) = connected(&bench, &more, false).await;
+    subscriber.publishes(1, "plant/1", &vec![b'1'; 256 << 10], false).await;
+    let error = life.await.expect("no panic").expect_err("too much").to_string();
+    assert!(error.contains("raise max_payload, or delete the session"), "{error}");
+}
+
+#[tokio::test]
 async fn a_login_is_read_from_its_file() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("password"), "hush\n").expect("a file");

@@ -116,8 +116,8 @@ impl Naming {
             tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| wanted(key)).collect();
         further.sort_unstable();
         let measurement = line.series.measurement.as_str();
-        let channel = |field: &str| channel(measurement, field, &further);
-        let fields = line.field_set.into_iter().map(|(key, value)| (channel(&key), field(value))).collect();
+        let series = Series::new(measurement, &further);
+        let fields = line.field_set.into_iter().map(|(key, value)| (series.channel(&key), field(value))).collect();
         Ok(Line { device, time, fields })
     }
 }
@@ -134,16 +134,33 @@ impl Field<'_> {
     }
 }
 
-fn channel(measurement: &str, field: &str, tags: &[(&str, &str)]) -> String {
-    let mut shown = format!("{measurement}.{field}");
-    let mut all = shown.clone();
-    for (key, value) in tags {
-        shown.push_str(&format!(".{key}-{value}"));
-        all.push_str(&format!(",{key}={value}"));
+/// What the channels of one line have in common.
+struct Series<'l> {
+    measurement: &'l str,
+    /// The further tags as they are shown, and as they are.
+    shown: String,
+    all: String,
+    /// Whether the one tells the other.
+    is_exact: bool,
+}
+
+impl<'l> Series<'l> {
+    fn new(measurement: &'l str, tags: &[(&str, &str)]) -> Self {
+        let (mut shown, mut all) = (String::new(), String::new());
+        for (key, value) in tags {
+            shown.extend([".", key, "-", value]);
+            all.extend([",", key, "=", value]);
+        }
+        let is_told = |(key, value): &(&str, &str)| !key.contains(['.', '-']) && !value.contains('.');
+        let is_exact = !measurement.contains('.') && tags.iter().all(is_told);
+        Self { measurement, shown, all, is_exact }
     }
-    let parts = [measurement, field].into_iter().chain(tags.iter().flat_map(|(key, value)| [*key, *value]));
-    let is_exact = parts.into_iter().all(|part| !part.contains('.')) && tags.iter().all(|(key, _)| !key.contains('-'));
-    name::channel_of(&shown, &all, is_exact)
+
+    fn channel(&self, field: &str) -> String {
+        let Self { measurement, shown, all, is_exact } = self;
+        let name = |tags: &str| [measurement, ".", field, tags].concat();
+        name::channel_of(&name(shown), || name(all), *is_exact && !field.contains('.'))
+    }
 }
 
 fn field(value: FieldValue<'_>) -> Result<Field<'_>, String> {

@@ -21,6 +21,8 @@ use crate::source::context::Context;
 use crate::source::feed::{Feed, Sample};
 use crate::source::units::{UnitRule, unit_of};
 
+/// Characters of a bad line that are shown.
+const SHOWN: usize = 60;
 /// Faults of one push that are named.
 const NAMED: usize = 8;
 /// A time that is further ahead of this machine's clock is not believed. The gateway does not believe it either.
@@ -88,8 +90,10 @@ impl Writer {
         for raw in influxdb_line_protocol::split_lines(text) {
             let at = number;
             number += 1 + raw.matches('\n').count();
-            let Some(parsed) = influxdb_line_protocol::parse_lines(raw.trim_end_matches('\r')).next() else { continue };
-            let line = parsed.map_err(|error| error.to_string()).and_then(|line| self.naming.line(line, precision));
+            // The Go parser of InfluxDB does not mind what stands at the end.
+            let raw = raw.trim_end_matches([' ', '\t', '\r']);
+            let Some(parsed) = influxdb_line_protocol::parse_lines(raw).next() else { continue };
+            let line = parsed.map_err(|error| unread(&error, raw)).and_then(|line| self.naming.line(line, precision));
             if let Err(late) = push.take(at, line).await {
                 return late;
             }
@@ -211,5 +215,21 @@ impl<'w> Push<'w> {
             }
         }
         Outcome::Kept(self.refused)
+    }
+}
+
+/// Why a line cannot be read, and what one looks like.
+fn unread(error: &influxdb_line_protocol::Error, raw: &str) -> String {
+    use influxdb_line_protocol::Error;
+    let got = |text: &str| text.chars().take(SHOWN).collect::<String>();
+    match error {
+        Error::GenericParsingError { .. } | Error::FieldSetMissing | Error::TagSetMalformed => {
+            format!("got {:?}, expected measurement,tag=value field=value timestamp", got(raw))
+        }
+        Error::CannotParseEntireLine { trailing_content } => {
+            format!("got {:?} after the last value that can be read", got(trailing_content))
+        }
+        // These name the value.
+        other => other.to_string(),
     }
 }

@@ -1,8 +1,9 @@
 //! MQTT 3.1.1 through rumqttc.
 
+use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::{
-    AsyncClient, Event as Polled, EventLoop, MqttOptions, NetworkOptions, Packet, Publish, QoS, SubscribeFilter,
-    SubscribeReasonCode,
+    AsyncClient, ConnectionError, Event as Polled, EventLoop, MqttOptions, NetworkOptions, Packet, Publish, QoS,
+    StateError, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -48,10 +49,20 @@ async fn drive(mut event_loop: EventLoop, events: mpsc::Sender<Event>) {
                 }
             }
             Err(error) => {
-                let _ = events.send(Event::Closed(error.to_string())).await;
+                let _ = events.send(Event::Closed(said(&error))).await;
                 return;
             }
         }
+    }
+}
+
+/// With what to do where a kept session would have it happen again and again.
+fn said(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::MqttState(StateError::Deserialization(MqttError::PayloadSizeLimitExceeded(size))) => {
+            format!("the broker sent a packet of {size} bytes: raise max_payload, or delete the session on the broker")
+        }
+        other => other.to_string(),
     }
 }
 
