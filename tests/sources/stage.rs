@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde_json::Value as Json;
+use weir_lab::census::LogReader;
 use weir_lab::deployment::{Deployment, Plan};
 use weir_tests::{PATIENCE, binaries, expect_to_hold, plan};
 
@@ -61,6 +62,13 @@ impl Reading {
 }
 
 impl Stage {
+    /// Starts both; `sources` are tables of the agent's settings.
+    pub(crate) async fn start(sources: &str) -> Self {
+        let mut stage = Self::prepare(|plan| plan.sources = sources.to_owned()).await;
+        stage.launch().await;
+        stage
+    }
+
     /// Nothing runs yet: the story has something to lay out.
     pub(crate) async fn prepare(change: impl FnOnce(&mut Plan)) -> Self {
         let plan = plan(|plan| {
@@ -125,9 +133,44 @@ impl Stage {
         }
     }
 
+    /// Waits until the agent's log says this.
+    pub(crate) async fn until_said(&self, what: &str) {
+        let begun = std::time::Instant::now();
+        while !self.log_of_agent().contains(what) {
+            assert!(begun.elapsed() < PATIENCE, "the agent does not say {what:?}:\n{}", self.log_of_agent());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the agent's health names this source and `holds` of what it says.
+    pub(crate) async fn until_health(&self, source: &str, holds: impl Fn(&Json) -> bool) {
+        let socket = self.deployment.scratch.join("agent/agent.sock");
+        let begun = std::time::Instant::now();
+        let mut last = Json::Null;
+        while begun.elapsed() < PATIENCE {
+            let port = LogReader::through(&socket, self.deployment.http).unwrap();
+            if let Ok(status) = port.json("/status").await {
+                let sources = status["sources"].as_array().cloned().unwrap_or_default();
+                if sources.iter().find(|each| each["id"] == source).is_some_and(&holds) {
+                    return;
+                }
+                last = status["sources"].clone();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("health does not say what it should of {source}: {last:#}\n{}", self.log_of_agent());
+    }
+
     /// What the agent has said.
     pub(crate) fn log_of_agent(&self) -> String {
         std::fs::read_to_string(&self.deployment.agent.program.log).unwrap_or_default()
+    }
+
+    /// Stops it; what went by another way than the ledger's is not reconciled.
+    pub(crate) async fn stop(mut self) {
+        self.deployment.agent.stop(PATIENCE).await.unwrap();
+        self.deployment.gateway.stop(PATIENCE).await.unwrap();
+        self.deployment.scratch.remove().unwrap();
     }
 
     /// Stops it; every reading must be in the log once.
