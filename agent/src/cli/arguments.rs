@@ -41,6 +41,9 @@ pub(super) enum Command {
     /// Watch the running agent: sources, rates, queue, and what the gateway acknowledged last; q leaves
     #[command(after_help = "Example:\n  sudo weir-agent top")]
     Top(TopArgs),
+    /// Show readings as they pass the rules of the running agent: before, by which rule, after
+    #[command(after_help = "Example:\n  sudo weir-agent tap --device board-1 --channel temp* --count 10")]
+    Tap(TapArgs),
     /// Look for what is wrong with this machine, the settings and the way to the gateway, and say what to type; exits 1 if
     /// there is a problem
     #[command(after_help = "Example:\n  sudo weir-agent doctor")]
@@ -227,7 +230,7 @@ pub(super) struct Output {
 pub(super) enum Format {
     /// For people
     Text,
-    /// For programs: one JSON document
+    /// For programs: one JSON document; of `tap`, one a line
     Json,
 }
 
@@ -264,6 +267,23 @@ pub(super) struct BundleArgs {
     pub(super) output: Output,
     /// The archive to make, which must not exist; weir-bundle-NAME-TIME.tar.gz here without it
     pub(super) target: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TapArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// Only devices that fit this pattern
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) device: Option<String>,
+    /// Only channels that fit this pattern, as the device calls them
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) channel: Option<String>,
+    /// End after so many
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) count: Option<u64>,
 }
 
 #[derive(Debug, Args)]

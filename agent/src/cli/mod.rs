@@ -14,6 +14,7 @@ mod ports;
 mod queue;
 mod sign;
 mod start;
+mod tap;
 mod top;
 mod validate;
 
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(args) => validate::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Tap(args) => tap::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => args.command.as_ref().map_or_else(generate::sample, sign::run),

@@ -10,6 +10,7 @@
 //! | `/readyz` | 200 while readings are taken, else 503 and why |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
 //! | `/status` | everything of [`status`] as one JSON document, which `weir-agent top` shows |
+//! | `/tap?device=&channel=&count=` | readings as they pass the rules, as they come, see [`tap`] |
 //! | `/version` | name and version |
 
 pub mod ask;
@@ -17,6 +18,7 @@ pub mod health;
 pub mod metrics;
 mod rates;
 pub mod status;
+mod tap;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -101,7 +103,7 @@ impl Local {
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
         let rates = Arc::new(Rates::default());
-        let router = router(view, &rates);
+        let router = router(view, &rates, tap::Listening::new(view.tap.clone(), stopped.clone()));
         if !self.ports.is_empty() {
             tasks.spawn(rates::observe(rates, view.clone(), stopped.clone()));
         }
@@ -121,7 +123,7 @@ impl Serving {
     }
 }
 
-fn router(view: &View, rates: &Arc<Rates>) -> Router {
+fn router(view: &View, rates: &Arc<Rates>, tap: tap::Listening) -> Router {
     let shows = |answer: fn(&View, &Rates) -> Answer| {
         let (view, rates) = (view.clone(), Arc::clone(rates));
         move |_| ready(answer(&view, &rates))
@@ -131,6 +133,7 @@ fn router(view: &View, rates: &Arc<Rates>) -> Router {
         .get("/readyz", shows(|view, _| verdict(&health::not_ready(view))))
         .get("/metrics", shows(|view, _| Answer::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::text(view))))
         .get("/status", shows(|view, rates| Answer::json(StatusCode::OK, &status::of(view, rates))))
+        .get("/tap", move |request| ready(tap.answer(&request)))
         .get("/version", shows(|_, _| version()))
 }
 

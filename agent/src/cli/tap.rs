@@ -1,0 +1,126 @@
+//! `tap`: readings as they pass the rules of the running agent.
+
+use std::io::{ErrorKind, Write, stdout};
+
+use serde_json::Value;
+
+use super::arguments::{Format, TapArgs};
+use super::{Failure, load, runtime, top};
+use crate::config::Config;
+use crate::local::ask::{AskError, ask};
+
+pub(super) fn run(args: &TapArgs) -> Result<(), Failure> {
+    let config = load(&args.settings)?;
+    runtime()?.block_on(listen(&config, args))
+}
+
+async fn listen(config: &Config, args: &TapArgs) -> Result<(), Failure> {
+    let unavailable = |error: AskError| top::failure(error);
+    let mut reply = ask(config, &path(args)).await.map_err(unavailable)?;
+    if reply.status() != 200 {
+        let text = reply.text().await.map_err(|error| unavailable(error.into()))?;
+        return Err(Failure::Unavailable(text.trim_end().to_owned()));
+    }
+    let mut seen = 0;
+    while let Some(line) = reply.line().await.map_err(|error| unavailable(error.into()))? {
+        let document: Value = serde_json::from_str(&line).unwrap_or_default();
+        seen += u64::from(document["missed"].is_null());
+        let printed = match args.output.output {
+            Format::Json => writeln!(stdout(), "{line}"),
+            Format::Text => writeln!(stdout(), "{}", text(&document, config)),
+        };
+        match printed {
+            // A reader that has seen enough (`| head`) is no failure.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(Failure::Failed(format!("cannot print: {error}"))),
+            Ok(()) => {}
+        }
+    }
+    match args.count {
+        Some(count) if seen >= count => Ok(()),
+        _ => Err(Failure::Unavailable("the agent stopped, or reads its settings again; type it again".to_owned())),
+    }
+}
+
+fn path(args: &TapArgs) -> String {
+    let count = args.count.map(|count| count.to_string());
+    let wanted = [("device", &args.device), ("channel", &args.channel), ("count", &count)];
+    let wanted = wanted.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
+    format!("/tap?{}", wanted.collect::<Vec<_>>().join("&"))
+}
+
+/// As it can stand behind a `?`.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
+}
+
+/// Before, by which rule, and after.
+fn text(line: &Value, config: &Config) -> String {
+    if let Some(missed) = line["missed"].as_u64() {
+        return format!("... {missed} missed: more passed than could be shown ...");
+    }
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let unit = |value: &Value| value.as_str().filter(|unit| !unit.is_empty()).map_or(String::new(), |unit| format!(" {unit}"));
+    let (then, rule) = (&line["then"], line["rule"].as_u64());
+    let after = match (then["is"].as_str().unwrap_or_default(), rule) {
+        ("passed", None) => "passed, no rule".to_owned(),
+        ("passed", Some(_)) => {
+            let class = class(config, then["class"].as_u64().unwrap_or(0));
+            format!("{} {}{}, class {class}", word(&then["channel"]), word(&then["value"]), unit(&then["unit"]))
+        }
+        ("refused", _) => format!("refused: {}, expected {}", word(&then["value"]), word(&then["expected"])),
+        ("held", _) => format!("held in a window: {}", word(&then["value"])),
+        (what, _) => what.to_owned(),
+    };
+    let rule = rule.map_or(String::new(), |rule| format!("rule {rule}: "));
+    format!(
+        "{} {} {}{}  #{}  -> {rule}{after}",
+        word(&line["device"]),
+        word(&line["channel"]),
+        word(&line["value"]),
+        unit(&line["unit"]),
+        line["sequence"],
+    )
+}
+
+/// What the settings call a class.
+fn class(config: &Config, number: u64) -> String {
+    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    let named = at.and_then(|at| config.queue.class.get(at));
+    named.map_or_else(|| "default".to_owned(), |class| class.name.get_ref().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_line_says_what_was_what_is_and_by_which_rule() {
+        let config = Config::default();
+        let before = json!({"device": "b", "channel": "temp", "value": 21.5, "unit": "Cel", "sequence": 7});
+        let said = |rule: Value, then: Value| {
+            let mut line = before.clone();
+            (line["rule"], line["then"]) = (rule, then);
+            text(&line, &config)
+        };
+        let cases = [
+            (Value::Null, json!({"is": "passed", "channel": "temp", "value": 21.5, "unit": "Cel"}), "passed, no rule"),
+            (
+                json!(2),
+                json!({"is": "passed", "channel": "t", "value": 70.7, "unit": "[degF]", "class": 0}),
+                "rule 2: t 70.7 [degF], class default",
+            ),
+            (json!(1), json!({"is": "refused", "value": 999, "expected": "-40 to 85"}), "rule 1: refused: 999, expected -40 to 85"),
+            (json!(3), json!({"is": "suppressed"}), "rule 3: suppressed"),
+            (json!(3), json!({"is": "held", "value": 21.5}), "rule 3: held in a window: 21.5"),
+        ];
+        for (rule, then, after) in cases {
+            assert_eq!(said(rule, then), format!("b temp 21.5 Cel  #7  -> {after}"));
+        }
+        assert!(text(&json!({"missed": 12}), &config).contains("12 missed"));
+        assert_eq!(encoded("a b*"), "a%20b%2A");
+    }
+}
