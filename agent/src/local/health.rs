@@ -1,7 +1,5 @@
 //! Whether the agent gets on with its work. Health is progress, not a connection.
 
-use std::time::Duration;
-
 use super::View;
 use crate::counters::Event;
 use crate::health::SourceState;
@@ -26,14 +24,23 @@ pub fn stuck(view: &View) -> Vec<String> {
             reasons.push(format!("source {} waits: {error}", source.id));
         }
     }
-    let uplink = view.health.uplink.view();
-    let silent = Duration::from_millis(uplink.silent_ms);
-    if silent >= view.progress_timeout && !uplink.held_back {
-        reasons.push(format!("nothing acknowledged for {} s: {}", silent.as_secs(), uplink.sentence()));
-    }
+    reasons.extend(silence(view));
     let damaged = view.counters.get(Event::QueueDamaged);
     if damaged > 0 {
         reasons.push(format!("{damaged} records of the queue cannot be read: weir-agent queue verify"));
     }
     reasons
+}
+
+/// Nothing is acknowledged although something waits: with a connection or without one, that is no progress. What waits
+/// on purpose, for its hours or for the next day's bytes, does not count.
+fn silence(view: &View) -> Option<String> {
+    let now = view.clock.now().as_millis();
+    let uplink = view.health.uplink.view();
+    let limit = view.progress_timeout.as_millis() as i64;
+    let up = view.started.elapsed().as_millis() as i64;
+    let waits = view.queue.facts(now).oldest_unshipped_ms?;
+    let silent = uplink.last_acked.as_ref().map_or(up, |last| now.saturating_sub(last.at_ms).min(up)).min(waits);
+    let is_stuck = silent >= limit && !uplink.held_back;
+    is_stuck.then(|| format!("nothing acknowledged for {} s: {}", silent / 1000, uplink.sentence()))
 }

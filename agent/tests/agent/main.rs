@@ -30,6 +30,7 @@ mod queue_commands;
 mod reload;
 mod remote;
 mod reopening;
+mod screens;
 mod seeds;
 mod state_file;
 mod supervision;

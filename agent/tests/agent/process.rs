@@ -126,7 +126,7 @@ pub(crate) async fn is_acknowledged(board: &mut Board, upto: u64) {
 }
 
 /// Acknowledges batches until these readings are there.
-async fn ships(peer: &mut Peer, talker: &Talker, upto: u64) {
+pub(crate) async fn ships(peer: &mut Peer, talker: &Talker, upto: u64) {
     let mut next = 0;
     while next < upto {
         let Came { packet, sections } = peer.batch().await;

@@ -115,12 +115,9 @@ fn uplink(status: &Status, palette: &Palette) -> Vec<Line<'static>> {
         }
         (state, _) => (Tone::Wrong, state.to_owned()),
     };
-    let broker = uplink.broker.as_ref().map(|broker| format!("  {broker}")).unwrap_or_default();
-    let mut lines = vec![Line::from(vec![
-        Span::raw(format!("gateway            {gateway}  ")),
-        palette.span(tone, state),
-        Span::raw(broker),
-    ])];
+    let gateway = Span::raw(format!("gateway            {gateway}  "));
+    let mut lines = vec![Line::from(vec![gateway, palette.span(tone, state)])];
+    lines.extend(uplink.broker.iter().map(|broker| Line::from(format!("broker             {broker}"))));
     lines.push(Line::from(match &uplink.last_acknowledged {
         Some(last) => format!(
             "last acknowledged  {} restart {} sequence {}, {} ago",
@@ -178,7 +175,7 @@ fn queue(status: &Status, palette: &Palette) -> Table<'static> {
         ])
     };
     let widths = [
-        Constraint::Max(16),
+        first(status.queue.classes.iter().map(|class| class.name.len())),
         Constraint::Length(BAR as u16 + 8),
         Constraint::Length(22),
         Constraint::Length(8),
@@ -221,7 +218,7 @@ fn table(status: &Status, area: Rect, palette: &Palette) -> Table<'static> {
         rows.push(Row::new([Cell::from(format!("and {} more", hidden + 1))]));
     }
     let widths = [
-        Constraint::Max(28),
+        first(status.sources.iter().map(|source| source.id.len())),
         Constraint::Length(9),
         Constraint::Length(9),
         Constraint::Length(9),
@@ -232,6 +229,11 @@ fn table(status: &Status, area: Rect, palette: &Palette) -> Table<'static> {
     Table::new(rows, widths).header(heading(["SOURCE", "STATE", "READINGS", "RATE", "LAST", "FAILED", "LAST ERROR"]))
 }
 
+/// The first column is as wide as what is in it, and the last to give way on a small screen.
+fn first(lengths: impl Iterator<Item = usize>) -> Constraint {
+    Constraint::Min(lengths.max().unwrap_or(0).clamp(8, 28) as u16)
+}
+
 fn heading<const N: usize>(words: [&'static str; N]) -> Row<'static> {
     Row::new(words).style(Style::default().add_modifier(Modifier::DIM))
 }
@@ -239,7 +241,7 @@ fn heading<const N: usize>(words: [&'static str; N]) -> Row<'static> {
 fn foot(status: &Status) -> Line<'static> {
     let of = |name: &str| rate(status.rates.get(name).copied().unwrap_or(0.0));
     Line::from(format!(
-        "readings accepted {}  records shipped {}  batches {}   q leaves",
+        "q leaves   readings accepted {}  records shipped {}  batches {}",
         of("readings_accepted"),
         of("units_shipped"),
         of("batches_shipped")
