@@ -62,7 +62,8 @@ fn text(line: &Value, config: &Config) -> String {
         return format!("... {missed} missed: more passed than could be shown ...");
     }
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let unit = |value: &Value| value.as_str().filter(|unit| !unit.is_empty()).map_or(String::new(), |unit| format!(" {unit}"));
+    let unit =
+        |value: &Value| value.as_str().filter(|unit| !unit.is_empty()).map_or(String::new(), |unit| format!(" {unit}"));
     let (then, rule) = (&line["then"], line["rule"].as_u64());
     let after = match (then["is"].as_str().unwrap_or_default(), rule) {
         ("passed", None) => "passed, no rule".to_owned(),
@@ -113,7 +114,11 @@ mod tests {
                 json!({"is": "passed", "channel": "t", "value": 70.7, "unit": "[degF]", "class": 0}),
                 "rule 2: t 70.7 [degF], class default",
             ),
-            (json!(1), json!({"is": "refused", "value": 999, "expected": "-40 to 85"}), "rule 1: refused: 999, expected -40 to 85"),
+            (
+                json!(1),
+                json!({"is": "refused", "value": 999, "expected": "-40 to 85"}),
+                "rule 1: refused: 999, expected -40 to 85",
+            ),
             (json!(3), json!({"is": "suppressed"}), "rule 3: suppressed"),
             (json!(3), json!({"is": "held", "value": 21.5}), "rule 3: held in a window: 21.5"),
         ];

@@ -95,7 +95,8 @@ impl Listening {
 
 impl Wanted {
     fn fits(&self, tapped: &Tapped) -> bool {
-        let fits = |pattern: &Option<String>, text: &str| pattern.as_ref().is_none_or(|pattern| glob::fits(pattern, text));
+        let fits =
+            |pattern: &Option<String>, text: &str| pattern.as_ref().is_none_or(|pattern| glob::fits(pattern, text));
         fits(&self.device, &tapped.device) && fits(&self.channel, &tapped.channel)
     }
 }

@@ -128,6 +128,8 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         case("top", &["--once"], &running, 0),
         case("top", &["--output", "json"], &running, 0),
         case("top", &["--once"], &empty, 69),
+        case("tap", &["--count", "0"], &running, 0),
+        case("tap", &["--count", "1"], &empty, 69),
         case("doctor", &["--patience", "100ms"], &healthy, 0),
         case("doctor", &["--patience", "100ms"], &empty, 1),
         case("doctor", &[], &wrong, 1),

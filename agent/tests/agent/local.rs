@@ -55,6 +55,42 @@ async fn an_agent_tells_how_it_is_and_its_socket_goes_with_it() {
     assert!(!socket.exists());
 }
 
+/// What passes is shown before and after the rule that it met, to whom it concerns; then the line is closed.
+#[test]
+fn a_tap_shows_readings_before_and_after_their_rule() {
+    let place = Place::with_data(
+        "name = \"edge-1\"\n[system]\ndevice = \"edge-1\"\ninterval = \"5ms\"\n\
+         [[process]]\nchannel = \"uptime\"\nunit = \"min\"\nrename = \"up\"\n",
+    );
+    let _agent = place.start();
+    until(&place.data().join("agent.sock"), "/readyz", |answer| answer.status == 200);
+    let words = ["tap", "--channel", "upt*", "--count", "3"];
+    let output = place.command(&words).args(["--output", "json"]).output().expect("it starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let readings: Vec<_> = lines.iter().filter(|line| line["missed"].is_null()).collect();
+    assert_eq!(readings.len(), 3);
+    for line in readings {
+        assert_eq!(
+            (&line["device"], &line["channel"], &line["unit"]),
+            (&"edge-1".into(), &"uptime".into(), &"s".into())
+        );
+        assert_eq!(
+            (&line["rule"], &line["then"]["channel"], &line["then"]["unit"]),
+            (&1.into(), &"up".into(), &"min".into())
+        );
+        let (before, after) =
+            (line["value"].as_f64().expect("seconds"), line["then"]["value"].as_f64().expect("minutes"));
+        assert!((before / 60.0 - after).abs() < 1e-6, "{line}");
+    }
+    let told = text(&place.output(&words).stdout);
+    assert!(told.contains("edge-1 uptime ") && told.contains("-> rule 1: up "), "{told}");
+    let nobody = place.output(&["tap", "--device", "board-*", "--count", "0"]);
+    assert!(nobody.status.success() && nobody.stdout.is_empty());
+    assert_eq!(get(&place.data().join("agent.sock"), "/tap?count=many").status, 400);
+}
+
 /// A queue that blocks takes nothing more once it is full, and says so where a load balancer or a person looks.
 #[tokio::test]
 async fn a_full_queue_is_not_ready_and_says_why() {

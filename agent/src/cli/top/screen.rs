@@ -18,6 +18,8 @@ pub(super) struct Look {
 
 /// The bar of a queue, in columns.
 const BAR: usize = 20;
+/// The time from a batch to its acknowledgement is no silence, on most links.
+const SILENT_MS: u64 = 1000;
 /// More lines about the gateways than this are left out.
 const MAX_GATEWAYS: usize = 4;
 
@@ -108,7 +110,7 @@ fn uplink(status: &Status, palette: &Palette) -> Vec<Line<'static>> {
     let gateway = uplink.gateway.as_deref().unwrap_or("no gateway");
     let since = |at: Option<i64>| at.map(|at| age(status.now_ms - at));
     let (tone, state) = match (uplink.state.as_str(), since(uplink.connected_since_ms)) {
-        ("connected", Some(since)) if uplink.silent_ms == 0 => (Tone::Good, format!("connected for {since}")),
+        ("connected", Some(since)) if uplink.silent_ms < SILENT_MS => (Tone::Good, format!("connected for {since}")),
         ("connected", Some(since)) => {
             let silent = age(uplink.silent_ms as i64);
             (Tone::Look, format!("connected for {since}, nothing acknowledged for {silent}"))
