@@ -11,6 +11,7 @@ mod elsewhere;
 mod send;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +27,9 @@ use super::status::Status;
 use super::{Drain, OpenClasses, Topics, Uplink};
 use elsewhere::stands;
 use send::What;
+
+/// How long the answer of a preferred gateway is waited for once the present connection is over.
+const TAKEN_OVER: Duration = Duration::from_secs(2);
 
 /// How a connection ended.
 pub(super) enum Outcome {
@@ -124,8 +128,15 @@ impl<'a> Session<'a> {
     /// Works on this connection until it ends.
     pub(super) async fn run(mut self) -> Outcome {
         let outcome = self.work().await;
-        if let Some((at, _)) = self.probe.take() {
-            self.gateways.probe_dropped(at);
+        let is_over_for_good = matches!(outcome, Outcome::Drained | Outcome::Returned(..));
+        if let Some((at, mut attempt)) = self.probe.take() {
+            // A gateway that is reached at two addresses ends this connection because the other one begins: its client
+            // id is the same.
+            let patience = if is_over_for_good { Duration::ZERO } else { TAKEN_OVER };
+            match tokio::time::timeout(patience, attempt.stands()).await {
+                Ok(Ok(standing)) => self.returning = Some((at, standing)),
+                _ => self.gateways.probe_dropped(at),
+            }
         }
         match (outcome, self.returning.take()) {
             // What ended this connection does not matter if another one stands.

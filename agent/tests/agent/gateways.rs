@@ -101,6 +101,29 @@ async fn the_preferred_gateway_is_gone_back_to_between_batches() {
     assert_eq!((counters.get(Event::GatewayChanges), counters.get(Event::Connections)), (2, 5));
 }
 
+/// One gateway behind two addresses: it ends the first connection of a client id when the second one says CONNECT. The
+/// agent took that for a failure, dropped the new connection, and never came back to the address that is preferred.
+#[tokio::test]
+async fn a_gateway_with_two_addresses_is_gone_back_to_although_it_ends_the_old_connection_first() {
+    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
+    let shipping = Shipping::start(two(&preferred, &other, Duration::from_millis(300)), &[0..1]);
+    for _ in 0..3 {
+        drop(preferred.accept(100).await);
+    }
+    let mut peer = other.accept(100).await;
+    let first = peer.batch().await;
+    let mut back = preferred.knock().await;
+    drop(peer);
+    view(&shipping, |view| view.gateways[0].breaker == BreakerState::HalfOpen).await;
+    back.greet(100).await;
+    let again = back.batch().await;
+    assert_eq!(again.sections, first.sections, "what was in flight there");
+    back.answer(again.packet, PubAckReason::Success).await;
+    let counters = Arc::clone(&shipping.counters);
+    shipping.drains().await;
+    assert_eq!((counters.get(Event::ReturnsFailed), counters.get(Event::ConnectionsLost)), (0, 3));
+}
+
 /// A preferred gateway whose packets vanish would cost ten seconds of silence each time it is tried.
 #[tokio::test]
 async fn trying_a_preferred_gateway_that_does_not_answer_holds_nothing_up() {

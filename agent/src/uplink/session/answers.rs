@@ -43,6 +43,8 @@ impl Session<'_> {
                 None
             }
             Some(Mqtt::Message { topic, payload }) => {
+                let bytes = topic.len() + payload.len();
+                self.uplink.spend(|budget, now| budget.publish(bytes, now));
                 if topic == self.topics.command {
                     self.command(&payload);
                 } else {

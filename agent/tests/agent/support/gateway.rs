@@ -63,6 +63,13 @@ impl Gateway {
 
     /// Takes the next connection and its CONNECT, and says what the Receive Maximum is.
     pub(crate) async fn accept(&self, receive_max: u16) -> Peer {
+        let mut peer = self.knock().await;
+        peer.greet(receive_max).await;
+        peer
+    }
+
+    /// Takes the next connection and its CONNECT.
+    pub(crate) async fn knock(&self) -> Peer {
         let stream = self.connection().await;
         let mut peer = Peer {
             stream,
@@ -76,14 +83,18 @@ impl Gateway {
         assert!(connect.clean_start);
         assert_eq!(connect.client_id, "edge-1");
         assert_eq!(will.expect("a will").topic, "weir/1/default/edge-1/status");
-        let properties = ConnAckProperties { receive_max: Some(receive_max), ..no_properties() };
-        let ack = ConnAck { session_present: false, code: ConnectReturnCode::Success, properties: Some(properties) };
-        peer.send(&Packet::ConnAck(ack)).await;
         peer
     }
 }
 
 impl Peer {
+    /// CONNACK.
+    pub(crate) async fn greet(&mut self, receive_max: u16) {
+        let properties = ConnAckProperties { receive_max: Some(receive_max), ..no_properties() };
+        let ack = ConnAck { session_present: false, code: ConnectReturnCode::Success, properties: Some(properties) };
+        self.send(&Packet::ConnAck(ack)).await;
+    }
+
     /// The next packet.
     pub(crate) async fn packet(&mut self) -> Packet {
         let packet = tokio::time::timeout(PATIENCE, self.next()).await;
