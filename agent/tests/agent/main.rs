@@ -32,6 +32,7 @@ mod remote;
 mod reopening;
 mod screens;
 mod seeds;
+mod small_disk;
 mod state_file;
 mod supervision;
 mod support;
