@@ -8,6 +8,7 @@ mod classes;
 mod commands;
 mod damage;
 mod doctor;
+mod drain;
 mod encryption;
 mod exec;
 mod feeds;

@@ -94,6 +94,10 @@ impl Agent {
         kill_process(Pid::from_child(&self.0), signal).expect("a running process");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for the end; its exit code, none if it was killed.
     pub(crate) fn ends(mut self) -> Option<i32> {
         self.0.wait().expect("a child").code()

@@ -121,6 +121,11 @@ impl Peer {
 
     /// The next batch; what else comes is answered.
     pub(crate) async fn batch(&mut self) -> Came {
+        self.batch_with_size().await.0
+    }
+
+    /// The next batch and its bytes; what else comes is answered.
+    pub(crate) async fn batch_with_size(&mut self) -> (Came, usize) {
         loop {
             match self.packet().await {
                 Packet::Subscribe(subscribe) => {
@@ -132,7 +137,7 @@ impl Peer {
                 Packet::Publish(publish) if publish.topic == "weir/1/default/edge-1/batch" => {
                     let (sections, positions) = sections(&publish.payload);
                     if positions.is_empty() {
-                        return Came { packet: publish.pkid, sections };
+                        return (Came { packet: publish.pkid, sections }, publish.payload.len());
                     }
                     assert_eq!(sections, [], "positions come in batches of their own");
                     self.positions.extend(positions);
