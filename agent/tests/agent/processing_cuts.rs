@@ -354,7 +354,7 @@ impl Books {
 
 #[test]
 fn no_sequence_is_lost_or_counted_twice_whatever_the_rules_and_whenever_the_power_goes() {
-    for_each_seed("no_sequence_is_lost_or_counted_twice", 60, |seed| {
+    for_each_seed("no_sequence_is_lost_or_counted_twice", 150, |seed| {
         let mut world = World::new(seed);
         for _ in 0..80 {
             match world.random.random_range(0..100) {

@@ -137,9 +137,10 @@ impl Restart<'_> {
         }
     }
 
-    /// What was lost in a way that the run allows.
+    /// What was lost in a way that the run allows, or left out by a rule, which is no loss.
     fn excused(&self) -> RangeSet {
-        let kinds = self.allowed.iter().filter_map(|kind| self.stored.kinds.get(kind.as_str()));
+        let kinds =
+            self.allowed.iter().chain([&LossKind::Reduced]).filter_map(|kind| self.stored.kinds.get(kind.as_str()));
         kinds.flat_map(RangeSet::iter).collect()
     }
 
