@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use weir_agent::config::Config;
 use weir_agent::counters::Event;
+use weir_agent::intake::task::LinkHandle;
 use weir_agent::processing::{Then, settings};
 use weir_agent::queue::{ClassId, State};
 use weir_agent::uplink::spool::Spool;
 use weir_protocol::batch::{Envelope, describe};
-use weir_protocol::serial::Down;
 use weir_protocol::serial::device_to_agent::Ring;
+use weir_protocol::serial::{Down, Up};
 use weir_protocol::settings::Source;
-use weir_protocol::{Reading, Restart, Sequence, Value};
+use weir_protocol::{Reading, Restart, Sequence, Value, items};
 use weir_storage::FaultyFs;
 use weir_storage::fs::Fault;
 
 use crate::support::desk::Desk;
+use crate::support::office::Office;
 use crate::support::sensor::{COUNT, DOOR, Fates, PRESSURE, Sensor, TEMPERATURE, at, key};
 
 const R: Restart = Restart::from_boot(1, 0xabcd);
@@ -430,6 +432,30 @@ fn the_hello_of_a_device_that_forgets_does_not_end_the_restart_of_its_summaries(
     let state = state.lock();
     let ended = |restart| state.restarts.get(&key(&sensor, restart)).is_some_and(|progress| progress.ended);
     assert!(ended(R) && !ended(own));
+}
+
+async fn says(link: &LinkHandle, up: &Up<'_>) {
+    let mut message = Vec::new();
+    items::push(&mut message, up);
+    link.send(message).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_closes_by_itself_after_its_length_and_the_last_one_when_the_agent_stops() {
+    let (office, handle) = Office::with_rules(&FaultyFs::new(1), WINDOW);
+    let (link, _answers) = handle.attach().await;
+    let mut sensor = Sensor::new("board-1");
+    says(&link, &sensor.hello(Ring::Durable, &[(R, 0, 2)])).await;
+    says(&link, &sensor.describe()).await;
+    says(&link, &sensor.says(R, (0, 2), 0, &temperatures(&[1.0, 2.0]))).await;
+    office.sees(Event::WindowsSummarised).await;
+    says(&link, &sensor.says(R, (2, 3), 2, &temperatures(&[3.0]))).await;
+    drop((link, handle));
+    let queue = office.ends().await;
+    let fates = Fates::of(&queue);
+    let ranges: Vec<_> = fates.summaries.iter().map(|summary| summary.ranges.iter().collect::<Vec<_>>()).collect();
+    assert_eq!(ranges, [[0..2], [2..3]]);
+    assert!(queue.state().lock().held.windows().next().is_none());
 }
 
 #[test]
