@@ -1,4 +1,5 @@
 //! An outage of hours, and what comes after it: the backlog goes, memory stays as it was, and fresh readings do not wait.
+#![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
 
 use std::collections::BTreeMap;
 use std::ops::Range;
