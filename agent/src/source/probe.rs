@@ -17,6 +17,8 @@ use crate::health::Health;
 
 /// After the first reading, others are waited for so long.
 const MORE: Duration = Duration::from_millis(300);
+/// After the first error, a reading is waited for so long.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -27,18 +29,24 @@ const LOOK: Duration = Duration::from_millis(10);
 pub async fn probe(source: &Source, clocks: Clocks, wait: Duration) -> Result<Vec<Held>, String> {
     let feeds = Feeds::unlinked(StdRng::from_os_rng());
     let (stop, stopped) = watch::channel(());
-    let report = Health::default().source(source.kind(), source.name());
+    let health = Health::default();
+    let report = health.source(source.kind(), source.name());
+    let last_error = || health.sources().pop().and_then(|source| source.last_error);
     let counters = Arc::new(Counters::default());
     let context = Context { feeds: feeds.clone(), clocks, counters, report: Arc::clone(&report), stop: stopped };
     let mut life = JoinSet::new();
     life.spawn(source.live(context));
+    let begun = Instant::now();
     let looked = async {
-        while report.readings() == 0 {
+        let mut until = begun + wait;
+        while report.readings() == 0 && Instant::now() < until {
+            if last_error().is_some() {
+                until = until.min(Instant::now() + AFTER_ERROR);
+            }
             tokio::time::sleep(LOOK).await;
         }
         tokio::time::sleep(MORE).await;
     };
-    let until = Instant::now() + wait + MORE;
     let why = tokio::select! {
         biased;
         ended = life.join_next() => match ended {
@@ -46,10 +54,7 @@ pub async fn probe(source: &Source, clocks: Clocks, wait: Duration) -> Result<Ve
             Some(Err(_)) => "it panicked".to_owned(),
             _ => "it ended".to_owned(),
         },
-        looked = tokio::time::timeout_at(until, looked) => match looked {
-            Ok(()) => String::new(),
-            Err(_) => format!("no reading in {} s", wait.as_secs()),
-        },
+        () = looked => last_error().unwrap_or_else(|| format!("no reading in {} s", wait.as_secs())),
     };
     drop(stop);
     match feeds.held() {

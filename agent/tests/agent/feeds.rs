@@ -1,5 +1,9 @@
 //! Feeds: what sources put arrives in the queue, or is claimed.
 
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use weir_agent::counters::Event;
 use weir_agent::queue::ClassId;
 use weir_agent::source::clock::SampleTime;
@@ -7,7 +11,9 @@ use weir_agent::source::feed::{Feed, PutError, Sample};
 use weir_protocol::batch::{LossKind, Section};
 use weir_protocol::{Clock, DeviceId, Items, Restart, Value, ValueKind};
 use weir_storage::FaultyFs;
+use weir_storage::fs::Fault;
 
+use crate::seeds::for_each_seed;
 use crate::support::kept::Kept;
 use crate::support::office::Office;
 use crate::support::sources::Bench;
@@ -91,7 +97,7 @@ async fn a_feed_that_is_filled_without_pause_sends_again_what_a_failing_disk_did
             puts(&feed, next..next + 1);
             next += 1;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(all.await.expect("no panic"), "everything is on disk");
     bench.feeds.finish().await;
@@ -210,4 +216,71 @@ async fn channels_and_devices_are_bounded() {
     assert_eq!(taken.refused, [(256, PutError::TooManyChannels { channel: "channel-256".to_owned() })]);
     let opened = (0..300).filter(|number| context.feed(device(&format!("device-{number}"))).is_ok()).count();
     assert_eq!(opened, 255, "and the one before");
+}
+
+/// The ring of a feed used to run ahead of its credit while the disk failed: nothing could be sent any more, so the agent
+/// never heard that its credit was for readings that were gone, and gave no other.
+#[tokio::test]
+async fn a_ring_that_ran_ahead_of_its_credit_while_the_disk_failed_is_heard_of() {
+    let disk = FaultyFs::new(6);
+    let (office, handle) = Office::open(&disk);
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    let feed = bench.context("modbus", "plc-1").feed_with(name, 256).expect("a feed");
+    puts(&feed, 0..1);
+    assert!(feed.kept(0..1).await);
+    disk.fail_sometimes(Fault::Sync, 1000);
+    puts(&feed, 1..2);
+    office.sees(Event::CommitsFailed).await;
+    // Credit is for a thousand readings.
+    puts(&feed, 2..2000);
+    disk.fail_sometimes(Fault::Sync, 0);
+    assert!(feed.kept(1744..2000).await);
+    bench.feeds.finish().await;
+    let (restart, kept) = joined(&office.closes().await, name);
+    let claim = Kept::Claim(name, restart, LossKind::Ring, 1..1744);
+    assert_eq!(kept, [Kept::Readings(name, restart, 0..1), claim, Kept::Readings(name, restart, 1744..2000)]);
+}
+
+/// A disk that fails now and then, a queue that is full for a while, bursts larger than the ring: in the end every
+/// sequence stands in the queue exactly once, as a reading or as a claim, in order.
+#[test]
+fn whatever_the_disk_does_every_sample_is_a_reading_or_a_claim() {
+    for_each_seed("whatever_the_disk_does_every_sample_is_a_reading_or_a_claim", 3, |seed| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(a_life(seed));
+    });
+}
+
+async fn a_life(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let disk = FaultyFs::new(seed);
+    let (office, handle) = Office::open(&disk);
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    let feed = bench.context("modbus", "plc-1").feed_with(name, 256).expect("a feed");
+    let mut next = 0;
+    for _ in 0..random.random_range(5..30) {
+        match random.random_range(0..5) {
+            0 => disk.set_capacity(Some(0)),
+            1 => disk.set_capacity(None),
+            2 => disk.fail_once(if random.random() { Fault::Sync } else { Fault::Write }),
+            3 => tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await,
+            _ => tokio::task::yield_now().await,
+        }
+        let upto = next + random.random_range(0..400);
+        puts(&feed, next..upto);
+        next = upto;
+    }
+    disk.set_capacity(None);
+    let newest = next.saturating_sub(256)..next;
+    assert!(feed.kept(newest).await, "what is in the ring is kept once the disk works");
+    bench.feeds.finish().await;
+    let mut reached = 0;
+    for kept in office.closes().await {
+        let Some((key, sequences)) = kept.sequences() else { panic!("unexpected {kept:?}") };
+        assert_eq!((key.0, sequences.start), (name, reached), "one after the other");
+        reached = sequences.end;
+    }
+    assert_eq!(reached, next);
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +15,7 @@ use crate::support::board::Board;
 use crate::support::device::Talker;
 use crate::support::gateway::{Came, Gateway, Peer};
 use crate::support::kept::Kept;
+use crate::support::local::get;
 
 const R: Restart = Restart::from_boot(1, 7);
 
@@ -343,4 +345,57 @@ async fn once_asks_a_device_for_a_reading_and_acknowledges_nothing() {
     assert_eq!(readings.as_array().map(Vec::len), Some(1), "one of its channel");
     assert_eq!((&readings[0]["device"], &readings[0]["value"]), (&"board-1".into(), &5.into()));
     assert!(!place.data().exists());
+}
+
+#[test]
+fn once_takes_a_reading_of_every_source_and_says_why_one_gives_none() {
+    let place = Place::new("");
+    let sensor = place.data().join("sys/bus/iio/devices/iio:device0");
+    std::fs::create_dir_all(&sensor).expect("a directory");
+    std::fs::write(sensor.join("name"), "bme280\n").expect("a file");
+    std::fs::write(sensor.join("in_temp_input"), "21500\n").expect("a file");
+    let settings = format!(
+        "[system]\nenabled = false\n[[iio]]\ndevice = \"hall\"\nroot = {:?}\n\
+         [[exec]]\ndevice = \"ups\"\ncommand = [\"/bin/echo\", \"charge\", \"98.5\", \"%\"]\n\
+         [[exec]]\ndevice = \"printer\"\ncommand = [\"/bin/sh\", \"-c\", \"echo no paper >&2; exit 3\"]\n\
+         [[i2c]]\ndevice = \"cabinet\"\nbus = \"/dev/i2c-none\"\nsensor = \"sht4x\"\n",
+        place.data(),
+    );
+    std::fs::write(place.config(), settings).expect("a file");
+    let output = place.output(&["once"]);
+    assert_eq!(output.status.code(), Some(69));
+    let lines: Vec<String> =
+        text(&output.stdout).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines, ["hall bme280.temp 21.5 Cel", "ups charge 98.5 %"]);
+    let missing = "i2c.cabinet: cannot open /dev/i2c-none: No such file or directory (os error 2); \
+                   sudo modprobe i2c-dev; ls -l /dev/i2c-none\nexec.printer: it exited with code 3: no paper\n";
+    assert!(text(&output.stderr).ends_with(missing), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_opened_is_named_and_read_as_soon_as_it_can_be() {
+    let place = Place::with_line(1);
+    std::fs::write(place.line(), "no terminal").expect("a file");
+    let agent = place.start();
+    let socket = place.data().join("agent.sock");
+    let source = || get(&socket, "/status").json()["sources"][0].clone();
+    let named = loop {
+        let source = source();
+        if source["last_error"].is_string() && source["failures"].as_u64() > Some(1) {
+            break source;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(named["state"], "waiting");
+    let reason = named["last_error"].as_str().unwrap_or_default();
+    assert!(reason.starts_with(&format!("{}: ", place.line().display())), "{reason}");
+    std::fs::remove_file(place.line()).expect("a file");
+    let mut board = Board::plug(&place.line());
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    greets_and_sends(&mut board, &mut talker, 5).await;
+    is_acknowledged(&mut board, 5).await;
+    let running = source();
+    assert_eq!((&running["state"], &running["readings"]), (&"running".into(), &5.into()));
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends(), Some(0));
 }

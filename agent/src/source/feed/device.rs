@@ -25,6 +25,8 @@ pub(super) struct Device {
     /// Readings below this may be sent; none before the agent says so.
     credit: Option<u64>,
     owes_hello: bool,
+    /// Where the ring stands is to be said, even if no reading may be sent.
+    owes_report: bool,
     /// The schema that was described last.
     described: Option<SchemaHash>,
 }
@@ -40,6 +42,7 @@ impl Device {
             cursor: 0,
             credit: None,
             owes_hello: false,
+            owes_report: false,
             described: None,
         }
     }
@@ -74,6 +77,8 @@ impl Device {
         self.cursor = self.ring.base();
         // Not even an answer to the Hello: it went astray.
         self.owes_hello |= self.credit.is_none();
+        // What was evicted may be beyond the credit, and only who knows of it can give more.
+        self.owes_report = true;
     }
 
     /// The next message that is owed, or that credit and ring allow. A device that has no channel has nothing to
@@ -91,7 +96,8 @@ impl Device {
             return Some(message(&Up::Describe(Describe { schema, channels: self.channels.encoded() })));
         }
         let upto = self.ring.next().min(credit);
-        if self.cursor >= upto {
+        let owes_report = core::mem::take(&mut self.owes_report);
+        if self.cursor >= upto && !owes_report {
             return None;
         }
         let (bytes, count) = self.ring.read(self.cursor, upto, FRAME);
