@@ -330,6 +330,14 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         let error = config(&text).expect_err(&text);
         assert!(error.contains(expected), "{text}\n{error}");
     }
+    let crowd = |devices: usize, registers: usize| -> String {
+        let register = |at| format!("[[modbus.register]]\nname = \"r{at}\"\naddress = {at}\n");
+        let map: String = (0..registers).map(register).collect();
+        (0..devices).map(|at| format!("[[modbus]]\ndevice = \"d{at}\"\naddress = \"tcp://plc\"\n{map}")).collect()
+    };
+    assert!(config(&crowd(modbus::MAX_DEVICES, 1)).is_ok() && config(&crowd(1, 256)).is_ok());
+    assert!(config(&crowd(modbus::MAX_DEVICES + 1, 1)).expect_err("too many").contains("at most 64"));
+    assert!(config(&crowd(1, 257)).expect_err("too many").contains("expected 1 to 256"));
     let two_speeds = ["baud=9600", "baud=19200"]
         .map(|speed| {
             format!("[[modbus]]\ndevice = \"{speed}\"\naddress = \"rtu:///dev/ttyS0?{speed}\"\n[[modbus.register]]\nname = \"x\"\naddress = 0\n")

@@ -238,4 +238,11 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         let error = config(&text).expect_err(&text);
         assert!(error.contains(expected), "{text}\n{error}");
     }
+    let brokers = |number: usize| -> String {
+        (0..number).map(|at| section(1883, COUNTER).replace("\"plant\"", &format!("\"b{at}\""))).collect()
+    };
+    assert!(config(&brokers(mqtt::MAX_BROKERS)).is_ok());
+    assert!(config(&brokers(mqtt::MAX_BROKERS + 1)).expect_err("too many").contains("at most 16"));
+    let subscriptions = COUNTER.repeat(257);
+    assert!(config(&section(1883, &subscriptions)).expect_err("too many").contains("expected 1 to 256"));
 }
