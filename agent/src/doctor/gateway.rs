@@ -110,6 +110,12 @@ async fn way_to_proxy(ground: &Ground<'_>, subject: String, proxy: &Address) -> 
     }
 }
 
+/// Where somebody at `host` answers.
+pub(super) async fn reach(host: &str, port: u16, patience: Duration) -> io::Result<SocketAddr> {
+    let address = Address { host: host.to_owned(), port, ..Address::default() };
+    Ok(connect(&resolve(&address, patience).await?, patience).await?.1)
+}
+
 async fn resolve(address: &Address, patience: Duration) -> io::Result<Vec<SocketAddr>> {
     let host = address.host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let found = timeout(patience, tokio::net::lookup_host((host, address.port))).await;

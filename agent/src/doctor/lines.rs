@@ -1,35 +1,78 @@
-//! Devices of this machine: whether they are there, and whether the agent may open them. Nothing is opened.
+//! What sources read: whether it is there, and whether the agent may open it. Nothing is opened but connections to field
+//! devices over TCP, which are closed at once.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Check, Ground, Person, person};
+use super::{Check, Ground, Person, gateway, person};
+use crate::source::modbus::Address;
 
-pub(super) fn check(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
+/// What lists serial lines.
+const PORTS: &str = "weir-agent ports lists what is plugged in; dmesg | tail says what the kernel saw; else the cable";
+
+pub(super) async fn check(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
     let mut checks = Vec::new();
     for line in &ground.config.serial {
         let pattern = line.path.get_ref();
         let subject = format!("serial {pattern}");
         let found = crate::source::serial::matches(&ground.path(pattern).to_string_lossy());
         if found.is_empty() {
-            let fix =
-                "weir-agent ports lists what is plugged in; dmesg | tail says what the kernel saw; else the cable";
-            checks.push(Check::problem(subject, "no such line now", fix));
-            continue;
+            checks.push(Check::problem(&subject, "no such line now", PORTS));
         }
-        checks.extend(found.iter().map(|path| device(ground, person, &subject, path)));
+        checks.extend(found.iter().map(|path| device(ground, person, &subject, path, PORTS)));
     }
+    for sensor in &ground.config.i2c {
+        let bus = sensor.bus.get_ref();
+        let missing =
+            "sudo modprobe i2c-dev; the bus must be enabled (Raspberry Pi: sudo raspi-config nonint do_i2c 0)";
+        let subject = format!("i2c {}", bus.display());
+        checks.push(device(ground, person, &subject, &ground.path(bus), missing));
+    }
+    checks.extend(ground.config.iio.iter().map(|section| {
+        let root = if section.root == Path::new("/") { &ground.root } else { &section.root };
+        iio(&root.join("sys/bus/iio/devices"))
+    }));
+    for plc in &ground.config.modbus {
+        let address = plc.address.get_ref();
+        let subject = format!("modbus {address}");
+        checks.push(match address {
+            Address::Rtu(line) => device(ground, person, &subject, &ground.path(&line.path), PORTS),
+            Address::Tcp { host, port } => match gateway::reach(host, *port, ground.patience).await {
+                Ok(at) => Check::ok(subject, format!("{at} answers")),
+                Err(error) => Check::problem(subject, error.to_string(), format!("ping {host}; nc -vz {host} {port}")),
+            },
+        });
+    }
+    checks.extend(ground.config.exec.iter().filter_map(|exec| {
+        let program = exec.command.get_ref().first()?;
+        // What has no slash is looked for in PATH, which is that of the unit.
+        let is_missing = program.starts_with('/') && !ground.path(program).is_file();
+        let subject = format!("exec {}", exec.device);
+        is_missing.then(|| Check::problem(subject, format!("{program} is not there"), format!("ls -l {program}")))
+    }));
     checks
 }
 
+fn iio(devices: &Path) -> Check {
+    let named = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("name")).ok();
+    let names: Vec<String> = std::fs::read_dir(devices).into_iter().flatten().flatten().filter_map(named).collect();
+    let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+    if names.is_empty() {
+        let fix =
+            "dmesg | grep -i iio; the driver of the sensor must be loaded, on small boards by a device tree overlay";
+        return Check::problem("iio", format!("{}: the kernel knows no sensor", devices.display()), fix);
+    }
+    Check::ok("iio", format!("the kernel knows {}", names.join(", ")))
+}
+
 /// Whether the agent may open what is at `path`.
-fn device(ground: &Ground<'_>, person: &Person, subject: &str, path: &Path) -> Check {
+fn device(ground: &Ground<'_>, person: &Person, subject: &str, path: &Path, missing: &str) -> Check {
     let shown = path.display();
     if person.may_use(path) {
         return Check::ok(subject, format!("{shown} is there, and {} may open it", person.name));
     }
     let Ok(file) = std::fs::metadata(path) else {
-        return Check::problem(subject, format!("{shown} is not there"), "weir-agent ports lists what is plugged in");
+        return Check::problem(subject, format!("{shown} is not there"), missing);
     };
     let group = person::group_name(&ground.root, file.gid());
     let name = &person.name;

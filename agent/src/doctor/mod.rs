@@ -105,7 +105,7 @@ pub async fn examine(ground: &Ground<'_>) -> Vec<Check> {
     let mut checks = agent::check(ground, &running);
     checks.extend(place::check(ground, &person));
     checks.extend(clock::check(ground));
-    checks.extend(lines::check(ground, &person));
+    checks.extend(lines::check(ground, &person).await);
     checks.extend(certificate::check(ground));
     checks.extend(gateway::check(ground, running.as_ref().ok()).await);
     checks.extend(machine::check(ground, running.as_ref().ok().map(|status| status.pid)));

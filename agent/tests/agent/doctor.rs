@@ -127,6 +127,29 @@ async fn a_serial_line_that_the_agent_may_not_open_names_the_group_to_join() {
     machine.says(settings, "serial /dev/ttyACM*", Verdict::Ok, &["ttyACM0 is there"]).await;
 }
 
+#[tokio::test]
+async fn what_other_sources_read_is_looked_for() {
+    let machine = Machine::new();
+    let i2c = "[[i2c]]\ndevice = \"box\"\nbus = \"/dev/i2c-1\"\nsensor = \"lm75\"\n";
+    machine.says(i2c, "i2c /dev/i2c-1", Verdict::Problem, &["is not there", "sudo modprobe i2c-dev"]).await;
+    machine.writes("dev/i2c-1", "");
+    fs::set_permissions(machine.path("dev/i2c-1"), fs::Permissions::from_mode(0o666)).expect("rights");
+    machine.says(i2c, "i2c /dev/i2c-1", Verdict::Ok, &["edge may open it"]).await;
+    let iio = "[[iio]]\ndevice = \"box\"\n";
+    machine.says(iio, "iio", Verdict::Problem, &["the kernel knows no sensor"]).await;
+    machine.writes("sys/bus/iio/devices/iio:device0/name", "bme280\n");
+    machine.says(iio, "iio", Verdict::Ok, &["bme280"]).await;
+    let register = "[[modbus.register]]\nname = \"power\"\naddress = 0\n";
+    let plc = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = plc.local_addr().expect("an address");
+    let modbus = format!("[[modbus]]\ndevice = \"plc\"\naddress = \"tcp://{address}\"\n{register}");
+    machine.says(&modbus, "modbus", Verdict::Ok, &["answers"]).await;
+    drop(plc);
+    machine.says(&modbus, "modbus", Verdict::Problem, &["nc -vz 127.0.0.1"]).await;
+    let exec = "[[exec]]\ndevice = \"ups\"\ncommand = [\"/nowhere/upsc\"]\n";
+    machine.says(exec, "exec ups", Verdict::Problem, &["/nowhere/upsc is not there"]).await;
+}
+
 /// Typed as root beside no agent, the question is what the user of the unit may do, with the group that the unit adds.
 #[tokio::test]
 async fn root_asks_for_the_user_of_the_unit() {
