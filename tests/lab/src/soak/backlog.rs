@@ -93,7 +93,7 @@ fn said(log: &Path) -> usize {
 }
 
 /// A number of a file in /proc (proc(5)).
-fn field(pid: i32, file: &str, name: &str) -> Result<u64> {
+pub(super) fn field(pid: i32, file: &str, name: &str) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).context("the agent is gone")?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());

@@ -1,4 +1,5 @@
-//! A device that holds more than any chip: readings of 128 bytes of text, as fast as the agent takes them.
+//! A device that holds more than any chip, as fast as the agent takes it: readings of 128 bytes of text, or what a
+//! sensor has sampled over hours.
 //!
 //! It speaks the serial protocol by itself, because no sensor could sample so much in the time of a test. Its ring is
 //! durable, so everything that it holds must be accounted for.
@@ -15,23 +16,36 @@ use weir_protocol::serial::device_to_agent::{Describe, Hello, Readings, Ring};
 use weir_protocol::serial::{Down, Held, Up};
 use weir_protocol::time::{SystemClock, WallClock};
 use weir_protocol::{
-    Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Value, ValueKind, items,
+    Channel, ChannelId, Clock, DeviceId, Items, Reading, Restart, SchemaHash, Sequence, Timestamp, Value, ValueKind,
+    items,
 };
 
 use crate::board::line::Line;
 
-/// Its only channel.
-const CHANNEL: Channel<'static> =
+/// Its only channel, of texts or of measurements.
+const TEXTS: Channel<'static> =
     Channel { id: ChannelId(1), name: "log", unit: "1", kind: ValueKind::Text, resolution: 0.0 };
+const MEASUREMENTS: Channel<'static> =
+    Channel { id: ChannelId(1), name: "temperature", unit: "Cel", kind: ValueKind::Float, resolution: 0.01 };
 const RESTART: Restart = Restart(1 << 32 | 1);
 /// Bytes of the text of a reading: as many as there may be.
 const TEXT: usize = 128;
 /// Bytes that a reading takes in the queue, about.
 pub(super) const READING: u64 = 134;
-/// Readings that fit into one frame.
-const IN_FRAME: u64 = 7;
+/// Texts and measurements that fit into one frame.
+const TEXTS_IN_FRAME: u64 = 7;
+const MEASUREMENTS_IN_FRAME: u64 = 50;
 /// Without an acknowledgement for so long, everything unacknowledged is sent again.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What it holds.
+#[derive(Clone, Copy)]
+enum Load {
+    /// Texts of now.
+    Texts,
+    /// Measurements since then, so long after one another.
+    Measurements { began: Timestamp, apart: i64 },
+}
 
 /// The device, running until it is dropped.
 pub(super) struct Firehose {
@@ -44,10 +58,21 @@ pub(super) struct Firehose {
 impl Firehose {
     /// Holds `total` readings and sends those below `open` along the line at `path`.
     pub(super) fn start(path: &Path, total: u64, open: u64) -> Result<Self> {
+        Self::of(Load::Texts, path, total, open)
+    }
+
+    /// Holds `total` measurements, so many of each second up to now, and sends them along the line at `path`.
+    pub(super) fn measured(path: &Path, total: u64, a_second: u32) -> Result<Self> {
+        let apart = 1_000_000 / i64::from(a_second.max(1));
+        let began = SystemClock.now().plus_micros(-apart * i64::try_from(total)?);
+        Self::of(Load::Measurements { began, apart }, path, total, total)
+    }
+
+    fn of(load: Load, path: &Path, total: u64, open: u64) -> Result<Self> {
         let (accepted, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let open = Arc::new(AtomicU64::new(open));
         let device = DeviceId::new("firehose").context("its name")?;
-        let mut source = Source::new(path.to_owned(), device, total, (accepted.clone(), open.clone()));
+        let mut source = Source::new(load, path.to_owned(), device, total, (accepted.clone(), open.clone()));
         let stopping = stop.clone();
         let thread = std::thread::Builder::new().name("firehose".into()).spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
@@ -79,6 +104,7 @@ impl Drop for Firehose {
 
 /// The state of the thread.
 struct Source {
+    load: Load,
     line: Line,
     decoder: Box<Decoder<MAX_FRAME>>,
     device: DeviceId,
@@ -94,11 +120,17 @@ struct Source {
 }
 
 impl Source {
-    fn new(path: PathBuf, device: DeviceId, total: u64, (accepted, open): (Arc<AtomicU64>, Arc<AtomicU64>)) -> Self {
+    fn new(
+        load: Load,
+        path: PathBuf,
+        device: DeviceId,
+        total: u64,
+        (accepted, open): (Arc<AtomicU64>, Arc<AtomicU64>),
+    ) -> Self {
         let mut channels = Vec::new();
-        items::push(&mut channels, &CHANNEL);
+        items::push(&mut channels, if matches!(load, Load::Texts) { &TEXTS } else { &MEASUREMENTS });
         let (line, decoder) = (Line::new(&path), Box::default());
-        Self { line, decoder, device, channels, total, accepted, open, at: 0, upto: 0, heard: Instant::now() }
+        Self { load, line, decoder, device, channels, total, accepted, open, at: 0, upto: 0, heard: Instant::now() }
     }
 
     /// The first that may not be sent now.
@@ -167,16 +199,26 @@ impl Source {
 
     /// The next frame of readings.
     fn readings(&mut self, accepted: u64) {
-        let time = SystemClock.now();
         let mut encoded = Vec::with_capacity(1024);
-        let end = (self.at + IN_FRAME).min(self.limit());
+        let (now, limit) = (SystemClock.now(), self.limit());
+        let in_frame = if matches!(self.load, Load::Texts) { TEXTS_IN_FRAME } else { MEASUREMENTS_IN_FRAME };
+        let end = (self.at + in_frame).min(limit);
         for sequence in self.at..end {
             // No two are alike, and none can be compressed much.
             let word = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let text: String =
-                (0..8).map(|turn| format!("{:016x}", word.rotate_left(turn * 7) ^ u64::from(turn))).collect();
-            let value = Value::Text(&text[..TEXT]);
-            items::push(&mut encoded, &Reading { channel: CHANNEL.id, time, clock: Clock::Synchronised, value });
+            let mut text = String::new();
+            let (time, value) = match self.load {
+                Load::Texts => {
+                    text.extend((0..8).map(|turn| format!("{:016x}", word.rotate_left(turn * 7) ^ u64::from(turn))));
+                    (now, Value::Text(&text[..TEXT]))
+                }
+                // A day goes up and down, and the last digit is noise.
+                Load::Measurements { began, apart } => {
+                    let slow = (sequence as f64 / 1e6).sin() * 10.0 + 20.0 + (word >> 60) as f64 / 100.0;
+                    (began.plus_micros(apart * sequence as i64), Value::Float((slow * 100.0).round() as f32 / 100.0))
+                }
+            };
+            items::push(&mut encoded, &Reading { channel: TEXTS.id, time, clock: Clock::Synchronised, value });
         }
         let (base, next, first) = (Sequence(accepted), Sequence(self.total), Sequence(self.at));
         let readings =

@@ -7,6 +7,7 @@ mod compaction;
 mod consumer_retention;
 mod crowd;
 mod damage;
+mod day;
 mod disk;
 mod drops;
 mod files;
@@ -106,7 +107,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "kills",
     "mqtt-kills",
     "group-kills",
@@ -127,6 +128,7 @@ const NAMES: [&str; 25] = [
     "damage-log",
     "retention",
     "backlog",
+    "day-backlog",
     "blackouts",
     "blackouts-plain",
     "power-cuts",
@@ -181,6 +183,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "damage-log" => damage::in_log(bench).await,
         "retention" => retention::run(bench).await,
         "backlog" => backlog::run(bench).await,
+        "day-backlog" => day::run(bench).await,
         "blackouts" => blackouts::journaled(bench).await,
         "blackouts-plain" => blackouts::plain(bench).await,
         "power-cuts" => power::run(bench),
