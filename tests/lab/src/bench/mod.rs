@@ -3,6 +3,7 @@
 //! Both sides of a comparison do the same work in turns in one run, because absolute times of a shared machine
 //! mean little; the median of the ratios is what counts.
 
+mod agent;
 mod append;
 mod beside;
 mod catch_up;
@@ -35,7 +36,7 @@ use table::{Measure, Table};
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
     /// Only the measures whose name holds this text: append, partitions, publish, readings, latency,
-    /// connections, memory, catch-up, beside, members, live-fan-out, tls
+    /// connections, memory, catch-up, beside, members, live-fan-out, tls, agent
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
@@ -88,6 +89,9 @@ pub async fn run(options: &Bench) -> Result<bool> {
     }
     if wanted("tls") {
         table.extend(tls::run(&binaries, options.quick).await?);
+    }
+    if wanted("agent") {
+        table.extend(agent::run(&binaries, options.quick).await?);
     }
     println!("{table}");
     Ok(table.ran())
