@@ -77,6 +77,27 @@ async fn a_live_lane_that_cannot_follow_starts_at_what_is_fresh_and_nothing_is_s
     assert_eq!(came.len(), 2101);
 }
 
+/// The same while there is a backlog already, which comes by what is still in flight.
+#[tokio::test]
+async fn what_is_in_flight_when_the_live_lane_starts_anew_is_not_sent_by_the_other() {
+    let shipping = Shipping::start(options(1), &singles(0, 600));
+    let mut spool = Spool::new(&shipping.queue, 1, false);
+    shipping.put(&singles(600, 10));
+    let mut came = BTreeSet::new();
+    while let Some(batch) = next(&mut spool, LIVE) {
+        came.extend(offsets(&batch));
+    }
+    assert_eq!(came, (600..610).collect());
+    shipping.put(&singles(610, 2000));
+    assert!(next(&mut spool, LIVE).is_none(), "all of that is too old to be live");
+    while let Some(batch) = next(&mut spool, BACKLOG) {
+        for offset in offsets(&batch) {
+            assert!(came.insert(offset), "offset {offset} twice");
+        }
+    }
+    assert_eq!(came.len(), 2610);
+}
+
 /// Everything arrives whatever the connections do, each lane in its order, and nothing twice on one connection.
 #[tokio::test]
 async fn whatever_connections_do_each_lane_keeps_its_order_and_everything_arrives() {
