@@ -113,8 +113,7 @@ async fn a_gateway_with_two_addresses_is_gone_back_to_although_it_ends_the_old_c
     let mut peer = other.accept(100).await;
     let first = peer.batch().await;
     let mut back = preferred.knock().await;
-    drop(peer);
-    view(&shipping, |view| view.gateways[0].breaker == BreakerState::HalfOpen).await;
+    peer.ends().await;
     back.greet(100).await;
     let again = back.batch().await;
     assert_eq!(again.sections, first.sections, "what was in flight there");

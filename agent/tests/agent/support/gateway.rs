@@ -179,6 +179,13 @@ impl Peer {
         }
     }
 
+    /// Ends the connection; once this returns, the agent has seen it.
+    pub(crate) async fn ends(mut self) {
+        self.stream.shutdown().await.expect("an open connection");
+        let seen = async { while self.stream.read_buf(&mut self.read).await.unwrap_or(0) > 0 {} };
+        tokio::time::timeout(PATIENCE, seen).await.expect("the agent sees it in time");
+    }
+
     /// Answers everything until the agent goes; what its last status says.
     pub(crate) async fn farewell(&mut self) -> Option<String> {
         loop {
