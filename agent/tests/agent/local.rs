@@ -141,6 +141,23 @@ fn a_source_that_fails_is_named_in_health() {
     assert_eq!(get(&socket, "/readyz").status, 200, "readings of others are taken");
 }
 
+/// Regression: only a connection that fell silent counted, and an agent whose gateway refused it was healthy for ever.
+#[test]
+fn an_agent_that_cannot_ship_is_not_healthy_connected_or_not() {
+    let place = Place::with_data(
+        "[uplink]\naddress = \"127.0.0.1:1\"\nprogress_timeout = \"1s\"\n[system]\ninterval = \"20ms\"\n",
+    );
+    let _agent = place.start();
+    let sick = until(&place.data().join("agent.sock"), "/healthz", |answer| answer.status == 503);
+    assert!(sick.body.contains("nothing acknowledged for 1 s: "), "{}", sick.body);
+    let metrics = get(&place.data().join("agent.sock"), "/metrics").body;
+    for line in
+        ["weir_agent_healthy 0", "weir_agent_ready 1", "weir_agent_uplink_gateway_used{gateway=\"127.0.0.1:1\"} 1"]
+    {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
+}
+
 #[test]
 fn ports_that_make_no_sense_are_refused_at_their_place() {
     let cases = [
