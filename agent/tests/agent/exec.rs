@@ -1,5 +1,7 @@
 //! Programs that print readings.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, test_kill_process};
 use tokio::task::JoinHandle;
 use weir_agent::config::Config;
@@ -13,6 +15,9 @@ use weir_protocol::settings::Source;
 
 use crate::support::sources::Bench;
 use crate::support::{NOON, device};
+
+/// Longer than anything here takes; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One life of a source that runs this script.
 fn lives(bench: &Bench, script: &str, keys: &str) -> JoinHandle<Result<(), LifeError>> {
@@ -78,9 +83,12 @@ async fn a_program_that_cannot_be_started_says_which() {
 async fn is_gone(held: &[Held]) {
     let Value::Double(pid) = held[0].value else { panic!("{held:?}") };
     let pid = Pid::from_raw(pid as i32).expect("a number");
-    while test_kill_process(pid).is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
+    let gone = async {
+        while test_kill_process(pid).is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("it ends");
 }
 
 #[tokio::test]
@@ -127,7 +135,7 @@ async fn a_flood_of_readings_waits_in_its_pipe_when_the_queue_takes_no_more() {
     let life = lives(&bench, "exec yes 'n 1'", "stream = true");
     // Nothing is acknowledged, so the feed fills up and stays as it is.
     while feed.room() > 1024 {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(feed.put_all(&[]).sequences.end <= 4096);
     assert_eq!(bench.counters.get(Event::ReadingsEvicted), 0);
@@ -142,11 +150,11 @@ async fn a_flood_of_nonsense_is_counted_and_another_program_goes_on() {
     let long = lives(&bench, "exec tr '\\\\0' x < /dev/zero", "stream = true");
     let good = lives(&bench, "echo level 2 m", "interval = \"100ms\"");
     while bench.counters.get(Event::ProgramLinesRefused) < u64::from(MAX_RATE) {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let so_far = bench.health.sources()[2].readings;
     while bench.health.sources()[2].readings <= so_far {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let error = bench.health.sources()[1].last_error.clone().unwrap_or_default();
     assert!(error.contains("expected at most 1024 bytes a line"), "{error}");
