@@ -1,6 +1,7 @@
 //! The programs under test: built by cargo beside the lab's own binary, or with faults planted.
 //!
-//! A planted build (`--features plant`) has a target directory of its own, so that it never replaces a real one.
+//! A planted build (`--features plant`) goes to a target directory of its own, so that it never replaces a real one; what
+//! both are made of is compiled once, in the one build directory.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -48,13 +49,11 @@ impl Binaries {
         let plain = Place::of_this_program()?;
         let planted = if plant.is_some() { plain.planted() } else { plain.clone() };
         if build {
-            cargo(&root, &plain, &["weir-lab"], &[])?;
-            match plant {
-                None => cargo(&root, &plain, &["weir-agent", "weir-gateway"], &[])?,
-                Some(_) => {
-                    let features = ["--features", "weir-agent/plant,weir-gateway/plant"];
-                    cargo(&root, &planted, &["weir-agent", "weir-gateway"], &features)?;
-                }
+            // Together: what they share is compiled once, with the features that tests compile it with.
+            cargo(&root, &plain, &plain, &["weir-lab", "weir-agent", "weir-gateway"], &[])?;
+            if plant.is_some() {
+                let features = ["--features", "weir-agent/plant,weir-gateway/plant"];
+                cargo(&root, &plain, &planted, &["weir-agent", "weir-gateway"], &features)?;
             }
         }
         let binaries = Self {
@@ -116,9 +115,11 @@ fn root() -> Result<PathBuf> {
     })
 }
 
-fn cargo(root: &Path, place: &Place, packages: &[&str], features: &[&str]) -> Result<()> {
+/// Builds programs into `place`, with what is compiled already below `plain`.
+fn cargo(root: &Path, plain: &Place, place: &Place, packages: &[&str], features: &[&str]) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(["build", "--bins", "--target-dir"]).arg(&place.target).args(features);
+    command.env("CARGO_BUILD_BUILD_DIR", &plain.target);
     // A first build takes minutes: a person sees it move.
     if !std::io::stderr().is_terminal() {
         command.arg("--quiet");
