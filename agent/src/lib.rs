@@ -1,16 +1,16 @@
 //! The Weir agent: reads devices, keeps what they say on disk, ships it to the gateway.
 //!
 //! ```text
-//! serial lines ─┐ frames            ┌─ commit ─ queue (disk) ─ spool ─┐ batches
-//! this machine ─┴─ intake (rules) ──┘                                 └─ session ══ MQTT ══ gateway
-//!      ◂────────── ack, credit ──────┘        ◂─ keeper removes ──────────── PUBACK ◂────────────╯
+//! boards, buses, brokers,      ┌─ rules ─ commit ─ queue (disk) ─ lanes ─┐ batches
+//! programs, this machine ── intake                                       └─ session ══ MQTT ══ gateway
+//!      ◂────── ack, credit ──────┘               ◂─ keeper removes ──────────── PUBACK ◂────────────╯
 //! ```
 //!
 //! Guarantees: a device is acknowledged after its readings are on disk; what the gateway has not acknowledged
 //! leaves the queue only as a claim; memory, disk and connections are bounded; whatever a line or the gateway
-//! sends, the process lives. Read in this order: [`run`] wires everything, [`intake`] holds the rules towards
-//! devices, [`queue`] the disk, [`uplink`] the rules towards the gateway; [`source`] holds the
-//! sources, [`transfer`] takes readings out by hand.
+//! sends, the process lives. Read in this order: [`run`] wires everything, [`source`] holds the sources, [`intake`] the
+//! rules towards devices, [`processing`] those of the settings, [`queue`] the disk, [`uplink`] the rules towards the gateway;
+//! [`transfer`] takes readings out by hand, [`remote`] takes settings and commands from afar, [`local`] answers at a local port.
 //!
 //! Clock, randomness and filesystem are parameters ([`Environment`]), so that every rule can be tested under
 //! faults.
