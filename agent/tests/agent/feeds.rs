@@ -246,7 +246,7 @@ async fn a_ring_that_ran_ahead_of_its_credit_while_the_disk_failed_is_heard_of()
 /// sequence stands in the queue exactly once, as a reading or as a claim, in order.
 #[test]
 fn whatever_the_disk_does_every_sample_is_a_reading_or_a_claim() {
-    for_each_seed("whatever_the_disk_does_every_sample_is_a_reading_or_a_claim", 3, |seed| {
+    for_each_seed("whatever_the_disk_does_every_sample_is_a_reading_or_a_claim", 2, |seed| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(a_life(seed));
     });

@@ -375,6 +375,8 @@ fn once_takes_a_reading_of_every_source_and_says_why_one_gives_none() {
 #[tokio::test]
 async fn a_line_that_cannot_be_opened_is_named_and_read_as_soon_as_it_can_be() {
     let place = Place::with_line(1);
+    let settings = std::fs::read_to_string(place.config()).expect("the settings");
+    std::fs::write(place.config(), format!("drain = \"50ms\"\n{settings}")).expect("a file");
     std::fs::write(place.line(), "no terminal").expect("a file");
     let agent = place.start();
     let socket = place.data().join("agent.sock");
