@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rustix::process::Signal;
@@ -92,7 +93,11 @@ async fn after_an_outage_the_backlog_drains_in_flat_memory_and_what_is_fresh_com
         board.says(&talker.readings(R, (fresh, fresh + 1), fresh, fresh + 1)).await;
         let mut between = 0;
         loop {
-            let (came, bytes) = peer.batch_with_size().await;
+            let Ok((came, bytes)) = tokio::time::timeout(Duration::from_secs(1), peer.batch_with_size()).await else {
+                // What was said while the agent took no more is said again, as devices do.
+                board.says(&talker.readings(R, (fresh, fresh + 1), fresh, fresh + 1)).await;
+                continue;
+            };
             peer.answer(came.packet, PubAckReason::Success).await;
             most_kib = most_kib.max(allocated_kib(agent.pid()));
             let is_fresh = |kept: &Kept| matches!(kept, Kept::Readings(of, _, range) if *of == talker.device && range.contains(&fresh));
