@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use weir_protocol::AgentId;
 use weir_protocol::mqtt::Purpose;
 use weir_protocol::settings::Source;
@@ -86,11 +86,14 @@ impl Office {
         if work.office.desk.look(|ledger| ledger.trial.is_some()) {
             work.begin_trial().await;
         }
+        // Orders that keep coming do not put it off.
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = stop.changed() => break,
                 Some(order) = orders.recv() => work.take(&order).await,
-                () = sleep(LOOK), if work.trial.is_some() => work.look_at_trial().await,
+                _ = look.tick(), if work.trial.is_some() => work.look_at_trial().await,
                 Some(ended) = work.running.join_next() => {
                     if let Ok((id, ended)) = ended {
                         work.ended(id, ended).await;

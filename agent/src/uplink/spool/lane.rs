@@ -330,7 +330,6 @@ impl Lane {
         let (of, readings) = match section {
             Section::Readings(run) => (run.count, true),
             // What rules made is one unit: a summary never goes without what it stands for.
-            // What rules made is one unit: a summary never goes without what it stands for.
             Section::Summary(_) | Section::SetAside(_) => (1, false),
             Section::Claim(_) | Section::End(_) | Section::Position(_) => (1, false),
         };
