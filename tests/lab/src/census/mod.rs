@@ -3,6 +3,7 @@
 //! It counts by identity and keeps ranges, not readings. It can be brought up to date while the log grows, or
 //! taken whole; the reconciliation takes it whole.
 
+mod lanes;
 mod page;
 mod stored;
 
@@ -19,6 +20,7 @@ use serde_json::Value as Json;
 use crate::ledger::RestartKey;
 use crate::truth::Truths;
 
+pub use lanes::Lanes;
 pub use page::{Gap, Page};
 pub use stored::Stored;
 

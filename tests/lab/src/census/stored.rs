@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value as Json;
 use weir_protocol::RangeSet;
 
+use super::lanes::Lanes;
 use super::page::{number, span};
 use crate::ledger::RestartKey;
 use crate::truth::{Truth, Truths};
@@ -35,10 +36,9 @@ pub struct Stored {
     pub doubled: RangeSet,
     /// Readings that are not what the sensor handed out, in words.
     pub wrong: Vec<String>,
-    /// Sequences that stand behind a later one.
+    /// Sequences that stand behind a later one of their lane.
     pub disordered: RangeSet,
-    /// One past the highest sequence read so far.
-    end: u64,
+    lanes: Lanes,
 }
 
 impl Stored {
@@ -65,10 +65,9 @@ impl Stored {
         self.readings.insert(one.clone());
         if heals {
             self.healing_readings.insert(one);
-        } else if sequence < self.end {
+        } else if !self.lanes.take(sequence) {
             self.disordered.insert(one);
         }
-        self.end = self.end.max(sequence + 1);
         if let Truth::Differs(expected) = truths.check(key, sequence, value)
             && self.wrong.len() < LISTED
         {

@@ -103,7 +103,7 @@ impl Restart<'_> {
             fault("acknowledged and counted lost although the device had not evicted it", &broken);
         }
         fault("in the log twice", &self.stored.doubled);
-        fault("stored behind a later sequence", &self.stored.disordered);
+        fault("stored behind a later sequence of its lane", &self.stored.disordered);
         // Verdicts only ever rise from lost to dead-lettered to stored, so a record heals if and only if the
         // log holds a lower verdict on the same sequence.
         let mut lower = self.stored.lost.clone();

@@ -124,8 +124,8 @@ fn a_reading_that_is_there_twice_is_named() {
 #[test]
 fn a_reading_out_of_order_is_named() {
     assert_eq!(
-        faults(&ten_acknowledged(), readings([0, 1, 3, 2, 4, 5, 6, 7, 8, 9])),
-        ["stored behind a later sequence: 2 (1 in all)"]
+        faults(&ten_acknowledged(), readings([0, 1, 4, 3, 2, 5, 6, 7, 8, 9])),
+        ["stored behind a later sequence of its lane: 2 (1 in all)"]
     );
 }
 
