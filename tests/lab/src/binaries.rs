@@ -115,6 +115,9 @@ fn root() -> Result<PathBuf> {
     })
 }
 
+/// What the variables begin with that cargo sets for what it runs.
+const TOLD: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+
 /// Builds programs into `place`, with what is compiled already below `plain`.
 fn cargo(root: &Path, plain: &Place, place: &Place, packages: &[&str], features: &[&str]) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -130,8 +133,9 @@ fn cargo(root: &Path, plain: &Place, place: &Place, packages: &[&str], features:
     for package in packages {
         command.args(["--package", package]);
     }
-    // What cargo told its own child must not leak into the build, or it would rebuild what is fresh.
-    for (key, _) in std::env::vars_os().filter(|(k, _)| k.to_str().is_some_and(|k| k.starts_with("CARGO_PKG"))) {
+    // What cargo told its own child must not leak into the build: build scripts ask for it, and would run again.
+    let of_the_child = |key: &str| TOLD.iter().any(|told| key.starts_with(told));
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_str().is_some_and(of_the_child)) {
         command.env_remove(key);
     }
     let status = command.stdin(Stdio::null()).status().context("cannot start cargo")?;
