@@ -14,8 +14,9 @@ fn files(directory: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>> {
         // A segment may be removed meanwhile.
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => found.extend(files(&path)?),
-            Ok(metadata) => found.push((path, metadata)),
-            Err(_) => {}
+            Ok(metadata) if metadata.is_file() => found.push((path, metadata)),
+            // The socket of a local port holds nothing.
+            Ok(_) | Err(_) => {}
         }
     }
     found.sort_by(|(one, _), (other, _)| one.cmp(other));
