@@ -141,7 +141,7 @@ fn a_reading_that_heals_is_right_exactly_over_an_earlier_loss() {
 
     let mut silent = healed.clone();
     reading(&mut silent, 4, false);
-    assert!(faults(&ledger, silent)[1].starts_with("a reading over an earlier verdict"));
+    assert!(faults(&ledger, silent)[0].starts_with("a reading over an earlier verdict"));
 
     let mut for_nothing = readings(0..9);
     reading(&mut for_nothing, 9, true);
