@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use weir_protocol::batch::MAX_PAYLOAD;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
@@ -94,15 +94,33 @@ pub struct GatewayConfig {
     pub proxy: Option<Spanned<Proxy>>,
 }
 
-/// Which MQTT to speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// Which MQTT to speak: `"5"`, also without quotes, as a variable of the environment has it, or `"3.1.1"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mqtt {
     /// 3.1.1
-    #[serde(rename = "3.1.1")]
     V3,
     /// 5
-    #[serde(rename = "5")]
     V5,
+}
+
+impl<'de> Deserialize<'de> for Mqtt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Text(String),
+            Number(i64),
+        }
+        let refused = |got: String| de::Error::custom(format!("got {got}, expected \"5\" or \"3.1.1\""));
+        match Written::deserialize(deserializer) {
+            Ok(Written::Number(5)) => Ok(Self::V5),
+            Ok(Written::Text(text)) if text == "5" => Ok(Self::V5),
+            Ok(Written::Text(text)) if text == "3.1.1" => Ok(Self::V3),
+            Ok(Written::Number(number)) => Err(refused(number.to_string())),
+            Ok(Written::Text(text)) => Err(refused(format!("{text:?}"))),
+            Err(_) => Err(refused("something else".to_owned())),
+        }
+    }
 }
 
 impl Default for UplinkConfig {
@@ -262,4 +280,23 @@ fn pair<A, B>(
     };
     let message = format!("{which} comes together with {missing}");
     Err(source.error(at, message).with_help(format!("set {missing}, too")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mqtt_5_is_understood_with_and_without_quotes() {
+        #[derive(Debug, Deserialize)]
+        struct Settings {
+            mqtt: Mqtt,
+        }
+        let read = |text: &str| Source::new("agent.toml", text).parse::<Settings>().map(|settings| settings.mqtt);
+        assert_eq!(read("mqtt = 5").ok(), Some(Mqtt::V5));
+        assert_eq!(read("mqtt = \"5\"").ok(), Some(Mqtt::V5));
+        assert_eq!(read("mqtt = \"3.1.1\"").ok(), Some(Mqtt::V3));
+        let error = read("mqtt = 4").expect_err("there is no such version").to_string();
+        assert!(error.contains("got 4, expected \"5\" or \"3.1.1\""), "{error}");
+    }
 }
