@@ -36,7 +36,7 @@ pub(super) fn agent(data: &Path, gateway: &str, serial: &[PathBuf], plan: &Plan)
     let mut text = format!(
         "name = {}\ndata_dir = {}\ndrain = {}\n\n\
          [queue]\ncap = {}\npolicy = {}\n\n\
-         [uplink]\naddress = {}\nbackoff_min = \"100ms\"\nbackoff_max = \"1s\"\nack_timeout = \"5s\"\n\n\
+         [uplink]\naddress = {}\nbackoff_min = \"100ms\"\nbackoff_max = \"1s\"\nbacklog_delay = \"100ms\"\nack_timeout = \"5s\"\n\n\
          [system]\nenabled = {}\ndevice = \"this-machine\"\ninterval = \"1s\"\n",
         quoted(AGENT),
         quoted(data.display()),
