@@ -14,10 +14,13 @@ const GATEWAY: &str = include_str!("../deploy/gateway.toml");
 /// not known. `table` is `""` or `"mqtt."`.
 fn keys_of<T: DeserializeOwned>(table: &str) -> BTreeSet<String> {
     let unknown = "no_such_key";
-    // A list of tables, such as the serial lines, says nothing unless there is one.
-    let documents = [format!("{table}{unknown} = 1"), format!("[[{}]]\n{unknown} = 1", table.trim_end_matches('.'))];
+    // A list of tables, such as the serial lines, says nothing unless there is one; nor does a list in such a table.
+    let name = table.trim_end_matches('.');
+    let list = format!("[[{name}]]\n{unknown} = 1");
+    let inner = name.split_once('.').map(|(outer, _)| format!("[[{outer}]]\n{list}"));
+    let documents = [Some(format!("{table}{unknown} = 1")), Some(list), inner];
     let said = |document: &String| Source::new("sample", document).parse::<T>().err().map(|error| error.to_string());
-    let Some(listed) = documents.iter().filter_map(said).find_map(|text| {
+    let Some(listed) = documents.iter().flatten().filter_map(said).find_map(|text| {
         let (_, listed) = text.split_once("known keys here: ")?;
         Some(listed.trim().split(", ").map(str::to_owned).collect::<Vec<_>>())
     }) else {
@@ -40,7 +43,8 @@ fn keys_in(sample: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for line in uncommented(sample).lines() {
         if line.starts_with('[') {
-            table = format!("{}.", line.trim_matches(['[', ']']));
+            let (header, _) = line.split_once(" #").unwrap_or((line, ""));
+            table = format!("{}.", header.trim_end().trim_matches(['[', ']']));
         } else if let Some((key, _)) = line.split_once(" = ") {
             keys.insert(format!("{table}{key}"));
         }
@@ -48,10 +52,10 @@ fn keys_in(sample: &str) -> BTreeSet<String> {
     keys
 }
 
-/// The sample with every setting that is shown in a comment. Those stand as `#key = value` and `#[[table]]`.
+/// The sample with every setting that is shown in a comment. Those stand as `#key = value`, `#[table]` and
+/// `#[[table]]`.
 fn uncommented(sample: &str) -> String {
-    let shown =
-        |line: &str| line.starts_with("[[") || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let shown = |line: &str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
     let line = |line| match str::strip_prefix(line, "#") {
         Some(rest) if shown(rest) => format!("{rest}\n"),
         Some(_) => String::new(),
@@ -67,28 +71,35 @@ fn as_text<T: DeserializeOwned + Debug>(document: &str) -> String {
     rest.split("span: ").fold(first.to_owned(), |all, part| all + part.trim_start_matches(|c| !matches!(c, ' ' | '}')))
 }
 
-fn is_complete<T: DeserializeOwned + Debug>(sample: &str) {
+/// `plain` is what the sample says beside defaults.
+fn is_complete<T: DeserializeOwned + Debug>(sample: &str, plain: &str) {
     let (named, there) = (keys_in(sample), keys_of::<T>(""));
     assert!(there.len() > 10, "the settings name their keys: {there:?}");
     let missing: Vec<_> = there.difference(&named).collect();
     let extra: Vec<_> = named.difference(&there).collect();
     assert!(missing.is_empty() && extra.is_empty(), "the sample lacks {missing:?} and has {extra:?} for nothing");
-    assert_eq!(as_text::<T>(sample), as_text::<T>(""), "the sample is what holds without a file");
+    assert_eq!(as_text::<T>(sample), as_text::<T>(plain), "the sample is what holds without a file");
     Source::new("every line of the sample in use", uncommented(sample)).parse::<T>().unwrap();
 }
 
 #[test]
 fn the_sample_of_the_agent_names_every_key_with_its_default() {
-    is_complete::<weir_agent::config::Config>(AGENT);
-    weir_agent::config::Config::of(&Source::new("agent.toml", AGENT)).unwrap();
-    // Certificates are of use with TLS alone.
-    let with_tls = uncommented(AGENT).replace("\naddress = \"", "\naddress = \"mqtts://");
+    let address = "[uplink]\naddress = \"127.0.0.1:1883\"";
+    is_complete::<weir_agent::config::Config>(AGENT, address);
+    let gateways = |document: &str| {
+        let config = weir_agent::config::Config::of(&Source::new("agent.toml", document)).unwrap();
+        config.uplink.gateways().iter().map(|gateway| gateway.address.get_ref().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(gateways(AGENT), gateways(""), "the gateway of the sample is the one without a file");
+    // Certificates are of use with TLS alone, and a key stands in a file or in a credential.
+    let with_tls = uncommented(AGENT).replace("\naddress = \"127", "\naddress = \"mqtts://127");
+    let with_tls = with_tls.replace("\ncredential = ", "\n# ");
     weir_agent::config::Config::of(&Source::new("agent.toml", with_tls)).unwrap();
 }
 
 #[test]
 fn the_sample_of_the_gateway_names_every_key_with_its_default() {
-    is_complete::<weir_gateway::config::Config>(GATEWAY);
+    is_complete::<weir_gateway::config::Config>(GATEWAY, "");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), uncommented(GATEWAY)).unwrap();
     weir_gateway::config::Config::load(Some(file.path()), []).unwrap();
