@@ -31,6 +31,7 @@ pub mod local;
 pub mod plant;
 pub mod processing;
 pub mod queue;
+mod redact;
 pub mod reload;
 pub mod remote;
 mod run;

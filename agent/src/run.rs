@@ -196,6 +196,9 @@ impl Running {
             started,
             progress_timeout: config.uplink.progress_timeout.get_ref().0,
             tap: tap.clone(),
+            written: Arc::clone(&config.written),
+            overlay: config.overlay,
+            desk: Arc::clone(&remote.desk),
         });
 
         let random = environment.fork_random();

@@ -138,3 +138,22 @@ fn a_file_that_is_not_there_is_named() {
     assert!(error.starts_with("/nonexistent/agent.toml: cannot be read: No such file"), "{error}");
     assert!(error.ends_with("name the settings file with --config PATH"), "{error}");
 }
+
+#[test]
+fn every_key_that_is_written_is_told_with_who_wrote_it() {
+    let file = "name = \"a\"\n[queue]\ncap = \"1 MiB\"\nwindow = 3\n[[line]]\npath = \"x\"\n[[line]]\nports = [1, 2]\n";
+    let source = Source::new("agent.toml", file).with_overlay("remote settings 7", "[queue]\nwindow = 4\n");
+    let source = source.with_overrides("T_", [("T_NAME".to_owned(), "b".to_owned())]);
+    let written = source.written::<toml::Value>().expect("good settings");
+    let told: Vec<_> = written.iter().map(|w| format!("{} = {} # {}", w.key, w.value, w.source)).collect();
+    assert_eq!(
+        told,
+        [
+            "line[0].path = \"x\" # agent.toml:6",
+            "line[1].ports = [1, 2] # agent.toml:8",
+            "name = \"b\" # environment variable T_NAME",
+            "queue.cap = \"1 MiB\" # agent.toml:3",
+            "queue.window = 4 # remote settings 7:2",
+        ]
+    );
+}

@@ -51,7 +51,8 @@ pub(super) enum Command {
     /// Collect what whoever helps will ask for into an archive: settings without secrets, checks, status, metrics, logs
     #[command(after_help = "Example:\n  sudo weir-agent bundle edge-1.tar.gz")]
     Bundle(BundleArgs),
-    /// Print the settings file with every key, its default and what it means; or sign settings and commands for agents
+    /// Print the settings file with every key, its default and what it means; show what is in force; or sign settings and
+    /// commands for agents
     #[command(after_help = "Example:\n  weir-agent config > agent.toml")]
     Config(ConfigArgs),
     /// List the serial lines of this machine
@@ -89,6 +90,10 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
+    /// Say what the agent runs with and who set it: file, remote settings or environment; without one that runs, what it
+    /// would start with
+    #[command(after_help = "Example:\n  sudo weir-agent config show")]
+    Show(SettingsArgs),
     /// Make a key to sign with, and print what agents know it by
     #[command(after_help = "Example:\n  weir-agent config keygen --key operator.key")]
     Keygen(KeygenArgs),

@@ -2,27 +2,27 @@
 
 use super::arguments::{DoctorArgs, Format};
 use super::{Failure, print, print_json, runtime};
-use crate::config::Config;
 use crate::doctor::{Check, Ground, Verdict, examine};
+use crate::remote::InForce;
 
 pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
-    let loaded = Config::load(&args.settings.config);
+    let path = args.settings.config.as_path();
     let subject = "settings";
-    let (config, settings) = match loaded {
-        Ok(config) => (config, None),
-        Err(error) => {
-            let fix = format!("mend it, then: weir-agent validate --config {}", args.settings.config.display());
-            (Config::default(), Some(Check::problem(subject, error.to_string(), fix)))
-        }
-    };
     let mut checks = Vec::new();
-    match settings {
+    match InForce::load(path) {
         // What follows from settings cannot be looked at without them.
-        Some(problem) => checks.push(problem),
-        None => {
-            checks.push(Check::ok(subject, format!("{} is good", args.settings.config.display())));
+        Err(error) => {
+            let fix = format!("mend it, then: weir-agent validate --config {}", path.display());
+            checks.push(Check::problem(subject, error.to_string(), fix));
+        }
+        Ok(found) => {
+            checks.push(Check::ok(subject, format!("{} is good", path.display())));
+            checks.extend(found.note(path).map(|note| match found.is_in_doubt() {
+                true => Check::warning("remote settings", note, "sudo weir-agent config show"),
+                false => Check::ok("remote settings", note),
+            }));
             let runtime = runtime()?;
-            checks.extend(runtime.block_on(examine(&Ground::here(&config, args.patience.0))));
+            checks.extend(runtime.block_on(examine(&Ground::here(&found.config, args.patience.0))));
             // A name that is still being looked up holds nothing up.
             runtime.shutdown_background();
         }

@@ -12,6 +12,7 @@ mod logging;
 mod once;
 mod ports;
 mod queue;
+mod show;
 mod sign;
 mod start;
 mod tap;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::config::Config;
+use crate::remote::InForce;
 use arguments::{Cli, Command, Settings};
 
 /// How a command ended, other than well.
@@ -46,7 +48,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start();
     let done = match cli.command {
-        Command::Run(args) => load(&args.settings).and_then(|config| start::run(config, &args)),
+        Command::Run(args) => load_file(&args.settings).and_then(|config| start::run(config, &args)),
         Command::Validate(args) => validate::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Tap(args) => tap::run(&args),
@@ -72,8 +74,22 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn load(settings: &Settings) -> Result<Config, Failure> {
+/// The settings of the file alone.
+fn load_file(settings: &Settings) -> Result<Config, Failure> {
     Config::load(&settings.config).map_err(|error| Failure::Settings(error.to_string()))
+}
+
+/// The settings as an agent runs with them; that an operator set some is said.
+fn load(settings: &Settings) -> Result<Config, Failure> {
+    let found = in_force(settings)?;
+    if let Some(note) = found.note(&settings.config) {
+        eprintln!("{note}");
+    }
+    Ok(found.config)
+}
+
+fn in_force(settings: &Settings) -> Result<InForce, Failure> {
+    InForce::load(&settings.config).map_err(|error| Failure::Settings(error.to_string()))
 }
 
 /// What asks the network or a running agent.

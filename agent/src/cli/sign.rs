@@ -8,7 +8,7 @@ use weir_protocol::settings::Source;
 use weir_protocol::time::{SystemClock, WallClock};
 
 use super::arguments::{ConfigCommand, Format, KeyArgs, SignArgs, SignCommandArgs, VerifyArgs};
-use super::{Failure, load, print, print_json};
+use super::{Failure, load_file, print, print_json, show};
 use crate::config::Config;
 use crate::remote::document::{Document, Header, SignedCommand, SignedConfig};
 use crate::remote::keys::{PublicKey, SecretKey};
@@ -16,6 +16,7 @@ use crate::remote::settings::check_from_afar;
 
 pub(super) fn run(command: &ConfigCommand) -> Result<(), Failure> {
     match command {
+        ConfigCommand::Show(args) => show::run(args),
         ConfigCommand::Keygen(args) => keygen(&args.key),
         ConfigCommand::Sign(args) => sign(args),
         ConfigCommand::SignCommand(args) => sign_command(args),
@@ -79,7 +80,7 @@ struct Verified<'a> {
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let trusted: Vec<PublicKey> = match &args.trust[..] {
-        [] => load(&args.settings)?.remote.trust.get_ref().clone(),
+        [] => load_file(&args.settings)?.remote.trust.get_ref().clone(),
         trust => trust.to_vec(),
     };
     let payload = std::fs::read(&args.file);

@@ -1,49 +1,91 @@
 //! `tap`: readings as they pass the rules of the running agent.
+//!
+//! It outlives the agent's reading its settings again, and a restart: it asks again for [`PATIENCE`], and says so.
 
 use std::io::{ErrorKind, Write, stdout};
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::arguments::{Format, TapArgs};
-use super::{Failure, load, runtime, top};
+use super::{Failure, in_force, load, runtime, top};
 use crate::config::Config;
-use crate::local::ask::{AskError, ask};
+use crate::http::Reply;
+use crate::local::ask::ask;
+
+/// How long an agent may take to be there again: it closes and opens its queue.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two tries.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &TapArgs) -> Result<(), Failure> {
-    let config = load(&args.settings)?;
-    runtime()?.block_on(listen(&config, args))
+    let mut config = load(&args.settings)?;
+    runtime()?.block_on(async {
+        let mut seen = 0;
+        let mut reply = ask(&config, &path(args, seen)).await.map_err(top::failure)?;
+        loop {
+            match listen(&config, args, reply, &mut seen).await? {
+                End::Enough => return Ok(()),
+                End::Broken => eprintln!("the agent stopped, or reads its settings again; waiting for it"),
+            }
+            reply = again(&config, args, seen).await?;
+            eprintln!("the agent is there again; what passed meanwhile was not seen");
+            // Its classes may have other names now. Wrong settings are not those that it runs with.
+            if let Ok(found) = in_force(&args.settings) {
+                config = found.config;
+            }
+        }
+    })
 }
 
-async fn listen(config: &Config, args: &TapArgs) -> Result<(), Failure> {
-    let unavailable = |error: AskError| top::failure(error);
-    let mut reply = ask(config, &path(args)).await.map_err(unavailable)?;
+/// Why listening ended.
+enum End {
+    /// Whoever typed it has what was asked for.
+    Enough,
+    /// The agent went away.
+    Broken,
+}
+
+/// Asks until the agent is there again.
+async fn again(config: &Config, args: &TapArgs, seen: u64) -> Result<Reply, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask(config, &path(args, seen)).await {
+            Ok(reply) => return Ok(reply),
+            Err(error) if Instant::now() >= until => return Err(top::failure(error)),
+            Err(_) => sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// Prints what passes, and counts it.
+async fn listen(config: &Config, args: &TapArgs, mut reply: Reply, seen: &mut u64) -> Result<End, Failure> {
     if reply.status() != 200 {
-        let text = reply.text().await.map_err(|error| unavailable(error.into()))?;
+        let text = reply.text().await.map_err(|error| top::failure(error.into()))?;
         return Err(Failure::Unavailable(text.trim_end().to_owned()));
     }
-    let mut seen = 0;
-    while let Some(line) = reply.line().await.map_err(|error| unavailable(error.into()))? {
+    // A connection that breaks is one that ended.
+    while let Ok(Some(line)) = reply.line().await {
         let document: Value = serde_json::from_str(&line).unwrap_or_default();
-        seen += u64::from(document["missed"].is_null());
+        *seen += u64::from(document["missed"].is_null());
         let printed = match args.output.output {
             Format::Json => writeln!(stdout(), "{line}"),
             Format::Text => writeln!(stdout(), "{}", text(&document, config)),
         };
         match printed {
             // A reader that has seen enough (`| head`) is no failure.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(End::Enough),
             Err(error) => return Err(Failure::Failed(format!("cannot print: {error}"))),
             Ok(()) => {}
         }
     }
-    match args.count {
-        Some(count) if seen >= count => Ok(()),
-        _ => Err(Failure::Unavailable("the agent stopped, or reads its settings again; type it again".to_owned())),
-    }
+    Ok(if args.count.is_some_and(|count| *seen >= count) { End::Enough } else { End::Broken })
 }
 
-fn path(args: &TapArgs) -> String {
-    let count = args.count.map(|count| count.to_string());
+/// What to ask for after `seen` readings.
+fn path(args: &TapArgs, seen: u64) -> String {
+    let count = args.count.map(|count| count.saturating_sub(seen).to_string());
     let wanted = [("device", &args.device), ("channel", &args.channel), ("count", &count)];
     let wanted = wanted.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
     format!("/tap?{}", wanted.collect::<Vec<_>>().join("&"))

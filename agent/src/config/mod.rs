@@ -11,9 +11,11 @@ mod hours;
 mod local;
 mod proxy;
 mod queue;
+mod setting;
 mod uplink;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use weir_protocol::AgentId;
@@ -38,6 +40,7 @@ pub use hours::{DAY, Hours, UtcOffset};
 pub use local::{LocalConfig, Ports};
 pub use proxy::Proxy;
 pub use queue::{ClassConfig, QueueConfig};
+pub use setting::Setting;
 pub use uplink::{GatewayConfig, Mqtt, UplinkConfig};
 
 /// Where the settings are unless `--config` says otherwise.
@@ -83,6 +86,12 @@ pub struct Config {
     pub remote: RemoteConfig,
     /// What they may have run.
     pub command: Vec<CommandConfig>,
+    /// The version of the settings that an operator signed and that are laid over the file.
+    #[serde(skip)]
+    pub overlay: Option<u64>,
+    /// What of all this was written, and by whom.
+    #[serde(skip)]
+    pub written: Arc<[Setting]>,
 }
 
 impl Default for Config {
@@ -105,6 +114,8 @@ impl Default for Config {
             local: LocalConfig::default(),
             remote: RemoteConfig::default(),
             command: Vec::new(),
+            overlay: None,
+            written: Arc::default(),
         }
     }
 }
@@ -112,24 +123,32 @@ impl Default for Config {
 impl Config {
     /// Reads and checks a settings file, with the environment over it.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let source = Source::read(path)?.with_overrides(ENVIRONMENT_PREFIX, std::env::vars());
-        Self::of(&source)
+        Self::of(&Self::source(path, None)?)
+    }
+
+    /// The settings of a file with what is laid over it, not looked into yet.
+    pub fn source(path: &Path, overlay: Option<&Overlay>) -> Result<Source, SettingsError> {
+        let mut source = Source::read(path)?;
+        if let Some(overlay) = overlay {
+            source = source.with_overlay(overlay.name(), &overlay.settings);
+        }
+        Ok(source.with_overrides(ENVIRONMENT_PREFIX, std::env::vars()))
     }
 
     /// The same with settings that an operator signed laid over the file, if anybody is trusted there.
     pub fn load_with(path: &Path, overlay: Option<&Overlay>) -> Result<Self, SettingsError> {
         let config = Self::load(path)?;
         let Some(overlay) = overlay.filter(|_| config.remote.is_on()) else { return Ok(config) };
-        let source = Source::read(path)?.with_overlay(overlay.name(), &overlay.settings);
-        Self::of(&source.with_overrides(ENVIRONMENT_PREFIX, std::env::vars()))
+        Ok(Self { overlay: Some(overlay.version), ..Self::of(&Self::source(path, Some(overlay))?)? })
     }
 
     /// Reads and checks settings.
     pub fn of(source: &Source) -> Result<Self, SettingsError> {
-        let config: Self = source.parse()?;
+        let mut config: Self = source.parse()?;
         config.check(source)?;
         config.remote.check(source)?;
         CommandConfig::check_all(&config.command, source)?;
+        config.written = Setting::all(source)?.into();
         Ok(config)
     }
 

@@ -1,8 +1,9 @@
 //! The agent that runs with these settings, if it does.
 
 use super::{Check, Ground};
+use crate::config::Setting;
 use crate::http::ClientError;
-use crate::local::ask::AskError;
+use crate::local::ask::{self, AskError};
 use crate::local::status::Status;
 
 pub(super) fn check(_: &Ground<'_>, running: &Result<Status, AskError>) -> Vec<Check> {
@@ -27,4 +28,14 @@ pub(super) fn check(_: &Ground<'_>, running: &Result<Status, AskError>) -> Vec<C
         }
         Err(error) => vec![Check::warning(subject, error.to_string(), "sudo systemctl restart weir-agent")],
     }
+}
+
+/// Whether it runs with the settings that are looked at here.
+pub(super) async fn settings(ground: &Ground<'_>) -> Option<Check> {
+    // One of another version may not tell; that it is another is said already.
+    let running = ask::settings(ground.config).await.ok()?;
+    let keys = Setting::differences(&running.settings, &ground.config.written);
+    let found = format!("it runs with other settings than an agent that starts now: {}", keys.join(", "));
+    let fix = "sudo weir-agent config show says who set what; sudo systemctl reload weir-agent reads the file again";
+    (!keys.is_empty()).then(|| Check::warning("running agent", found, fix))
 }

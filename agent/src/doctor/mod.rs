@@ -88,7 +88,8 @@ impl Check {
         Self::new(subject, Verdict::Ok, found)
     }
 
-    fn warning(subject: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// One that works, or will not for long.
+    pub fn warning(subject: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { fix: Some(fix.into()), ..Self::new(subject, Verdict::Warning, found) }
     }
 
@@ -103,6 +104,9 @@ pub async fn examine(ground: &Ground<'_>) -> Vec<Check> {
     let running = ask::status(ground.config).await;
     let person = Person::of_the_agent(&ground.root, running.as_ref().ok().map(|status| status.pid));
     let mut checks = agent::check(ground, &running);
+    if running.is_ok() {
+        checks.extend(agent::settings(ground).await);
+    }
     checks.extend(place::check(ground, &person));
     checks.extend(clock::check(ground));
     checks.extend(lines::check(ground, &person).await);

@@ -1,5 +1,8 @@
 //! Asking the agent that runs with some settings.
 
+use serde::de::DeserializeOwned;
+
+use super::settings::Running;
 use super::status::Status;
 use crate::config::Config;
 use crate::http::{ClientError, Reply, get};
@@ -25,13 +28,19 @@ pub enum AskError {
     },
 }
 
-/// Asks for `path`, at the first address of the settings.
+/// Asks for `path`, at the first address of the settings that answers.
 ///
 /// # Errors
 /// [`AskError`].
 pub async fn ask(config: &Config, path: &str) -> Result<Reply, AskError> {
-    let addresses = config.local.addresses(&config.data_dir);
-    Ok(get(addresses.first().ok_or(AskError::Nowhere)?, path).await?)
+    let mut failed = AskError::Nowhere;
+    for address in config.local.addresses(&config.data_dir) {
+        match get(&address, path).await {
+            Ok(reply) => return Ok(reply),
+            Err(error) => failed = error.into(),
+        }
+    }
+    Err(failed)
 }
 
 /// Its status.
@@ -39,7 +48,18 @@ pub async fn ask(config: &Config, path: &str) -> Result<Reply, AskError> {
 /// # Errors
 /// [`AskError`].
 pub async fn status(config: &Config) -> Result<Status, AskError> {
-    let path = "/status";
+    document(config, "/status").await
+}
+
+/// The settings that it runs with.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn settings(config: &Config) -> Result<Running, AskError> {
+    document(config, "/settings").await
+}
+
+async fn document<T: DeserializeOwned>(config: &Config, path: &str) -> Result<T, AskError> {
     let reply = ask(config, path).await?;
     let status = reply.status();
     let text = reply.text().await?;

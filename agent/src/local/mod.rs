@@ -10,6 +10,7 @@
 //! | `/readyz` | 200 while readings are taken, else 503 and why |
 //! | `/metrics` | Prometheus text, see [`metrics`] |
 //! | `/status` | everything of [`status`] as one JSON document, which `weir-agent top` shows |
+//! | `/settings` | what was written in its settings and by whom, see [`settings`] |
 //! | `/tap?device=&channel=&count=` | readings as they pass the rules, as they come, see [`tap`] |
 //! | `/version` | name and version |
 
@@ -17,6 +18,7 @@ pub mod ask;
 pub mod health;
 pub mod metrics;
 mod rates;
+pub mod settings;
 pub mod status;
 mod tap;
 
@@ -32,12 +34,13 @@ use tokio::time::Instant;
 use weir_protocol::AgentId;
 use weir_protocol::time::WallClock;
 
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use crate::counters::Counters;
 use crate::health::Health;
 use crate::http::{Answer, Limits, ListenError, Listening, Router, serve};
 use crate::processing::Tap;
 use crate::queue::Queue;
+use crate::remote::Desk;
 use rates::Rates;
 
 /// The mode of a socket.
@@ -62,6 +65,12 @@ pub struct View {
     pub progress_timeout: Duration,
     /// Readings as they come by.
     pub tap: Tap,
+    /// What was written in the settings, and by whom.
+    pub written: Arc<[Setting]>,
+    /// The version of the remote settings that the agent runs with.
+    pub overlay: Option<u64>,
+    /// Whether they are on trial.
+    pub desk: Arc<Desk>,
 }
 
 /// The local port, open and not served yet.
@@ -133,6 +142,7 @@ fn router(view: &View, rates: &Arc<Rates>, tap: tap::Listening) -> Router {
         .get("/readyz", shows(|view, _| verdict(&health::not_ready(view))))
         .get("/metrics", shows(|view, _| Answer::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::text(view))))
         .get("/status", shows(|view, rates| Answer::json(StatusCode::OK, &status::of(view, rates))))
+        .get("/settings", shows(|view, _| Answer::json(StatusCode::OK, &settings::of(view))))
         .get("/tap", move |request| ready(tap.answer(&request)))
         .get("/version", shows(|_, _| version()))
 }

@@ -8,6 +8,7 @@ use weir_protocol::Timestamp;
 
 use super::View;
 use super::rates::{Rates, Totals};
+use super::settings::RemoteSettings;
 use crate::counters::Event;
 use crate::health::SourceHealth;
 use crate::queue::Facts;
@@ -27,6 +28,8 @@ pub struct Status {
     pub now_ms: i64,
     /// Seconds since it started.
     pub uptime_s: u64,
+    /// The settings of an operator that it runs with.
+    pub remote: Option<RemoteSettings>,
     /// Why it is not healthy, if it is not.
     pub reasons: Vec<String>,
     /// The sources, in the order in which they began.
@@ -135,6 +138,7 @@ pub(super) fn of(view: &View, rates: &Rates) -> Status {
         pid: std::process::id(),
         now_ms: now.as_millis(),
         uptime_s: view.started.elapsed().as_secs(),
+        remote: super::settings::remote(view),
         reasons: super::health::stuck(view),
         sources: view.health.sources().into_iter().map(|source| SourceStatus::of(source, &rates)).collect(),
         uplink: UplinkStatus::of(view.health.uplink.view()),

@@ -1,6 +1,6 @@
 //! The ledger of an agent that runs: changed by one at a time, durable before anybody sees the change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,6 +13,17 @@ use crate::counters::{Counters, Event};
 /// The longest detail of a result, in bytes.
 pub const MAX_DETAIL: usize = 4096;
 
+/// Why the ledger stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// Another agent has it.
+    #[error("{}: another agent that runs holds it; stop that one, or give this one a data_dir of its own", .0.display())]
+    Locked(PathBuf),
+    /// The disk.
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
 /// The ledger and its file.
 pub struct Desk {
     /// Held by whoever changes the ledger.
@@ -20,8 +31,9 @@ pub struct Desk {
     ledger: Mutex<Ledger>,
     owed: Notify,
     counters: Arc<Counters>,
-    /// Held while the agent runs, if the ledger was changed at the start.
-    _lock: Option<Box<dyn File>>,
+    /// Taken with the first change and held while the agent runs: another one that is started by mistake must not count
+    /// as a start of the trial, nor write over what this one decided.
+    lock: Mutex<Option<Box<dyn File>>>,
 }
 
 impl Desk {
@@ -40,20 +52,23 @@ impl Desk {
             );
         }
         let is_open = ledger.trial.is_some() || ledger.has_interrupted();
-        let lock = if is_open { Some(file.lock()?) } else { None };
-        // Another agent that runs has it: this one will be turned away by the queue.
-        let is_ours = lock.as_ref().is_some_and(|(_, is_locked)| *is_locked);
-        let (file, ledger, lock) = (Mutex::new(file), Mutex::new(ledger), lock.map(|(lock, _)| lock));
-        let desk = Self { file, ledger, owed: Notify::new(), counters, _lock: lock };
-        if is_ours {
-            desk.change(|ledger, desk| {
+        let (file, ledger) = (Mutex::new(file), Mutex::new(ledger));
+        let desk = Self { file, ledger, owed: Notify::new(), counters, lock: Mutex::new(None) };
+        if is_open {
+            let changed = desk.change(|ledger, desk| {
                 if !ledger.begin_trial() {
                     desk.roll_back(ledger, "the agent ended twice before they were confirmed");
                 }
                 for id in ledger.take_interrupted() {
                     desk.owe(ledger, About::Command, format!("{id} interrupted"), "the agent ended meanwhile");
                 }
-            })?;
+            });
+            match changed {
+                // Another agent that runs has it: this one will be turned away by the queue.
+                Err(DeskError::Locked(_)) => {}
+                Err(DeskError::Io(error)) => return Err(error),
+                Ok(()) => {}
+            }
         }
         Ok(desk)
     }
@@ -61,9 +76,10 @@ impl Desk {
     /// Changes the ledger; nothing is changed if that cannot be made durable. Blocks.
     ///
     /// # Errors
-    /// [`IoError`].
-    pub fn change<T>(&self, change: impl FnOnce(&mut Ledger, &Self) -> T) -> Result<T, IoError> {
+    /// [`DeskError`].
+    pub fn change<T>(&self, change: impl FnOnce(&mut Ledger, &Self) -> T) -> Result<T, DeskError> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock(&file)?;
         let mut changed = self.ledger().clone();
         let result = change(&mut changed, self);
         if *self.ledger() == changed {
@@ -76,6 +92,15 @@ impl Desk {
             self.owed.notify_one();
         }
         Ok(result)
+    }
+
+    /// Takes the lock, unless it is held.
+    fn lock(&self, file: &LedgerFile) -> Result<(), DeskError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            *lock = Some(file.lock()?);
+        }
+        Ok(())
     }
 
     /// The settings to lay over the file now.

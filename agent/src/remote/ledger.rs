@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use weir_storage::fs::{File, Mode};
 use weir_storage::{Fs, IoError, Loaded, StateFile, durable};
 
+use super::desk::DeskError;
+
 /// The directory below `data_dir`.
 pub const DIR: &str = "remote";
 const FILE: &str = "ledger";
@@ -262,23 +264,23 @@ impl LedgerFile {
         Ok((Self { fs: Arc::clone(fs), dir, file }, ledger, damage))
     }
 
-    /// Takes the lock of the ledger, as far as nobody else has it; held until the file is dropped.
+    /// Takes the lock of the ledger; held until the file is dropped.
     ///
     /// # Errors
-    /// [`IoError`].
-    pub fn lock(&self) -> Result<(Box<dyn File>, bool), IoError> {
+    /// [`DeskError`]: somebody else has it, or the disk.
+    pub fn lock(&self) -> Result<Box<dyn File>, DeskError> {
+        durable::create_dir_all(&*self.fs, &self.dir)?;
         let path = self.dir.join("lock");
         let file = self.fs.open(&path, Mode::Create).map_err(IoError::on("create", &path))?;
         let is_locked = file.try_lock().map_err(IoError::on("lock", &path))?;
-        Ok((file, is_locked))
+        if is_locked { Ok(file) } else { Err(DeskError::Locked(path)) }
     }
 
-    /// Makes the ledger durable, and its directory if it is not there. Blocks.
+    /// Makes the ledger durable; whoever calls this has the lock. Blocks.
     ///
     /// # Errors
     /// [`IoError`]; the file holds this or what it held.
     pub fn save(&self, ledger: &Ledger) -> Result<(), IoError> {
-        durable::create_dir_all(&*self.fs, &self.dir)?;
         // It has text, numbers and lists: nothing that JSON does not.
         self.file.replace(&serde_json::to_vec(ledger).unwrap_or_default())
     }

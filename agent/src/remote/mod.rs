@@ -21,6 +21,7 @@ mod command;
 mod courier;
 pub mod desk;
 pub mod document;
+mod in_force;
 pub mod keys;
 pub mod ledger;
 mod office;
@@ -35,6 +36,7 @@ use crate::config::Config;
 use crate::source::Source;
 use crate::uplink::orders::Orders;
 pub use desk::Desk;
+pub use in_force::InForce;
 pub use office::Office;
 
 /// What the agent that runs has to do with it.

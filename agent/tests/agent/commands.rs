@@ -137,6 +137,8 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
         case("bundle", &["agent.toml"], &empty, 1),
         case("config", &[], &empty, 0),
         case("config keygen", &["--key", "agent.toml"], &empty, 1),
+        case("config show", &[], &running, 0),
+        case("config show", &[], &empty, 0),
         case("config sign", &sign_good, &signed, 0),
         case("config sign", &sign_wrong, &signed, 78),
         case("config sign-command", &sign_ping, &signed, 0),

@@ -15,6 +15,7 @@ mod feeds;
 mod format_1;
 mod gateways;
 mod iio;
+mod in_force;
 mod intake;
 mod lanes;
 mod line_protocol;

@@ -15,8 +15,10 @@
 mod error;
 mod source;
 mod units;
+mod written;
 
 pub use error::SettingsError;
 pub use source::{MAX_FILE, Source};
 pub use toml::Spanned;
 pub use units::{ByteSize, Period};
+pub use written::Written;

@@ -102,7 +102,15 @@ impl Source {
 
     /// Reads the settings.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
-        let blame = |error: toml::de::Error| self.error(error.span().unwrap_or(0..0), error.message());
+        self.merged(|root| T::deserialize(toml::de::Deserializer::from(root)).map_err(|error| self.blame(&error)))
+    }
+
+    /// Hands the settings as one tree to `read`, each value with its place in the whole text.
+    pub(super) fn merged<T>(
+        &self,
+        read: impl FnOnce(Spanned<DeTable<'_>>) -> Result<T, SettingsError>,
+    ) -> Result<T, SettingsError> {
+        let blame = |error: toml::de::Error| self.blame(&error);
         let mut root = DeTable::parse(&self.text[..self.file_len]).map_err(blame)?;
         // Behind as many spaces as bytes are before it, so that its spans are those of the whole text.
         let overlay = self.overlay.as_ref().map(|Overlay { place, .. }| {
@@ -121,7 +129,25 @@ impl Source {
             let text = || Spanned::new(over.value.clone(), DeValue::String(self.text[over.value.clone()].into()));
             self.put(root.get_mut(), over, parsed.unwrap_or_else(text))?;
         }
-        T::deserialize(toml::de::Deserializer::from(root)).map_err(blame)
+        read(root)
+    }
+
+    /// An error of the reader, at its place.
+    pub(super) fn blame(&self, error: &toml::de::Error) -> SettingsError {
+        self.error(error.span().unwrap_or(0..0), error.message())
+    }
+
+    /// Who says what stands at `at` of the whole text: a file or an overlay with its line, or a variable.
+    pub(super) fn teller(&self, at: usize) -> String {
+        if let Some(over) = self.overrides.iter().find(|over| over.line.contains(&at)) {
+            return format!("environment variable {}", over.variable);
+        }
+        let (name, start) = match &self.overlay {
+            Some(Overlay { name, place }) if at >= place.start => (name, place.start),
+            _ => (&self.name, 0),
+        };
+        let line = self.text.as_bytes()[start..at.max(start)].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("{name}:{line}")
     }
 
     /// An error about `span`, as a [`Spanned`] setting has it.

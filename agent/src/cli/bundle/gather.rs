@@ -43,10 +43,20 @@ pub(super) fn about() -> String {
     )
 }
 
+/// Who set what.
+pub(super) fn sources(config: &Config) -> String {
+    document(Ok::<_, String>(&*config.written))
+}
+
 /// What the running agent says, and the doctor of its machine.
 pub(super) async fn agent(config: &Config) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for (name, path) in [("status.json", "/status"), ("health.json", "/healthz"), ("metrics.txt", "/metrics")] {
+    for (name, path) in [
+        ("status.json", "/status"),
+        ("settings-running.json", "/settings"),
+        ("health.json", "/healthz"),
+        ("metrics.txt", "/metrics"),
+    ] {
         let answer = async { Ok::<_, ask::AskError>(ask::ask(config, path).await?.text().await?) };
         entries.push(Entry { name, text: answer.await.unwrap_or_else(|error| error.to_string()) });
     }

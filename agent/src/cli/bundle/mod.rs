@@ -1,11 +1,10 @@
 //! `bundle`: one archive with everything that whoever helps will ask for, and nothing that is secret.
 //!
 //! What it guarantees: no file that holds a key, a certificate's key or a password is opened; what the settings hold of
-//! them is replaced, there and wherever else it appears ([`redact`]); readings stay out; the archive is new, readable by
+//! them is replaced, there and wherever else it appears ([`crate::redact`]); readings stay out; the archive is new, readable by
 //! nobody else, and what is in it is printed. It works with the agent running or not, and with wrong settings, too.
 
 mod gather;
-mod redact;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -15,13 +14,14 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
-use weir_protocol::settings::{SettingsError, Source};
+use weir_protocol::settings::SettingsError;
 use weir_protocol::time::{SystemClock, WallClock};
 
 use super::arguments::{BundleArgs, Format};
 use super::{Failure, print, print_json, runtime};
-use crate::config::{Config, ENVIRONMENT_PREFIX};
-use redact::Redacted;
+use crate::config::Config;
+use crate::redact::Redacted;
+use crate::remote::InForce;
 
 /// One file of the archive.
 struct Entry {
@@ -31,21 +31,25 @@ struct Entry {
 
 pub(super) fn run(args: &BundleArgs) -> Result<(), Failure> {
     let path = &args.settings.config;
-    let source = Source::read(path).map(|source| source.with_overrides(ENVIRONMENT_PREFIX, std::env::vars()));
-    let redacted = source.as_ref().ok().and_then(|source| source.parse().ok()).map(Redacted::of).unwrap_or_default();
-    let loaded = source.as_ref().map_err(SettingsError::clone).and_then(Config::of);
+    let loaded = InForce::load(path);
+    let overlay = loaded.as_ref().ok().and_then(InForce::overlay);
+    let source = Config::source(path, overlay);
+    let redacted = source.ok().and_then(|source| source.parse().ok()).map(Redacted::of).unwrap_or_default();
     let mut entries = vec![
         Entry { name: "about.txt", text: gather::about() },
         Entry { name: "settings.json", text: redacted.settings() },
         Entry {
             name: "validate.txt",
-            text: loaded.as_ref().map_or_else(place_of, |_| "the settings are good".to_owned()),
+            text: loaded
+                .as_ref()
+                .map_or_else(place_of, |found| found.note(path).unwrap_or_else(|| "the settings are good".to_owned())),
         },
     ];
-    let config = loaded.ok();
+    let config = loaded.ok().map(|found| found.config);
     let name = config.as_ref().map_or("unknown", |config| config.name.as_str());
     let target = args.target.clone().unwrap_or_else(|| default_target(name));
     if let Some(config) = &config {
+        entries.push(Entry { name: "settings-sources.json", text: gather::sources(config) });
         let runtime = runtime()?;
         entries.extend(runtime.block_on(gather::agent(config)));
         // A name that is still being looked up holds nothing up.

@@ -12,6 +12,7 @@ pub(crate) mod kept;
 pub(crate) mod local;
 pub(crate) mod mosquitto;
 pub(crate) mod office;
+pub(crate) mod operator;
 pub(crate) mod plc;
 pub(crate) mod pty;
 pub(crate) mod sensor;

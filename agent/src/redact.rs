@@ -1,4 +1,4 @@
-//! What is secret in settings, and how it stays out of an archive.
+//! What is secret in settings, and how it stays out of an archive and out of what the local port tells.
 //!
 //! Settings are read as a tree, so that neither the way they are written nor a comment can hide anything. What is taken
 //! out: values of keys that are called like secrets, unless they are paths; the user and password in an address; every
@@ -18,14 +18,14 @@ const SHORTEST: usize = 4;
 
 /// Settings without their secrets, and what those were.
 #[derive(Debug, Default)]
-pub(super) struct Redacted {
+pub(crate) struct Redacted {
     settings: Option<Value>,
     secrets: Vec<String>,
 }
 
 impl Redacted {
     /// Takes the secrets out of settings.
-    pub(super) fn of(mut settings: Value) -> Self {
+    pub(crate) fn of(mut settings: Value) -> Self {
         let mut secrets = Vec::new();
         walk("", &mut settings, &mut secrets);
         // The longer first: one may be part of another.
@@ -34,7 +34,7 @@ impl Redacted {
     }
 
     /// What is left, as JSON.
-    pub(super) fn settings(&self) -> String {
+    pub(crate) fn settings(&self) -> String {
         match &self.settings {
             Some(settings) => format!("{settings:#}"),
             None => "the settings cannot be read; see validate.txt".to_owned(),
@@ -42,9 +42,15 @@ impl Redacted {
     }
 
     /// Takes the same secrets out of a text.
-    pub(super) fn scrub(&self, text: &str) -> String {
+    pub(crate) fn scrub(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), MARK))
     }
+}
+
+/// Takes what is secret out of the value at `path`, such as `mqtt[0].password`.
+pub(crate) fn hide(path: &str, value: &mut Value) {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    walk(key.split('[').next().unwrap_or(key), value, &mut Vec::new());
 }
 
 fn walk(key: &str, value: &mut Value, secrets: &mut Vec<String>) {
