@@ -64,7 +64,7 @@ async fn publish(broker: &Broker, topic: &str, payload: &str, more: &[&str]) -> 
 }
 
 async fn what_devices_publish_is_in_the_log(version: &str) {
-    let Some(broker) = Broker::start().await else { return };
+    let Some(broker) = Broker::mosquitto().await else { return };
     // Retained long ago: no reading of now.
     if !publish(&broker, "hall/oven-1/temperature", "1000", &["-r"]).await {
         return;
@@ -97,7 +97,7 @@ async fn what_devices_publish_is_in_the_log_over_5() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_published_while_the_agent_was_down_is_not_missed() {
-    let Some(broker) = Broker::start().await else { return };
+    let Some(broker) = Broker::mosquitto().await else { return };
     let mut stage = Stage::start(&source(&broker, "5")).await;
     stage.until_health("mqtt.hall", |health| health["state"] == "running").await;
     if !publish(&broker, "hall/oven-1/temperature", "1", &[]).await {

@@ -45,7 +45,8 @@ impl Peer {
         let name = program.file_name().unwrap().to_string_lossy().into_owned();
         let log = scratch.join("peer.log");
         let guard = binaries().lab.clone();
-        let program = Program { name, guard, path: program, arguments, environment: Vec::new(), log };
+        let environment = vec![("WEIR_SCRATCH".into(), scratch.join(""))];
+        let program = Program { name, guard, path: program, arguments, environment, log };
         let mut process = program.start().unwrap();
         let mut lines = process.lines().unwrap();
         let line = tokio::time::timeout(PATIENCE, lines.recv()).await.expect("it says something");
@@ -61,6 +62,22 @@ impl Peer {
         // No .pyc files beside the sources.
         let arguments = ["-B".into(), program.into()].into_iter().chain(arguments.iter().map(OsString::from));
         Some(Self::start(python, arguments.collect()).await)
+    }
+
+    /// A broker: `mochi`, `aedes` or `hivemq`; `None`, said loudly, if it is not installed.
+    pub(crate) async fn broker(name: &str) -> Option<Self> {
+        let (program, file) = match name {
+            "aedes" => ("node", "broker.mjs"),
+            "hivemq" => ("java", "Broker.java"),
+            _ => ("", "broker"),
+        };
+        let file = installed(name, file)?;
+        let (program, arguments): (_, Vec<OsString>) = match program {
+            "" => (file, Vec::new()),
+            "java" => (program.into(), vec!["-cp".into(), file.with_file_name("lib/*").into(), file.into()]),
+            _ => (program.into(), vec![file.into()]),
+        };
+        Some(Self::start(program, arguments).await)
     }
 
     /// `kill -9`.
@@ -80,26 +97,41 @@ impl Peer {
 /// A broker of its own.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
-    mosquitto: Mosquitto,
-    scratch: Scratch,
+    program: BrokerProgram,
+}
+
+enum BrokerProgram {
+    Mosquitto(Mosquitto, Scratch),
+    Other(Peer),
 }
 
 impl Broker {
     /// Starts mosquitto; `None`, said loudly, if it is not installed.
-    pub(crate) async fn start() -> Option<Self> {
+    pub(crate) async fn mosquitto() -> Option<Self> {
         let Some(path) = mosquitto::find() else {
             skip("mosquitto is not installed; type: apt-get install mosquitto");
             return None;
         };
         let scratch = Scratch::new().unwrap();
         let mosquitto = Mosquitto::start(path, &scratch, binaries(), None).await.unwrap();
-        Some(Self { address: mosquitto.address, mosquitto, scratch })
+        Some(Self { address: mosquitto.address, program: BrokerProgram::Mosquitto(mosquitto, scratch) })
+    }
+
+    /// Starts one of [`Peer::broker`].
+    pub(crate) async fn of(name: &str) -> Option<Self> {
+        let peer = Peer::broker(name).await?;
+        Some(Self { address: peer.ready.parse().unwrap(), program: BrokerProgram::Other(peer) })
     }
 
     /// Ends it.
-    pub(crate) async fn end(mut self) {
-        self.mosquitto.process.kill().await.unwrap();
-        self.scratch.remove().unwrap();
+    pub(crate) async fn end(self) {
+        match self.program {
+            BrokerProgram::Mosquitto(mut mosquitto, scratch) => {
+                mosquitto.process.kill().await.unwrap();
+                scratch.remove().unwrap();
+            }
+            BrokerProgram::Other(peer) => peer.end().await,
+        }
     }
 }
 

@@ -73,8 +73,12 @@ impl Consumer {
     }
 }
 
-async fn batches_arrive_at_mosquitto(version: &str, promise: &str) {
-    let Some(broker) = Broker::start().await else { return };
+/// What an agent says over 5 where no gateway answers, and over 3.1.1 always.
+const OTHER: &str = "no Weir gateway";
+const NOBODY_KNOWS: &str = "over MQTT 3.1.1 nobody can say";
+
+async fn batches_arrive_at(broker: Option<Broker>, version: &str, promise: &str) {
+    let Some(broker) = broker else { return };
     let machine = Tree::new(&[
         ("sys/class/thermal/thermal_zone0/type", "cpu-thermal"),
         ("sys/class/thermal/thermal_zone0/temp", "48312"),
@@ -102,12 +106,30 @@ async fn batches_arrive_at_mosquitto(version: &str, promise: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mosquitto_over_5_is_another_broker_and_the_agent_says_so() {
-    batches_arrive_at_mosquitto("5", "no Weir gateway").await;
+    batches_arrive_at(Broker::mosquitto().await, "5", OTHER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mosquitto_over_3_1_1_may_be_another_broker_and_the_agent_says_so() {
-    batches_arrive_at_mosquitto("3.1.1", "over MQTT 3.1.1 nobody can say").await;
+    batches_arrive_at(Broker::mosquitto().await, "3.1.1", NOBODY_KNOWS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hivemq_works_as_it_is() {
+    batches_arrive_at(Broker::of("hivemq").await, "5", OTHER).await;
+    batches_arrive_at(Broker::of("hivemq").await, "3.1.1", NOBODY_KNOWS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mochi_works_as_it_is() {
+    batches_arrive_at(Broker::of("mochi").await, "5", OTHER).await;
+    batches_arrive_at(Broker::of("mochi").await, "3.1.1", NOBODY_KNOWS).await;
+}
+
+/// It speaks 3.1.1 alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn aedes_works_as_it_is() {
+    batches_arrive_at(Broker::of("aedes").await, "3.1.1", NOBODY_KNOWS).await;
 }
 
 /// A machine ships to the gateway at this address.
