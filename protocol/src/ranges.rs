@@ -5,6 +5,9 @@
 
 use core::ops::Range;
 
+/// So many ranges are added one by one, which moves all behind each of them.
+const FEW: usize = 4;
+
 /// A set of numbers as sorted, disjoint, non-adjacent, non-empty ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RangeSet {
@@ -95,10 +98,24 @@ impl RangeSet {
         self.ranges.splice(from..to, left.into_iter().chain(right));
     }
 
-    /// Adds every number of `other`.
+    /// Adds every number of `other`: in one pass over both, however the ranges lie.
     pub fn union(&mut self, other: &Self) {
-        for range in &other.ranges {
-            self.insert(range.clone());
+        let Some(first) = other.ranges.first() else { return };
+        if other.ranges.len() <= FEW || self.ranges.last().is_none_or(|last| last.start <= first.start) {
+            other.ranges.iter().for_each(|range| self.insert(range.clone()));
+            return;
+        }
+        // What lies in front of `other` stays.
+        let from = self.ranges.partition_point(|r| r.end < first.start);
+        let own = self.ranges.split_off(from);
+        self.ranges.reserve(own.len() + other.ranges.len());
+        let (mut own, mut other) = (own.into_iter().peekable(), other.ranges.iter().cloned().peekable());
+        while let Some(range) = match (own.peek(), other.peek()) {
+            (Some(one), Some(two)) if one.start > two.start => other.next(),
+            (None, _) => other.next(),
+            (Some(_), _) => own.next(),
+        } {
+            self.insert(range);
         }
     }
 

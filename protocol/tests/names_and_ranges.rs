@@ -67,6 +67,11 @@ proptest! {
         prop_assert_eq!(set.len(), model.len() as u64);
         let ranges: Vec<_> = set.iter().collect();
         prop_assert!(ranges.windows(2).all(|w| w[0].end < w[1].start), "disjoint, ascending, joined: {:?}", ranges);
+        let (whole, split) = (set.clone(), model.iter().copied().partition::<BTreeSet<_>, _>(|n| n % 3 > 0));
+        let mut halves = [split.0, split.1].map(|half| half.into_iter().map(|n| n..n + 1).collect::<RangeSet>());
+        let [one, other] = &mut halves;
+        one.union(other);
+        prop_assert_eq!(&*one, &whole, "a union is all of both");
         let range = probe..probe + width;
         let inside: BTreeSet<_> = range.clone().filter(|n| model.contains(n)).collect();
         prop_assert_eq!(set.contains(probe), model.contains(&probe));

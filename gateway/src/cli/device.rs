@@ -58,9 +58,11 @@ pub(super) fn show(config: &Config, name: &str, printer: &mut Printer) -> Result
     }
     for row in list_of(&device, "restarts") {
         text.push_str(&format!(
-            "\nrestart    {}: stored {}, dead-lettered {}, lost {}, next {}{}",
+            "\nrestart    {}: stored {}{}, dead-lettered {}, lost {}, next {}{}",
             bare(&row["restart"]),
             row["stored"],
+            // Nothing where no rules left anything out.
+            row["reduced"].as_u64().filter(|some| *some > 0).map_or(String::new(), |some| format!(", reduced {some}")),
             row["dead_lettered"],
             row["lost"],
             row["next"],

@@ -3,7 +3,8 @@
 //! A sequence whose record is damaged leaves the set that the record put it in. If no earlier verdict is left (of a
 //! reading: a dead letter or a loss; of a dead letter: a loss), a loss of the kind `damage` is appended, and what
 //! leaves and what comes is one commit; so readings + dead letters + losses - heals stays one for each sequence. If an
-//! earlier verdict is left, that one counts again and nothing is appended.
+//! earlier verdict is left, that one counts again and nothing is appended. What the losses said is said once more: what was
+//! left out by an agent's rules (`reduced`) with the kind that it had.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,6 +19,7 @@ use super::keeper::Finding;
 use super::ledger::Ledger;
 use super::log_state::Device;
 use super::moves::{Effect, Move, Origin};
+use super::shares;
 use crate::record::Loss;
 use crate::topics::routes::Routes;
 use crate::topics::{Role, TopicId};
@@ -89,14 +91,17 @@ impl Job {
             if ranges.iter().any(|range| ledger.pending.intersects(range)) {
                 return false;
             }
+            let settled = settled(ledger, of, ranges);
             let (counted, uncounted) = split(ledger, of, ranges);
             for range in counted {
-                let effect = Effect::Damaged { restart, of, range, is_lost: false };
+                let effect = Effect::Damaged { restart, of, range, counted: None };
                 take(devices, Move { log: self.log, device: place, effect });
             }
-            for ranges in uncounted.chunks(RANGES_PER_RECORD) {
-                append(group, devices, (routes, self.arrival), (place, device, restart), of, ranges);
-                self.group = group.number;
+            for (kind, ranges) in [(LossKind::Damage, uncounted), (LossKind::Reduced, settled)] {
+                for ranges in ranges.chunks(RANGES_PER_RECORD) {
+                    append(group, devices, (routes, self.arrival), (place, device, restart), (of, kind), ranges);
+                    self.group = group.number;
+                }
             }
             self.left.pop_front();
         }
@@ -123,20 +128,26 @@ fn split(ledger: &Ledger, of: Origin, ranges: &RangeSet) -> (Vec<Range<u64>>, Ve
     (counted, uncounted.iter().collect())
 }
 
+/// What of the ranges the losses said was left out, as far as that is known exactly.
+fn settled(ledger: &Ledger, of: Origin, ranges: &RangeSet) -> Vec<Range<u64>> {
+    let share = ledger.shares.of(of.topic, &ledger.stored).filter(|share| of.role == Role::Loss && !share.is_coarse);
+    share.map_or(Vec::new(), |share| shares::both(ranges, &share.ranges).iter().collect())
+}
+
 fn append(
     group: &mut Group,
     devices: &mut Devices,
     (routes, arrival): (&Routes, Timestamp),
     (place, (tenant, device), restart): (DeviceIndex, Device, Restart),
-    of: Origin,
+    (of, kind): (Origin, LossKind),
     ranges: &[Range<u64>],
 ) {
     let Some(key_hash) = devices.get(place).map(|device| device.key_hash) else { return };
     let log = routes.log(TopicId::LOSS, key_hash);
     let mut value = Vec::new();
-    let (kind, ranges_lost) = (LossKind::Damage.as_str(), ranges.to_vec());
+    let (name, ranges_lost) = (kind.as_str(), ranges.to_vec());
     let topic = &*routes.definition(of.topic).name;
-    Loss { tenant, agent: GATEWAY, device, restart, kind, ranges: ranges_lost, from: None, of: Some(topic) }
+    Loss { tenant, agent: GATEWAY, device, restart, kind: name, ranges: ranges_lost, from: None, of: Some(topic) }
         .encode(&mut value);
     let appended = group.append(log, arrival.as_millis(), Some(device.as_str().as_bytes()), &value);
     if appended.is_err() {
@@ -147,7 +158,7 @@ fn append(
         if let Some(ledger) = devices.ledger_mut(place, restart) {
             ledger.pending.insert(range.clone());
         }
-        let effect = Effect::Damaged { restart, of, range: range.clone(), is_lost: true };
+        let effect = Effect::Damaged { restart, of, range: range.clone(), counted: Some(kind) };
         group.moves.push(Move { log, device: place, effect });
     }
 }

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use weir_protocol::{AgentId, DeviceId, Restart, SchemaHash, Tenant};
+use weir_protocol::{AgentId, DeviceId, RangeSet, Restart, SchemaHash, Tenant};
 
 use super::channels::Channels;
 use super::clients;
@@ -194,7 +194,14 @@ impl Devices {
                         ledger.shares.restore(topic, said, &ledger.stored, most);
                         &mut ledger.stored
                     }
-                    Role::Loss => &mut ledger.lost,
+                    Role::Loss => {
+                        let settled = &sequences.settled;
+                        let said = (settled.ranges(), settled.is_coarse());
+                        ledger.shares.restore(topic, said, &ledger.stored, most);
+                        ledger.stored.union(settled.ranges());
+                        ledger.reduced += settled.count();
+                        &mut ledger.lost
+                    }
                     Role::DeadLetter => &mut ledger.dead,
                     Role::Describe | Role::Internal => continue,
                 };
@@ -267,6 +274,14 @@ impl Devices {
         }
     }
 
+    /// It is committed that the rules of an agent left sequences of a restart out.
+    pub(crate) fn settle(&mut self, place: DeviceIndex, restart: Restart, ranges: &RangeSet) {
+        let most = self.limits.ranges_per_share;
+        if let Some(ledger) = self.ledger_mut(place, restart) {
+            ledger.settle(ranges, most);
+        }
+    }
+
     /// Whether a device is not that agent's to write. The ledgers of clients are no agent's.
     pub(crate) fn is_foreign(&self, agent: AgentId, tenant: Tenant, device: DeviceId) -> bool {
         let owner = || self.get(self.place((tenant, device))?)?.owner;
@@ -326,7 +341,7 @@ impl Devices {
                 ledger.shares.remove(of.topic, range);
             }
             Role::DeadLetter => ledger.dead.remove(range.clone()),
-            // What is lost stays lost: it is said once more.
+            // What is lost or left out stays so: it is said once more.
             Role::Loss | Role::Describe | Role::Internal => {}
         }
     }
@@ -336,7 +351,7 @@ impl Devices {
         self.places.get(&device).copied()
     }
 
-    /// How many sequences of a range are stored.
+    /// How many sequences of a range are settled: stored, or left out by the agent's rules.
     pub(crate) fn stored(&self, device: (Tenant, DeviceId), restart: Restart, range: std::ops::Range<u64>) -> u64 {
         let ledger = self.place(device).and_then(|place| self.get(place)?.restarts.get(&restart));
         ledger.map_or(0, |ledger| ledger.stored.overlaps(range).map(|part| part.end - part.start).sum())

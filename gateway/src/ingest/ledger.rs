@@ -1,7 +1,8 @@
 //! What is known about the sequences of one restart.
 //!
-//! Three sets, S stored, D dead-lettered and L lost, hold committed sequences only; a sequence may be in
-//! several, and S counts before D before L. `pending` holds what is appended and not yet committed, whatever
+//! Three sets, S settled, D dead-lettered and L lost, hold committed sequences only; a sequence may be in several, and S
+//! counts before D before L. S holds what is stored, and what the rules of an agent left out: what comes for either is a
+//! repeat. `pending` holds what is appended and not yet committed, whatever
 //! it will become: a batch that touches any of it waits, so nothing is ever decided against it, except that a
 //! batch sees what it has itself appended.
 
@@ -17,8 +18,10 @@ use crate::topics::TopicId;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) stored: RangeSet,
-    /// Which topics hold what is stored.
+    /// Which topics hold what is in S.
     pub(crate) shares: Shares,
+    /// How many of S are no readings and no messages: an agent's rules left them out.
+    pub(crate) reduced: u64,
     pub(crate) dead: RangeSet,
     pub(crate) lost: RangeSet,
     pub(crate) pending: RangeSet,
@@ -92,6 +95,21 @@ impl Ledger {
         self.pending.remove(range.clone());
         self.shares.note(topic, range.clone(), &self.stored, most);
         self.stored.insert(range);
+    }
+
+    /// The losses hold that the rules of an agent left these out; see [`Shares::note`] about `most`.
+    pub(crate) fn settle(&mut self, ranges: &RangeSet, most: usize) {
+        for range in ranges.iter() {
+            self.pending.remove(range.clone());
+            self.shares.note(TopicId::LOSS, range, &self.stored, most);
+        }
+        self.stored.union(ranges);
+        self.reduced += ranges.len();
+    }
+
+    /// How many sequences are stored as readings or messages.
+    pub(crate) fn readings(&self) -> u64 {
+        self.stored.len().saturating_sub(self.reduced)
     }
 
     /// Makes `head` that of `agent`.

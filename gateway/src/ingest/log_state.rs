@@ -1,6 +1,6 @@
 //! What the records of one log say, whichever of them are still there: what a checkpoint holds.
 //!
-//! A log of readings or of messages says S, a loss log L and which restarts ended, a dead-letter log D and which descriptions it holds,
+//! A log of readings or of messages says S, a loss log L, what was left out, and which restarts ended, a dead-letter log D and which descriptions it holds,
 //! a describe log the schemas and the owners. The state of the gateway is the union over all logs.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use weir_protocol::batch::LossKind;
 use weir_protocol::{AgentId, DeviceId, RangeSet, Restart, Tenant};
 use weir_storage::Chunk;
 
@@ -16,10 +17,12 @@ use super::buried::{Buried, Remains};
 use super::channels::Channels;
 use super::clients;
 use super::schemas::Schemas;
+use super::settled::Settled;
 use super::shares;
 use crate::record::Value;
 use crate::record::dead_letter::Format;
 use crate::record::loss::TAIL_UNKNOWN;
+use crate::topics::Role;
 
 /// A device, scoped by its tenant.
 pub(crate) type Device = (Tenant, DeviceId);
@@ -55,6 +58,8 @@ pub(crate) struct Sequences {
     pub(crate) floor: u64,
     /// The ranges cover what the log holds, and some of them may be in other topics: see [`super::shares`].
     pub(crate) is_coarse: bool,
+    /// Of a loss log: what the rules of agents left out. It is not among the ranges.
+    pub(crate) settled: Settled,
 }
 
 /// Sequences by device and restart.
@@ -104,7 +109,13 @@ impl LogState {
             Value::Loss(loss) => {
                 let sequences = self.sequences((loss.tenant, loss.device), loss.restart);
                 sequences.ended |= loss.kind == TAIL_UNKNOWN;
-                loss.ranges.iter().for_each(|range| sequences.ranges.insert(range.clone()));
+                let is_settled = loss.kind == LossKind::Reduced.as_str();
+                for range in loss.ranges.iter().cloned() {
+                    match is_settled {
+                        true => sequences.settled.insert(range),
+                        false => sequences.ranges.insert(range),
+                    }
+                }
             }
             Value::DeadLetter(letter) => {
                 let is_foreign = letter.reason == NOT_BOUND;
@@ -132,19 +143,20 @@ impl LogState {
         }
     }
 
-    /// Makes what takes more than `most` ranges of a restart coarse: a superset, of which only what `said` says counts.
-    /// Whether anything is coarse then.
-    pub(crate) fn coarsen(&mut self, said: &Self, most: usize) -> bool {
+    /// Makes what of S takes more than `most` ranges of a restart coarse: a superset, of which only what `said` says
+    /// counts. Whether anything is coarse then.
+    pub(crate) fn coarsen(&mut self, role: Role, said: &Self, most: usize) -> bool {
         let mut any = false;
         for (device, records) in &mut self.devices {
             for (restart, sequences) in &mut records.restarts {
-                if sequences.ranges.range_count() > most {
+                sequences.settled.coarsen(said.settled(*device, *restart), most);
+                if role.is_stored() && sequences.ranges.range_count() > most {
                     sequences.is_coarse = true;
                     let wider = shares::coarse(&sequences.ranges, most / 2);
                     sequences.ranges =
-                        said.ranges(*device, *restart).map_or(RangeSet::new(), |said| shares::both(&wider, said));
+                        said.of(*device, *restart).map_or(RangeSet::new(), |said| shares::both(&wider, &said.ranges));
                 }
-                any |= sequences.is_coarse;
+                any |= sequences.has_coarse();
             }
         }
         any
@@ -155,17 +167,16 @@ impl LogState {
         let mut left = Identities::new();
         for (device, records) in &self.devices {
             for (restart, sequences) in &records.restarts {
-                if sequences.is_coarse || gone.is_coarse(*device, *restart) {
-                    continue;
+                let others = [gone, readable].map(|other| other.of(*device, *restart));
+                let mut rest = RangeSet::new();
+                if !sequences.is_coarse && others.iter().flatten().all(|other| !other.is_coarse) {
+                    rest = minus(&sequences.ranges, others.map(|other| other.map(|other| &other.ranges)));
                 }
-                let known = [gone, readable].map(|other| other.ranges(*device, *restart));
-                let [gone, readable] = known.map(|known| known.unwrap_or(const { &RangeSet::new() }));
-                let rest: RangeSet = sequences
-                    .ranges
-                    .iter()
-                    .flat_map(|range| gone.gaps(range))
-                    .flat_map(|range| readable.gaps(range))
-                    .collect();
+                let settled = others.map(|other| other.map(|other| &other.settled));
+                if !sequences.settled.is_coarse() && settled.iter().flatten().all(|other| !other.is_coarse()) {
+                    let others = settled.map(|other| other.map(Settled::ranges));
+                    rest.union(&minus(sequences.settled.ranges(), others));
+                }
                 if !rest.is_empty() {
                     left.insert((*device, *restart), rest);
                 }
@@ -174,19 +185,30 @@ impl LogState {
         left
     }
 
-    /// Whether what is said about a restart is known only roughly.
-    pub(crate) fn is_coarse(&self, device: Device, restart: Restart) -> bool {
-        let restarts = self.devices.get(&device).map(|records| &records.restarts);
-        restarts.and_then(|restarts| restarts.get(&restart)).is_some_and(|sequences| sequences.is_coarse)
-    }
-
     /// Whether anything is known only roughly.
     pub(crate) fn has_coarse(&self) -> bool {
         let restarts = self.devices.values().flat_map(|records| records.restarts.values());
-        restarts.into_iter().any(|sequences| sequences.is_coarse)
+        restarts.into_iter().any(Sequences::has_coarse)
     }
 
-    fn ranges(&self, device: Device, restart: Restart) -> Option<&RangeSet> {
-        Some(&self.devices.get(&device)?.restarts.get(&restart)?.ranges)
+    /// What is said about one restart, if anything is.
+    pub(crate) fn of(&self, device: Device, restart: Restart) -> Option<&Sequences> {
+        self.devices.get(&device)?.restarts.get(&restart)
     }
+
+    fn settled(&self, device: Device, restart: Restart) -> Option<&Settled> {
+        Some(&self.of(device, restart)?.settled)
+    }
+}
+
+impl Sequences {
+    fn has_coarse(&self) -> bool {
+        self.is_coarse || self.settled.is_coarse()
+    }
+}
+
+/// What is in none of the others.
+fn minus(all: &RangeSet, others: [Option<&RangeSet>; 2]) -> RangeSet {
+    let [one, other] = others.map(|other| other.unwrap_or(const { &RangeSet::new() }));
+    all.iter().flat_map(|range| one.gaps(range)).flat_map(|range| other.gaps(range)).collect()
 }

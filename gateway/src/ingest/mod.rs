@@ -42,6 +42,7 @@ mod recovery;
 mod rows;
 mod schemas;
 pub mod service;
+mod settled;
 mod shares;
 mod snapshots;
 pub mod stats;

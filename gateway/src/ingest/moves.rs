@@ -1,10 +1,10 @@
-//! What a commit changes: sequences move from pending to stored, dead-lettered or lost.
+//! What a commit changes: sequences move from pending to settled, dead-lettered or lost.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use weir_protocol::batch::LossKind;
-use weir_protocol::{AgentId, Restart, SchemaHash};
+use weir_protocol::{AgentId, RangeSet, Restart, SchemaHash};
 
 use super::Reason;
 use super::channels::Channels;
@@ -55,15 +55,19 @@ pub(crate) enum Effect {
     },
     Lost {
         restart: Restart,
-        kind: LossKind,
         range: Range<u64>,
     },
-    /// Records there cannot be read any more; `is_lost` if no earlier verdict is left.
+    /// The rules of an agent left these out.
+    Settled {
+        restart: Restart,
+        ranges: RangeSet,
+    },
+    /// Records there cannot be read any more; if no earlier verdict is left, a loss of the kind `counted` says so.
     Damaged {
         restart: Restart,
         of: Origin,
         range: Range<u64>,
-        is_lost: bool,
+        counted: Option<LossKind>,
     },
     Ended {
         restart: Restart,
@@ -87,6 +91,7 @@ impl Move {
             | Effect::Kept { restart, .. }
             | Effect::Dead { restart, .. }
             | Effect::Lost { restart, .. }
+            | Effect::Settled { restart, .. }
             | Effect::Damaged { restart, .. }
             | Effect::Ended { restart } => Some(restart),
             Effect::Described { .. } | Effect::Moved { .. } => None,
@@ -129,22 +134,28 @@ impl Move {
                 }
                 devices.bury(partition, self.device, restart, range);
             }
-            Effect::Lost { restart, kind, range } => {
-                let counter = if kind == LossKind::Reduced { &counters.reduced } else { &counters.lost };
-                counter.add(range.end - range.start);
+            Effect::Settled { restart, ranges } => {
+                counters.reduced.add(ranges.len());
+                devices.settle(self.device, restart, &ranges);
+            }
+            Effect::Lost { restart, range } => {
+                counters.lost.add(range.end - range.start);
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range.clone());
                     ledger.lost.insert(range);
                 }
             }
-            Effect::Damaged { restart, of, range, is_lost } => {
+            Effect::Damaged { restart, of, range, counted } => {
                 counters.damaged.add(range.end - range.start);
                 devices.unearth(of, self.device, restart, &range);
                 if let Some(ledger) = devices.ledger_mut(self.device, restart)
-                    && is_lost
+                    && let Some(kind) = counted
                 {
                     ledger.pending.remove(range.clone());
-                    ledger.lost.insert(range);
+                    // What was left out is left out still.
+                    if kind != LossKind::Reduced {
+                        ledger.lost.insert(range);
+                    }
                 }
             }
             Effect::Ended { restart } => {
@@ -171,6 +182,11 @@ impl Move {
             | Effect::Lost { restart, range, .. } => {
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
                     ledger.pending.remove(range);
+                }
+            }
+            Effect::Settled { restart, ranges } => {
+                if let Some(ledger) = devices.ledger_mut(self.device, restart) {
+                    ranges.iter().for_each(|range| ledger.pending.remove(range));
                 }
             }
             Effect::Kept { restart, sequence, .. } => {

@@ -33,6 +33,8 @@ pub struct RestartRow {
     pub next: u64,
     /// Sequences stored as readings.
     pub stored: u64,
+    /// Sequences that the agent's rules left out or put into summaries.
+    pub reduced: u64,
     /// Sequences that are dead letters and no readings.
     pub dead_lettered: u64,
     /// Sequences counted lost that are neither.
@@ -110,7 +112,8 @@ fn row((tenant, device): (Tenant, DeviceId), restart: Restart, ledger: &Ledger) 
         device,
         restart,
         next: [stored, dead, lost].iter().filter_map(|set| Some(set.iter().next_back()?.end)).max().unwrap_or(0),
-        stored: stored.len(),
+        stored: ledger.readings(),
+        reduced: ledger.reduced,
         dead_lettered: dead.iter().flat_map(|range| stored.gaps(range)).fold(0, sum),
         lost: lost.iter().flat_map(|range| stored.gaps(range)).flat_map(|range| dead.gaps(range)).fold(0, sum),
         tail_unknown: ledger.end == End::Recorded,

@@ -1,8 +1,10 @@
-//! Which topics hold the stored sequences of one restart.
+//! Which topics hold the settled sequences of one restart: those of readings and messages, and the losses, which hold what
+//! the rules of agents left out ([`super::settled`]).
 //!
 //! S, the union, is the ledger's own set and always exact. What of it lies in which topic is needed for checkpoints, one
 //! for each log, and to tell damage by identity. If all of it lies in one topic, as with routes by tenant or device,
-//! that takes no memory. Routes by channel or unit may deal the sequences out in turns: then the exact share of a topic
+//! that takes no memory. Routes by channel or unit, and rules for some
+//! of the channels, may deal the sequences out in turns: then the exact share of a topic
 //! would take a range for every reading. So a share of more than [`Shares::note`]'s bound of ranges becomes *coarse*: a
 //! superset in fewer ranges, of which only what is in S counts. If any share is coarse, nothing of the restart leaves S any
 //! more: the checkpoint of another topic might go on saying it.
@@ -48,7 +50,7 @@ impl Shares {
     /// A range that was added to S, or is about to be, lies in `topic`; `stored` is S without it. A share of more than
     /// `most` ranges becomes coarse.
     pub(crate) fn note(&mut self, topic: TopicId, range: Range<u64>, stored: &RangeSet, most: usize) {
-        let share = match self.share(topic, stored) {
+        let share = match self.share(topic, stored, most) {
             Held::All => return,
             Held::Exact(ranges) | Held::Coarse(ranges) if ranges.range_count() < most => {
                 ranges.insert(range);
@@ -75,7 +77,7 @@ impl Shares {
         if said.is_empty() {
             return;
         }
-        let share = self.share(topic, stored);
+        let share = self.share(topic, stored, most);
         let ranges = match share {
             Held::All if !is_coarse => return,
             Held::All => stored,
@@ -84,10 +86,9 @@ impl Shares {
         let mut ranges = ranges.clone();
         ranges.union(said);
         let was_coarse = matches!(share, Held::Coarse(_));
-        *share = match ranges.range_count() > most {
-            true => Held::Coarse(coarse(&ranges, most / 2)),
-            false if is_coarse || was_coarse => Held::Coarse(ranges),
-            false => Held::Exact(ranges),
+        *share = match is_coarse || was_coarse {
+            true => Held::Coarse(coarse(&ranges, if ranges.range_count() > most { most / 2 } else { most })),
+            false => Held::bounded(ranges, most),
         };
     }
 
@@ -111,18 +112,38 @@ impl Shares {
         Some(Part { ranges, is_coarse: self.0.iter().any(|share| matches!(share.held, Held::Coarse(_))) })
     }
 
+    /// How many ranges all of it takes.
+    #[cfg(test)]
+    pub(crate) fn range_count(&self) -> usize {
+        let count = |share: &Share| match &share.held {
+            Held::All => 0,
+            Held::Exact(ranges) | Held::Coarse(ranges) => ranges.range_count(),
+        };
+        self.0.iter().map(count).sum()
+    }
+
     /// The share of a topic, made if there is none.
-    fn share(&mut self, topic: TopicId, stored: &RangeSet) -> &mut Held {
+    fn share(&mut self, topic: TopicId, stored: &RangeSet, most: usize) -> &mut Held {
         if let Some(at) = self.0.iter().position(|share| share.topic == topic) {
             return &mut self.0[at].held;
         }
         if let [only @ Share { held: Held::All, .. }] = &mut self.0[..] {
-            only.held = Held::Exact(stored.clone());
+            only.held = Held::bounded(stored.clone(), most);
         }
         let held = if self.0.is_empty() && stored.is_empty() { Held::All } else { Held::Exact(RangeSet::new()) };
         let at = self.0.len();
         self.0.push(Share { topic, held });
         &mut self.0[at].held
+    }
+}
+
+impl Held {
+    /// Exactly these, or roughly if they are more than `most` ranges.
+    fn bounded(ranges: RangeSet, most: usize) -> Self {
+        match ranges.range_count() > most {
+            true => Self::Coarse(coarse(&ranges, most / 2)),
+            false => Self::Exact(ranges),
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use super::checkpoint::Body;
 use super::clients;
 use super::devices::{Device, DeviceIndex, Devices};
 use super::ledger::End;
-use crate::topics::Role;
 use crate::topics::routes::Routes;
+use crate::topics::{Role, TopicId};
 
 /// Devices encoded in one step.
 const DEVICES_PER_STEP: usize = 4096;
@@ -30,10 +30,8 @@ pub(crate) struct Snapshot {
     pub(crate) offset: u64,
     /// In a log of readings: for partitions of the losses, the offset behind the last record.
     pub(crate) losses: Vec<(u32, u64)>,
-    /// Whether some of the body is coarse.
-    pub(crate) is_coarse: bool,
-    /// The ends of all logs when the last of it was encoded, if it is coarse.
-    pub(crate) ends: Vec<u64>,
+    /// The ends of all logs when the last of it was encoded, if something of it is coarse or left out.
+    pub(crate) ends: Option<Vec<u64>>,
     /// Who asked for it; `None` if the log rolled.
     pub(crate) asked: Option<u64>,
     /// The entries of its checkpoint.
@@ -50,6 +48,13 @@ struct Running {
     end: usize,
     /// Devices encoded before their turn.
     early: HashSet<u32>,
+}
+
+impl Snapshot {
+    /// Of what a log says below `offset`; nothing is encoded yet.
+    pub(crate) fn of(log: usize, offset: u64, losses: Vec<(u32, u64)>, asked: Option<u64>) -> Self {
+        Self { log, offset, losses, ends: None, asked, body: Vec::new() }
+    }
 }
 
 impl Snapshots {
@@ -105,9 +110,8 @@ impl Snapshots {
         }
         let done = self.running.extract_if(.., |running| running.next == running.end);
         self.done.extend(done.map(|Running { snapshot, body, .. }| {
-            let is_coarse = body.is_coarse();
-            let ends = if is_coarse { ends.to_vec() } else { Vec::new() };
-            Snapshot { is_coarse, ends, body: body.finish(), ..snapshot }
+            let ends = body.names_ends().then(|| ends.to_vec());
+            Snapshot { ends, body: body.finish(), ..snapshot }
         }));
     }
 
@@ -136,6 +140,9 @@ fn encode(body: &mut Body, (log, routes): (usize, &Routes), device: &Device) {
         Role::Loss => {
             for (restart, ledger) in &device.restarts {
                 body.restart_of(*restart, &ledger.lost, ledger.end == End::Recorded, (0, false));
+                if let Some(share) = ledger.shares.of(TopicId::LOSS, &ledger.stored) {
+                    body.settled(*restart, &share.ranges, (ledger.reduced, share.is_coarse));
+                }
             }
             body.end_device(identity);
         }

@@ -216,12 +216,13 @@ impl Feed {
     }
 
     fn row(&mut self, row: &RestartRow) -> Result<(), FeedError> {
-        let RestartRow { tenant, device, restart, next, stored, dead_lettered, lost, tail_unknown } = *row;
+        let RestartRow { tenant, device, restart, next, stored, reduced, dead_lettered, lost, tail_unknown } = *row;
         let key = key_of(tenant, device.as_str(), &restart.0.to_be_bytes());
         let value = json!({
             "restart": restart.0.to_string(),
             "next": next,
             "stored": stored,
+            "reduced": reduced,
             "dead_lettered": dead_lettered,
             "lost": lost,
             "tail_unknown": tail_unknown,

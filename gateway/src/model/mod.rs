@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | `owner` | | `agent`: who described the device last, or whom it was moved to |
 //! | `device` | | `first_seen_ms`, `last_seen_ms`: earliest and latest record time |
-//! | `restart` | restart, u64 big endian | `restart`, `next`, `stored`, `dead_lettered`, `lost`, `tail_unknown` |
+//! | `restart` | restart, u64 big endian | `restart`, `next`, `stored`, `reduced`, `dead_lettered`, `lost`, `tail_unknown` |
 //! | `value` | channel | the latest reading of the channel, as in `readings`, and its `timestamp_ms` |
 //! | `channel` | schema hash, u32 big endian, and channel id, u16 big endian | `schema` and the channel |
 

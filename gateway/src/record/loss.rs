@@ -30,7 +30,8 @@ pub struct Loss<'a> {
     pub ranges: Vec<Range<u64>>,
     /// Of an unknown tail: the first sequence that was never accepted.
     pub from: Option<Sequence>,
-    /// Of damage: the name of the topic whose records cannot be read any more.
+    /// Of damage, and of what was left out if that is said once more: the name of the topic whose records cannot be read any
+    /// more.
     pub of: Option<&'a str>,
 }
 

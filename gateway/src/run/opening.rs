@@ -72,8 +72,8 @@ pub(super) async fn start_model(
 
 /// Says what recovery found; damage is named, not fatal.
 fn log_recovery(report: &RecoveryReport) {
-    let RecoveryReport { readings, dead_lettered, lost, devices, records_read, malformed, .. } = *report;
-    tracing::info!(readings, dead_lettered, lost, devices, records_read, malformed, "recovered");
+    let RecoveryReport { readings, reduced, dead_lettered, lost, devices, records_read, malformed, .. } = *report;
+    tracing::info!(readings, reduced, dead_lettered, lost, devices, records_read, malformed, "recovered");
     let Redone { entries, bytes, damaged, put_aside, .. } = report.redone;
     if entries > 0 {
         tracing::info!(entries, bytes, "redone from the journal");

@@ -110,9 +110,14 @@ impl Routes {
         losses.filter(|(loss, _)| topic != TopicId::READINGS || *loss == own).collect()
     }
 
-    /// Schema id, partition and end of every log that says what is stored, of all `ends`.
-    pub(crate) fn stored_ends(&self, ends: &[u64]) -> Vec<(u32, u32, u64)> {
-        let logs = self.stored().flat_map(|topic| self.logs_of(topic));
+    /// The topics whose records settle sequences: they are stored there, or said to be left out.
+    pub(crate) fn settling(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.stored().chain([TopicId::LOSS])
+    }
+
+    /// Schema id, partition and end of every log that settles sequences, of all `ends`.
+    pub(crate) fn settled_ends(&self, ends: &[u64]) -> Vec<(u32, u32, u64)> {
+        let logs = self.settling().flat_map(|topic| self.logs_of(topic));
         let end = |log: usize| (self.definition(self.places[log].0).schema_id, self.places[log].1, ends[log]);
         logs.map(end).collect()
     }

@@ -45,6 +45,7 @@ async fn a_device_is_shown_with_its_latest_values_and_what_became_of_its_reading
     assert_eq!(shown["channels"][0]["name"], "temperature");
     let restart = &shown["restarts"][0];
     assert_eq!((&restart["restart"], &restart["stored"], &restart["lost"]), (&"7".into(), &20.into(), &0.into()));
+    assert_eq!(restart["reduced"], 0);
     let listed = gateway.json("/devices").await;
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["device"]), (1, &"pump-1".into()));
     assert_eq!(gateway.json("/devices?after=pump-1").await, Value::Array(Vec::new()));

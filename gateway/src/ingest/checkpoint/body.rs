@@ -16,6 +16,7 @@ pub(super) const BURIED: u8 = 4;
 /// As [`SCHEMAS`], in the order in which they were described.
 pub(super) const ORDERED_SCHEMAS: u8 = 5;
 pub(super) const OWNER: u8 = 6;
+pub(super) const SETTLED: u8 = 7;
 pub(super) const ENDED: u8 = 1;
 pub(super) const HAS_FLOOR: u8 = 2;
 pub(super) const COARSE: u8 = 4;
@@ -27,7 +28,10 @@ pub(crate) struct Body {
     /// The restarts of the device that is being written.
     restarts: Vec<u8>,
     count: u64,
-    is_coarse: bool,
+    /// The same of what was left out.
+    settled: Vec<u8>,
+    settled_count: u64,
+    names_ends: bool,
 }
 
 impl Body {
@@ -40,6 +44,8 @@ impl Body {
         for (device, records) in devices {
             for (restart, sequences) in &records.restarts {
                 body.restart(*restart, sequences);
+                let Sequences { settled, .. } = sequences;
+                body.settled(*restart, settled.ranges(), (settled.count(), settled.is_coarse()));
             }
             body.end_device(*device);
             body.schemas(*device, &records.schemas);
@@ -57,7 +63,7 @@ impl Body {
 
     /// One restart of the device that [`Body::end_device`] will name; nothing if there is nothing to say.
     pub(crate) fn restart(&mut self, restart: Restart, sequences: &Sequences) {
-        let Sequences { ranges, ended, floor, is_coarse } = sequences;
+        let Sequences { ranges, ended, floor, is_coarse, .. } = sequences;
         self.restart_of(restart, ranges, *ended, (*floor, *is_coarse));
     }
 
@@ -72,7 +78,7 @@ impl Body {
         if ranges.is_empty() && !ended && floor == 0 {
             return;
         }
-        self.is_coarse |= is_coarse;
+        self.names_ends |= is_coarse;
         let out = &mut self.restarts;
         self.count += 1;
         out.extend_from_slice(&restart.0.to_be_bytes());
@@ -81,25 +87,36 @@ impl Body {
         if floor > 0 {
             put_varint(out, floor);
         }
-        put_varint(out, ranges.range_count() as u64);
-        let mut at = 0;
-        for range in ranges.iter() {
-            put_varint(out, range.start - at);
-            put_varint(out, range.end - range.start);
-            at = range.end;
+        put_ranges(out, ranges);
+    }
+
+    /// What was left out of one restart of the device that [`Body::end_device`] will name; nothing if nothing was.
+    pub(crate) fn settled(&mut self, restart: Restart, ranges: &RangeSet, (count, is_coarse): (u64, bool)) {
+        if ranges.is_empty() && count == 0 {
+            return;
         }
+        self.names_ends = true;
+        self.settled_count += 1;
+        let out = &mut self.settled;
+        out.extend_from_slice(&restart.0.to_be_bytes());
+        out.push(if is_coarse { COARSE } else { 0 });
+        put_varint(out, count);
+        put_ranges(out, ranges);
     }
 
     /// Ends the device whose restarts were written.
     pub(crate) fn end_device(&mut self, device: Device) {
-        if self.count == 0 {
-            return;
+        let sequences = (SEQUENCES, &mut self.count, &mut self.restarts);
+        let settled = (SETTLED, &mut self.settled_count, &mut self.settled);
+        for (tag, count, restarts) in [sequences, settled] {
+            if *count > 0 {
+                self.bytes.push(tag);
+                put_device(&mut self.bytes, device);
+                put_varint(&mut self.bytes, *count);
+                self.bytes.append(restarts);
+                *count = 0;
+            }
         }
-        self.bytes.push(SEQUENCES);
-        put_device(&mut self.bytes, device);
-        put_varint(&mut self.bytes, self.count);
-        self.bytes.append(&mut self.restarts);
-        self.count = 0;
     }
 
     /// The schemas of a device; nothing if it has none.
@@ -150,9 +167,9 @@ impl Body {
         buried.iter().for_each(|hash| self.bytes.extend_from_slice(&hash.to_be_bytes()));
     }
 
-    /// Whether anything that was written is coarse.
-    pub(crate) fn is_coarse(&self) -> bool {
-        self.is_coarse
+    /// Whether the ends of the logs belong beside it: something is coarse or was left out.
+    pub(crate) fn names_ends(&self) -> bool {
+        self.names_ends
     }
 
     /// The entries.
@@ -169,6 +186,16 @@ fn put_device(out: &mut Vec<u8>, (tenant, device): Device) {
 fn put_text(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
+}
+
+fn put_ranges(out: &mut Vec<u8>, ranges: &RangeSet) {
+    put_varint(out, ranges.range_count() as u64);
+    let mut at = 0;
+    for range in ranges.iter() {
+        put_varint(out, range.start - at);
+        put_varint(out, range.end - range.start);
+        at = range.end;
+    }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

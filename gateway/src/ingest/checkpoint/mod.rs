@@ -19,16 +19,16 @@
 //! the loss log of the same partition whose damage is taken out already; elsewhere 0.
 //!
 //! Version 2 is written where version 1 has no words: for topics that routes lead to, for descriptions, whose order
-//! decides how they are judged, and where a share is coarse
-//! ([`super::shares`]). Its head, with the same frame around it:
+//! decides how they are judged, where a share is coarse ([`super::shares`]), and where rules of agents left sequences out
+//! ([`super::settled`]). Its head, with the same frame around it:
 //! ```text
 //! magic "WRNG" | version u16 = 2 | zero u16 | schema id of the topic u32 | partition u32
 //! offset u64 | written i64 | body length u64
 //! count u16, then each: partition of the losses u32, loss offset u64
-//! count u16, then each: schema id of a topic of readings u32, partition u32, end u64
+//! count u16, then each: schema id of a topic of readings or of the losses u32, partition u32, end u64
 //! ```
-//! The ends are those of all logs of readings, if anything is coarse: what it says may lie in any of them, so a log that
-//! is shorter than that has lost its end.
+//! The ends are those of all logs of readings and losses, if anything is coarse or left out: what it says may lie in any of
+//! them, so a log that is shorter than that has lost its end.
 //!
 //! Entries of both versions, with varints as LEB128:
 //! ```text
@@ -40,6 +40,9 @@
 //! 4 buried           count, then each: hash u64 of a description that is a dead letter
 //! 5 schemas          as 3, in the order in which they were described; in version 2 alone, where a device has several
 //! 6 owner            tenant, device, agent; in version 2 alone, behind the schemas of the device
+//! 7 left out         tenant, device, count of restarts, then each: restart u64, flags u8 (0 or 4), count of sequences,
+//!                    count of ranges, then each: start less the end before, length; in version 2 alone, of the losses,
+//!                    behind the sequences of the device
 //! ```
 //! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor. Flag 4,
 //! in version 2 alone: the ranges are coarse.
@@ -80,7 +83,7 @@ pub(crate) struct Head {
     /// It covers every record below.
     pub(crate) offset: u64,
     pub(crate) losses: Losses,
-    /// If anything is coarse.
+    /// If anything is coarse or left out.
     pub(crate) ends: Option<Ends>,
     /// By the wall clock, in milliseconds since 1970.
     pub(crate) written_ms: i64,

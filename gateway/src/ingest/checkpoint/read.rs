@@ -1,11 +1,12 @@
 //! Reading a checkpoint: checked as a whole before anything of it is believed.
 
-use weir_protocol::{Channel, ChannelId, DeviceId, Restart, SchemaHash, Tenant, ValueKind};
+use weir_protocol::{Channel, ChannelId, DeviceId, RangeSet, Restart, SchemaHash, Tenant, ValueKind};
 
 use super::super::buried::Remains;
 use super::super::channels::Channels;
 use super::super::log_state::{Device, DeviceRecords, LogState, Sequences};
-use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, OWNER, SCHEMAS, SEGMENT, SEQUENCES};
+use super::super::settled::Settled;
+use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, OWNER, SCHEMAS, SEGMENT, SEQUENCES, SETTLED};
 use super::{CRC_BYTES, HEAD_BYTES_2, Head, MAGIC, VERSION, VERSION_2};
 use crate::topics::TopicId;
 
@@ -93,7 +94,8 @@ pub(crate) fn decode_state(body: &[u8]) -> Result<(Vec<(u64, i64)>, LogState), S
                 let owner = input.text()?.parse().map_err(|error| format!("agent: {error}"))?;
                 state.devices.entry(device).or_default().owner = Some(owner);
             }
-            tag => return Err(format!("got entry {tag}, expected 1 to 6")),
+            SETTLED => settled(&mut input, &mut state)?,
+            tag => return Err(format!("got entry {tag}, expected 1 to 7")),
         }
     }
     // A checkpoint of an earlier build does not name owners: the log, which keeps everything, does.
@@ -113,17 +115,38 @@ fn sequences(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> 
         }
         let floor = if flags & HAS_FLOOR != 0 { input.varint()? } else { 0 };
         let (ended, is_coarse) = (flags & ENDED != 0, flags & COARSE != 0);
-        let mut found = Sequences { ended, floor, is_coarse, ..Sequences::default() };
-        let mut at = 0u64;
-        for _ in 0..input.varint()? {
-            let (gap, length) = (input.varint()?, input.varint()?);
-            let start = at.checked_add(gap).ok_or("a range beyond 2^64")?;
-            at = start.checked_add(length).ok_or("a range beyond 2^64")?;
-            found.ranges.insert(start..at);
-        }
+        let ranges = ranges(input)?;
+        let found = Sequences { ranges, ended, floor, is_coarse, ..Sequences::default() };
         records.restarts.insert(restart, found);
     }
     Ok(())
+}
+
+/// What was left out of the restarts of a device, behind its sequences.
+fn settled(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> {
+    let device = input.device()?;
+    for _ in 0..input.varint()? {
+        let restart = Restart(input.number()?);
+        let is_coarse = match input.byte()? {
+            0 => false,
+            COARSE => true,
+            flags => return Err(format!("got flags {flags:#04x}, expected 0x00 or 0x04")),
+        };
+        let count = input.varint()?;
+        state.sequences(device, restart).settled = Settled::said(ranges(input)?, count, is_coarse)?;
+    }
+    Ok(())
+}
+
+fn ranges(input: &mut Input<'_>) -> Result<RangeSet, String> {
+    let (mut ranges, mut at) = (RangeSet::new(), 0u64);
+    for _ in 0..input.varint()? {
+        let (gap, length) = (input.varint()?, input.varint()?);
+        let start = at.checked_add(gap).ok_or("a range beyond 2^64")?;
+        at = start.checked_add(length).ok_or("a range beyond 2^64")?;
+        ranges.insert(start..at);
+    }
+    Ok(ranges)
 }
 
 /// Schemas of a device; how many.

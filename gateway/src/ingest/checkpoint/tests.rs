@@ -7,6 +7,7 @@ use weir_protocol::{Channel, ChannelId, DeviceId, Restart, SchemaHash, Tenant, V
 use super::super::buried::Remains;
 use super::super::channels::Channels;
 use super::super::log_state::{LogState, Sequences};
+use super::super::settled::Settled;
 use super::*;
 
 /// A file of version 1, which every later build reads: change nothing here.
@@ -24,7 +25,7 @@ fn state() -> LogState {
     for range in [0..16, 32..40] {
         state.insert(device, Restart(1), range);
     }
-    let ended = Sequences { ended: true, floor: 5, ranges: std::iter::once(0..1).collect(), is_coarse: false };
+    let ended = Sequences { ended: true, floor: 5, ranges: std::iter::once(0..1).collect(), ..Sequences::default() };
     *state.sequences(device, Restart(1 << 63)) = ended;
     let channel =
         Channel { id: ChannelId(7), name: "temperature", unit: "Cel", kind: ValueKind::Float, resolution: 0.5 };
@@ -78,7 +79,7 @@ fn the_bytes_of_version_2_never_change() {
     assert_eq!(hex(&file), VERSION_2);
     let (found, body) = verified(&file).unwrap();
     assert_eq!(found, head);
-    assert!(decode_state(body).unwrap().1.is_coarse(device, Restart(1)));
+    assert!(decode_state(body).unwrap().1.of(device, Restart(1)).unwrap().is_coarse);
     for position in 0..file.len() {
         let mut flipped = file.clone();
         flipped[position] ^= 1;
@@ -176,6 +177,37 @@ fn the_order_of_descriptions_has_the_bytes_of_version_2() {
     let order: Vec<_> =
         state.devices.values().flat_map(|records| records.schemas.iter()).map(|(hash, _)| hash.0).collect();
     assert_eq!(order, [9, 4]);
+}
+
+/// What was left out, exactly and roughly; change nothing here.
+const LEFT_OUT_2: &str = "\
+    57524e47000200000000000200000001000000000000004000000199c82cc000000000000000004c0000\
+    0002000000010000000000000000000000050000000200000001000000000000004002\
+    0764656661756c740570726f6265010000000000000001000103010707\
+    64656661756c740570726f626502000000000000000100040200030201\
+    000000000000000204ac020200d804640217e3fe0a";
+
+/// Behind the sequences of a device stands what was left out of them, exactly or roughly.
+#[test]
+fn what_was_left_out_has_the_bytes_of_version_2() {
+    let device = (Tenant::DEFAULT, DeviceId::new("probe").unwrap());
+    let mut state = LogState::default();
+    state.insert(device, Restart(1), 3..4);
+    for (restart, count, is_coarse) in [(1, 4, false), (2, 300, true)] {
+        let ranges = if is_coarse { [0..600, 700..702] } else { [0..3, 5..6] };
+        let settled = Settled::said(ranges.into_iter().collect(), count, is_coarse).unwrap();
+        state.sequences(device, Restart(restart)).settled = settled;
+    }
+    let body = Body::of(&state);
+    assert!(body.names_ends());
+    let ends = Some(vec![(1, 0, 5), (2, 1, 64)]);
+    let head = Head { schema_id: 2, partition: 1, offset: 64, losses: Vec::new(), ends, written_ms: 1_760_000_000_000 };
+    let file = encode(&head, [], &body.finish());
+    assert_eq!(hex(&file), LEFT_OUT_2);
+    let (found, body) = verified(&file).unwrap();
+    assert_eq!(found, head);
+    let (_, read) = decode_state(body).unwrap();
+    assert_eq!(read.devices[&device].restarts, state.devices[&device].restarts);
 }
 
 /// Behind the schemas of a device stands whose it is; change nothing here.

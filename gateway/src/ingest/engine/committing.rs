@@ -93,8 +93,7 @@ impl Engine {
             return;
         }
         let losses = self.routes.losses_of(log, &self.ends);
-        let snapshot = Snapshot { log, offset, losses, is_coarse: false, ends: Vec::new(), asked, body: Vec::new() };
-        self.snapshots.begin(snapshot, &self.devices, &self.routes);
+        self.snapshots.begin(Snapshot::of(log, offset, losses, asked), &self.devices, &self.routes);
     }
 
     /// Begins a snapshot of every log that has records, as if each had rolled; none is under way.

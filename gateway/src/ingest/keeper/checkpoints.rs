@@ -30,7 +30,7 @@ impl Keeper {
     /// [`IoError`]; the checkpoints that were there are as they were.
     pub(crate) fn write(&mut self, snapshot: &Snapshot, now: Now) -> Result<(), IoError> {
         self.look(now);
-        let ends = snapshot.is_coarse.then(|| self.routes.stored_ends(&snapshot.ends));
+        let ends = snapshot.ends.as_ref().map(|ends| self.routes.settled_ends(ends));
         let file = self.encode(snapshot.log, (snapshot.offset, snapshot.losses.clone(), ends), &snapshot.body, now);
         let log = &mut self.logs[snapshot.log];
         // An older one may come behind a newer one that somebody asked for.

@@ -155,14 +155,18 @@ impl Keeper {
         let Some(mut state) = self.removed(kept) else { return Ok(None) };
         read_into(&mut state, kept, kept.reader.start_offset(), upto, |_| true).map_err(|error| error.to_string())?;
         let Checkpoint { head, state: said, .. } = older;
-        let is_coarse = kept.role.is_stored() && state.coarsen(&said, self.ranges_per_share);
+        let is_coarse = state.coarsen(kept.role, &said, self.ranges_per_share);
+        let body = Body::of(&state);
         let (losses, ends) = match is_coarse {
             // It may say what is still there, and that may be damaged some day.
             true => (head.losses, Some(head.ends.unwrap_or_default())),
             // What was removed was readable: no damage is to be taken out.
-            false => (head.losses.into_iter().map(|(loss, _)| (loss, u64::MAX)).collect(), None),
+            false => {
+                let ends = body.names_ends().then(Vec::new);
+                (head.losses.into_iter().map(|(loss, _)| (loss, u64::MAX)).collect(), ends)
+            }
         };
-        Ok(Some(self.encode(log, (upto, losses, ends), &Body::of(&state).finish(), now)))
+        Ok(Some(self.encode(log, (upto, losses, ends), &body.finish(), now)))
     }
 
     /// What the records said that are no longer in the log; `None` if nobody knows.

@@ -10,6 +10,7 @@ use super::super::log_state::{Identities, LogState};
 use super::super::snapshots::Snapshot;
 use super::retention::read_into;
 use super::{Keeper, Kept};
+use crate::topics::Role;
 
 /// Bytes read at a time.
 const SLICE_BYTES: usize = 1 << 20;
@@ -20,7 +21,7 @@ pub(crate) struct Finding {
     /// The log that they were in.
     pub(crate) log: usize,
     pub(crate) identities: Identities,
-    /// Offsets of which nobody can tell the identities.
+    /// Offsets of which nobody can tell the identities, at most.
     pub(crate) unnamed: u64,
 }
 
@@ -108,6 +109,12 @@ impl Kept {
         let identities = if self.compact { Identities::new() } else { known.without(removed, readable) };
         let named = identities.values().fold(0, |sum: u64, set| sum.saturating_add(set.len()));
         let is_exact = !self.compact && !known.has_coarse() && !removed.has_coarse();
-        Finding { log, identities, unnamed: if is_exact { 0 } else { lost.saturating_sub(named) } }
+        let unnamed = match is_exact {
+            true => 0,
+            // One loss has many sequences: none of those that are told need have lain at an offset of its own.
+            false if self.role == Role::Loss => lost,
+            false => lost.saturating_sub(named),
+        };
+        Finding { log, identities, unnamed }
     }
 }

@@ -253,7 +253,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// What of the ranges is neither stored, dead-lettered, lost nor a reading of this batch is lost now.
+    /// What of the ranges is neither settled, dead-lettered, lost nor a reading of this batch is lost now, or left out.
     fn lose(
         &mut self,
         place: DeviceIndex,
@@ -279,12 +279,14 @@ impl Planner<'_> {
                 of: None,
             },
         )?;
-        for range in ranges {
-            if let Some(ledger) = self.devices.ledger_mut(place, restart) {
-                ledger.pending.insert(range.clone());
-            }
-            self.note(log, place, Effect::Lost { restart, kind, range });
+        let ledger = self.devices.ledger_mut(place, restart).ok_or(OverLimit::Devices)?;
+        ranges.iter().for_each(|range| ledger.pending.insert(range.clone()));
+        if kind == LossKind::Reduced {
+            // In a set: many sequences at once, which take turns with readings.
+            self.note(log, place, Effect::Settled { restart, ranges: ranges.into_iter().collect() });
+            return Ok(());
         }
+        ranges.into_iter().for_each(|range| self.note(log, place, Effect::Lost { restart, range }));
         Ok(())
     }
 

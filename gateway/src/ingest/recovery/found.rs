@@ -130,10 +130,10 @@ impl Found {
         from: Option<u64>,
     ) -> Result<(Vec<Damage>, u64), RecoverError> {
         let (start, end) = (self.reader.start_offset(), self.end());
-        // What is read once more says nothing new.
+        let known = self.at;
         self.at = self.at.min(from.unwrap_or(u64::MAX)).max(start).min(end);
         let mut damages = Vec::new();
-        self.read(report, |offset, loss| damages.extend(Damage::of(offset, loss)))?;
+        self.read(report, known, |offset, loss| damages.extend(Damage::of(offset, loss)))?;
         Ok((damages, end))
     }
 
@@ -148,14 +148,17 @@ impl Found {
 
     /// Adds the records behind the checkpoint.
     pub(super) fn read_on(&mut self, report: &mut RecoveryReport) -> Result<(), RecoverError> {
-        self.read(report, |_, _| {})?;
+        self.read(report, 0, |_, _| {})?;
         self.state.insert_older_schemas(std::mem::take(&mut self.older));
         Ok(())
     }
 
+    /// Adds the records from here on to the state, but for those below `known`, which it has: what is counted there is not
+    /// to be counted again.
     fn read(
         &mut self,
         report: &mut RecoveryReport,
+        known: u64,
         mut on_loss: impl FnMut(u64, &Loss<'_>),
     ) -> Result<(), RecoverError> {
         let end = self.end();
@@ -168,7 +171,9 @@ impl Found {
                     report.malformed += 1;
                     continue;
                 };
-                self.state.add(&value);
+                if offset >= known {
+                    self.state.add(&value);
+                }
                 if let Value::Loss(loss) = &value {
                     on_loss(offset, loss);
                 }
@@ -195,7 +200,7 @@ impl Found {
             partition: partition as u32,
             offset,
             losses: routes.losses_of(log, ends),
-            ends: body.is_coarse().then(|| routes.stored_ends(ends)),
+            ends: body.names_ends().then(|| routes.settled_ends(ends)),
             written_ms: self.base.written_ms,
         };
         let file = checkpoint::encode(&head, self.base.closed.iter().copied(), &body.finish());
@@ -221,12 +226,13 @@ impl Found {
     }
 
     /// Of a restart that is not in the log at all nothing is known either way, and it may well be new: it is taken, unless
-    /// sequences of it were lost.
+    /// sequences of it were lost or left out.
     fn raise_floor_behind_losses(&mut self, device: Device, restart: Restart, losses: &Sequences) {
         let own = self.state.sequences(device, restart);
-        let last = losses.ranges.iter().next_back();
+        let said = [&losses.ranges, losses.settled.ranges()];
+        let last = said.iter().filter_map(|ranges| Some(ranges.iter().next_back()?.end)).max();
         if let (true, Some(last)) = (own.ranges.is_empty(), last) {
-            own.floor = own.floor.max(last.end);
+            own.floor = own.floor.max(last);
         }
     }
 }
@@ -246,12 +252,13 @@ fn own(source: &Source<'_>, log: usize, checkpoint: Checkpoint) -> Result<Checkp
     Err(format!("checkpoint {offset} is one of the topic with schema id {schema_id}, partition {got}"))
 }
 
-/// What a coarse checkpoint says may lie in any log of readings: one that ends before that checkpoint saw it end was cut.
+/// What a coarse checkpoint says may lie in any log of readings or losses: one that ends before that checkpoint saw it end
+/// was cut.
 pub(super) fn notice_cuts(logs: &mut [Found], routes: &Routes) {
     let ends: Vec<_> =
         logs.iter().filter_map(|found| found.head.as_ref()).filter_map(|head| head.ends.clone()).flatten().collect();
     for (schema_id, partition, end) in ends {
-        let Some(topic) = routes.stored().find(|topic| routes.definition(*topic).schema_id == schema_id) else {
+        let Some(topic) = routes.settling().find(|topic| routes.definition(*topic).schema_id == schema_id) else {
             continue;
         };
         let Some(found) = logs.get_mut(routes.at(topic, partition as usize)) else { continue };

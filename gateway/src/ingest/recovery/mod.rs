@@ -37,6 +37,8 @@ pub struct RecoveryReport {
     pub redone: Redone,
     /// Readings stored, those included that retention removed.
     pub readings: u64,
+    /// Sequences that agents' rules left out.
+    pub reduced: u64,
     /// Sequences dead-lettered.
     pub dead_lettered: u64,
     /// Sequences counted lost.
@@ -170,7 +172,8 @@ impl Recovered {
         let (devices, report) = (&mut self.devices, &mut self.report);
         report.devices = devices.len() as u64;
         for ledger in devices.iter_mut().flat_map(|device| device.restarts.values_mut()) {
-            report.readings += ledger.stored.len();
+            report.readings += ledger.readings();
+            report.reduced = report.reduced.saturating_add(ledger.reduced);
             // A device may claim any number; three such claims are more than a u64 holds.
             report.dead_lettered = report.dead_lettered.saturating_add(ledger.dead.len());
             report.lost = report.lost.saturating_add(ledger.lost.len());

@@ -164,11 +164,12 @@ fn a_sequence_counts_once_whichever_of_its_records_is_damaged() {
             bad(10..12),
             batch(probe, 1, 0..2),
             batch(probe, 1, 20..22),
+            batch_of(&[claim(probe, 1, 30..33, LossKind::Reduced)]),
         ] {
             gateway.send(&mut agent, payload);
         }
         gateway.settle();
-        let said = [0..6, 10..12, 20..22];
+        let said = [0..6, 10..12, 20..22, 30..33];
         for topic in damaged.iter().rev() {
             damage(&gateway.fs, *topic, 0);
         }
@@ -179,13 +180,17 @@ fn a_sequence_counts_once_whichever_of_its_records_is_damaged() {
         for sequence in said.clone().into_iter().flatten() {
             assert_eq!(content.count(&(probe, Restart(1), sequence)), 1, "{damaged:?}: sequence {sequence}");
         }
-        // Everything comes once more and is stored.
+        // Everything comes once more and is stored, but for what rules left out.
         for range in said.clone() {
             assert_eq!(send(&mut gateway, batch(probe, 1, range)), Verdict::Stored);
         }
         let content = gateway.content();
         content.assert_conserved();
-        assert_eq!(readings(&gateway), said.into_iter().flatten().collect::<Vec<_>>(), "{damaged:?}");
+        let [.., left_out] = &said;
+        let stored: Vec<_> = said[..3].iter().cloned().flatten().collect();
+        assert_eq!(readings(&gateway), stored, "{damaged:?}");
+        let kinds = left_out.clone().map(|sequence| &*content.lost[&(probe, Restart(1), sequence)]);
+        assert_eq!(kinds.collect::<Vec<_>>(), ["reduced"; 3], "{damaged:?}");
     }
 }
 

@@ -22,6 +22,7 @@ mod routing;
 mod rules;
 mod schemas;
 mod service;
+mod settled;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weir_protocol::batch::LossKind;
 use weir_protocol::{DeviceId, Restart};
 
 use super::super::Verdict;
@@ -49,8 +50,11 @@ impl Model {
     pub(super) fn check(&self, log: &LogContent, value_of: impl Fn(u64) -> String) {
         log.assert_conserved();
         let rotten = |id: &Identity| self.rot && log.lost.contains_key(id);
+        // What an agent's rules left out settles the sequence: whatever else comes for it is a repeat.
+        let left_out = |id: &Identity| log.lost.get(id).is_some_and(|kind| kind == LossKind::Reduced.as_str());
         let in_log = |id: &Identity| {
-            log.readings.contains_key(id) || log.dead.contains_key(id) || rotten(id) || self.unnamed.contains(id)
+            let is_told = log.readings.contains_key(id) || log.dead.contains_key(id) || left_out(id);
+            is_told || rotten(id) || self.unnamed.contains(id)
         };
         let missing: BTreeMap<&str, Vec<_>> = BTreeMap::from([
             (
@@ -58,7 +62,7 @@ impl Model {
                 self.acknowledged
                     .valid
                     .iter()
-                    .filter(|id| !log.readings.contains_key(id))
+                    .filter(|id| !log.readings.contains_key(id) && !left_out(id))
                     .filter(|id| !self.has_rotted(id, log) && !self.unnamed.contains(id))
                     .collect(),
             ),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use weir_protocol::Restart;
+use weir_protocol::batch::LossKind;
 use weir_storage::{Fs, Mode, ReadError};
 
 use super::super::checkpoint;
@@ -16,14 +17,22 @@ use super::property::{DEVICES, Run, SEQUENCES};
 use crate::record::Value;
 use crate::topics::Topics;
 
-/// The readings that can be read.
-fn identities(topics: &Topics) -> BTreeSet<Identity> {
-    let records = read(topics).expect("reads");
-    let of = |value: &Vec<u8>| match Value::decode(value).expect("one of ours") {
-        Value::Reading(reading) => Some((reading.device, reading.restart, reading.sequence.0)),
-        _ => None,
-    };
-    records.values().filter_map(|(_, value)| of(value)).collect()
+/// The readings, and what is said to be left out, that can be read: where.
+fn identities(topics: &Topics) -> BTreeMap<Identity, (usize, u64)> {
+    let mut found = BTreeMap::new();
+    for (at, (_, value)) in read(topics).expect("reads") {
+        match Value::decode(&value).expect("one of ours") {
+            Value::Reading(reading) => {
+                found.insert((reading.device, reading.restart, reading.sequence.0), at);
+            }
+            Value::Loss(loss) if loss.kind == LossKind::Reduced.as_str() => {
+                let sequences = loss.ranges.into_iter().flatten();
+                found.extend(sequences.map(|sequence| ((loss.device, loss.restart, sequence), at)));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Records by log and offset: key and value.
@@ -124,14 +133,19 @@ impl Run {
     }
 
     /// What rotted away and was told by offsets alone, as it may be where shares are coarse.
-    fn excuse(&mut self, before: &BTreeSet<Identity>) {
+    fn excuse(&mut self, before: &BTreeMap<Identity, (usize, u64)>) {
         let after = identities(&self.gateway().topics);
         let content = self.content();
         let is_told = |id: &Identity| content.lost.contains_key(id) || content.dead.contains_key(id);
-        let untold: Vec<_> = before.difference(&after).filter(|id| !is_told(id)).copied().collect();
+        let untold: BTreeMap<_, _> = before
+            .iter()
+            .filter(|(id, _)| !after.contains_key(id) && !is_told(id))
+            .map(|(id, at)| (*id, *at))
+            .collect();
+        let offsets = untold.values().collect::<BTreeSet<_>>().len() as u64;
         let unnamed = self.gateway().unnamed;
-        assert!(untold.len() as u64 <= unnamed, "{unnamed} offsets, and untold are {untold:?}");
-        self.model.excuse(untold);
+        assert!(offsets <= unnamed, "{unnamed} offsets, and untold are {untold:?}");
+        self.model.excuse(untold.into_keys().collect());
     }
 
     /// Flips a bit in one of two good checkpoints.
