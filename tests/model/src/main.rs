@@ -20,6 +20,7 @@ mod rules;
 mod sequences;
 mod state;
 mod uplink;
+mod window;
 mod world;
 mod worlds;
 
@@ -62,7 +63,15 @@ fn main() -> ExitCode {
     for broken in [None].into_iter().chain(foreign::Broken::ALL.map(Some)) {
         let name = broken.map_or_else(|| "QoS2".to_owned(), |broken| format!("{broken:?}"));
         if names.is_empty() || named(&name) {
-            let is_expected = show_foreign(&name, broken);
+            let is_expected = show_found(&name, || foreign::explore(broken), broken.is_some());
+            explored += 1;
+            bad += usize::from(!is_expected);
+        }
+    }
+    for broken in [None].into_iter().chain(window::Broken::ALL.map(Some)) {
+        let name = broken.map_or_else(|| "window".to_owned(), |broken| format!("{broken:?}"));
+        if names.is_empty() || named(&name) {
+            let is_expected = show_found(&name, || window::explore(broken), broken.is_some());
             explored += 1;
             bad += usize::from(!is_expected);
         }
@@ -71,14 +80,14 @@ fn main() -> ExitCode {
     if bad == 0 && explored > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Explores a client at QoS 2; whether what was found is as expected.
-fn show_foreign(name: &str, broken: Option<foreign::Broken>) -> bool {
+/// Explores what stands by itself; whether what was found is as expected.
+fn show_found(name: &str, explore: impl FnOnce() -> foreign::Found, is_broken: bool) -> bool {
     let start = Instant::now();
-    let foreign::Found { states, steps, rests, wrong } = foreign::explore(broken);
+    let foreign::Found { states, steps, rests, wrong } = explore();
     let seconds = start.elapsed().as_secs_f32();
     let found = wrong.map_or_else(|| "holds".to_owned(), |wrong| format!("violates: {wrong}"));
     println!("{name:<38} {states:>9} {steps:>10} {rests:>6} {seconds:>7.1}  {found}");
-    wrong.is_some() == broken.is_some() && (broken.is_some() || rests > 0)
+    wrong.is_some() == is_broken && (is_broken || rests > 0)
 }
 
 /// Explores a world and prints what was found; with every step if that was asked for or is not as expected.
