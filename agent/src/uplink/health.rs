@@ -1,8 +1,7 @@
 //! How the uplink is, for `/metrics`, `/healthz` and `top`: progress, not a connection.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use weir_protocol::{DeviceId, Restart, Sequence};
 
@@ -107,18 +106,23 @@ impl UplinkView {
 
 /// The present view, shared.
 #[derive(Debug, Default)]
-pub struct UplinkHealth(Mutex<UplinkView>);
+pub struct UplinkHealth(watch::Sender<UplinkView>);
 
 impl UplinkHealth {
     /// A copy of it.
     pub fn view(&self) -> UplinkView {
-        let mut view = self.lock().clone();
+        let mut view = self.0.borrow().clone();
         view.silent_ms = view.silent_since.map_or(0, |since| since.elapsed().as_millis() as u64);
         view
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, UplinkView> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Views as they change, without [`UplinkView::silent_ms`], which time alone changes.
+    pub fn changes(&self) -> watch::Receiver<UplinkView> {
+        self.0.subscribe()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut UplinkView)) {
+        self.0.send_modify(change);
     }
 }
 

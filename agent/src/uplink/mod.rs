@@ -270,9 +270,10 @@ impl Uplink {
             }
         }
         self.show(gateways, UplinkState::Connected);
-        let mut view = self.health.lock();
-        view.broker = Some(greeting.broker.to_string());
-        view.connected_since_ms = Some(self.clock.now().as_millis());
+        self.health.change(|view| {
+            view.broker = Some(greeting.broker.to_string());
+            view.connected_since_ms = Some(self.clock.now().as_millis());
+        });
     }
 
     /// The present gateway failed; `for_good`: the next one is used.
@@ -282,7 +283,7 @@ impl Uplink {
         let reason = explain(reason);
         let gateway = &gateways.current().endpoint.address;
         self.counters.warn(Event::ConnectionsLost, || format!("{gateway}: {reason}"));
-        self.health.lock().last_error = Some(reason);
+        self.health.change(|view| view.last_error = Some(reason));
     }
 
     /// Shows others what it is doing.
@@ -294,12 +295,13 @@ impl Uplink {
             failures,
         };
         let views = gateways.states().map(view).collect();
-        let mut health = self.health.lock();
-        (health.state, health.gateway, health.gateways) = (state, Some(gateway), views);
-        health.budget = self.budget.usage();
-        if state != UplinkState::Connected {
-            (health.connected_since_ms, health.silent_since) = (None, None);
-        }
+        self.health.change(|view| {
+            (view.state, view.gateway, view.gateways) = (state, Some(gateway), views);
+            view.budget = self.budget.usage();
+            if state != UplinkState::Connected {
+                (view.connected_since_ms, view.silent_since) = (None, None);
+            }
+        });
     }
 
     /// Counts what goes over the link, and has it written down where a slow disk holds nothing up.

@@ -177,7 +177,8 @@ impl<'a> Session<'a> {
             }
             let now = Instant::now();
             self.progress.waiting(self.flights.batches() > 0, now);
-            self.uplink.health.lock().silent_since = now.checked_sub(self.progress.silent(now));
+            let silent_since = now.checked_sub(self.progress.silent(now));
+            self.uplink.health.change(|view| view.silent_since = silent_since);
             let stalls_at = self.progress.due_at();
             let may_probe = self.probe.is_none() && self.returning.is_none() && !draining;
             let probe_at = self.gateways.probe().filter(|_| may_probe);

@@ -2,12 +2,10 @@
 #![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use weir_agent::counters::Event;
 use weir_agent::uplink::UplinkOptions;
 use weir_agent::uplink::connection::Version;
-use weir_agent::uplink::health::UplinkView;
 
 use crate::support::mosquitto::{Consumer, Mosquitto};
 use crate::uplink::{Shipping, options, readings};
@@ -20,20 +18,6 @@ fn speaking(version: Version, port: u16) -> UplinkOptions {
     options
 }
 
-async fn view(shipping: &Shipping, what: impl Fn(&UplinkView) -> bool) -> UplinkView {
-    let looks = async {
-        loop {
-            let view = shipping.health.view();
-            if what(&view) {
-                return view;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(20), looks).await;
-    waited.unwrap_or_else(|_| panic!("it stayed at {:?}", shipping.health.view()))
-}
-
 #[tokio::test]
 async fn a_consumer_at_mosquitto_gets_every_reading_in_order() {
     let Some(broker) = Mosquitto::start("max_inflight_messages 3", None).await else { return };
@@ -44,7 +28,7 @@ async fn a_consumer_at_mosquitto_gets_every_reading_in_order() {
         for range in ranges {
             assert_eq!(consumer.batch().await, readings(range), "{name}");
         }
-        let view = view(&shipping, |view| view.last_acked.as_ref().is_some_and(|last| last.sequence.0 == 999)).await;
+        let view = shipping.is_seen(|view| view.last_acked.as_ref().is_some_and(|last| last.sequence.0 == 999)).await;
         assert_eq!(view.broker.as_deref(), Some(name));
         let counters = Arc::clone(&shipping.counters);
         shipping.drains().await;
@@ -66,7 +50,7 @@ async fn it_is_said_when_nobody_is_there_to_read() {
 async fn a_topic_that_is_forbidden_stays_in_the_queue_and_what_to_allow_is_said() {
     let Some(broker) = Mosquitto::start("", Some("topic read #\n")).await else { return };
     let shipping = Shipping::start(options(broker.port), &[0..1]);
-    let view = view(&shipping, |view| view.last_error.is_some()).await;
+    let view = shipping.is_seen(|view| view.last_error.is_some()).await;
     let error = view.last_error.unwrap_or_default();
     assert!(error.contains("0x87") && error.contains("publish weir/1/default/edge-1/#"), "{error}");
     assert!(shipping.counters.get(Event::BatchesRefused) > 0 && !shipping.queue.is_empty());

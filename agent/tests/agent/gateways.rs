@@ -7,7 +7,7 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use weir_agent::counters::Event;
 use weir_agent::uplink::gateways::Order;
-use weir_agent::uplink::health::{UplinkState, UplinkView};
+use weir_agent::uplink::health::UplinkState;
 use weir_agent::uplink::{BreakerState, UplinkOptions};
 
 use crate::support::gateway::{Gateway, Peer};
@@ -22,27 +22,22 @@ fn two(preferred: &Gateway, other: &Gateway, return_after: Duration) -> UplinkOp
 
 const LATER: Duration = Duration::from_secs(3600);
 
+/// Two gateways, of which the preferred one drops three connections: what ships uses the other one.
+async fn moved(return_after: Duration) -> (Gateway, Peer, Shipping) {
+    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
+    let shipping = Shipping::start(two(&preferred, &other, return_after), &[0..1]);
+    for _ in 0..3 {
+        drop(preferred.accept(100).await);
+    }
+    (preferred, other.accept(100).await, shipping)
+}
+
 /// Answers everything until the other side has nothing more to say for a moment.
 async fn answers(peer: &mut Peer, batches: usize) {
     for _ in 0..batches {
         let came = peer.batch().await;
         peer.answer(came.packet, PubAckReason::Success).await;
     }
-}
-
-/// The view once it is as it should be.
-async fn view(shipping: &Shipping, what: impl Fn(&UplinkView) -> bool) -> UplinkView {
-    let looks = async {
-        loop {
-            let view = shipping.health.view();
-            if what(&view) {
-                return view;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(20), looks).await;
-    waited.unwrap_or_else(|_| panic!("it stayed at {:?}", shipping.health.view()))
 }
 
 #[tokio::test]
@@ -62,14 +57,14 @@ async fn after_failures_in_a_row_the_next_gateway_gets_what_was_not_acknowledged
     let mut peer = other.accept(100).await;
     let came = peer.batch().await;
     assert_eq!(came.sections, readings(2..4), "formed again from the queue, without what is there");
-    let seen = view(&shipping, |view| view.state == UplinkState::Connected).await;
+    let seen = shipping.is_seen(|view| view.state == UplinkState::Connected).await;
     assert_eq!(seen.gateway, Some(format!("127.0.0.1:{}", other.port())));
     assert_eq!(
         seen.gateways.iter().map(|gateway| gateway.breaker).collect::<Vec<_>>(),
         [BreakerState::Open, BreakerState::Closed]
     );
     peer.answer(came.packet, PubAckReason::Success).await;
-    let seen = view(&shipping, |view| view.last_acked.as_ref().is_some_and(|last| last.sequence.0 == 3)).await;
+    let seen = shipping.is_seen(|view| view.last_acked.as_ref().is_some_and(|last| last.sequence.0 == 3)).await;
     assert_eq!(seen.last_error, None);
     let counters = Arc::clone(&shipping.counters);
     shipping.drains().await;
@@ -78,12 +73,7 @@ async fn after_failures_in_a_row_the_next_gateway_gets_what_was_not_acknowledged
 
 #[tokio::test]
 async fn the_preferred_gateway_is_gone_back_to_between_batches() {
-    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
-    let shipping = Shipping::start(two(&preferred, &other, Duration::from_millis(300)), &[0..1]);
-    for _ in 0..3 {
-        drop(preferred.accept(100).await);
-    }
-    let mut peer = other.accept(100).await;
+    let (preferred, mut peer, shipping) = moved(Duration::from_millis(300)).await;
     let first = peer.batch().await;
     // The preferred one is back, and connected to while a batch is in flight at the other one.
     let mut back = preferred.accept(100).await;
@@ -95,7 +85,7 @@ async fn the_preferred_gateway_is_gone_back_to_between_batches() {
     let came = back.batch().await;
     assert_eq!(came.sections, readings(1..2), "in order, and nothing twice");
     back.answer(came.packet, PubAckReason::Success).await;
-    view(&shipping, |view| view.gateways[0].breaker == BreakerState::Closed).await;
+    shipping.is_seen(|view| view.gateways[0].breaker == BreakerState::Closed).await;
     let counters = Arc::clone(&shipping.counters);
     shipping.drains().await;
     assert_eq!((counters.get(Event::GatewayChanges), counters.get(Event::Connections)), (2, 5));
@@ -105,12 +95,7 @@ async fn the_preferred_gateway_is_gone_back_to_between_batches() {
 /// agent took that for a failure, dropped the new connection, and never came back to the address that is preferred.
 #[tokio::test]
 async fn a_gateway_with_two_addresses_is_gone_back_to_although_it_ends_the_old_connection_first() {
-    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
-    let shipping = Shipping::start(two(&preferred, &other, Duration::from_millis(300)), &[0..1]);
-    for _ in 0..3 {
-        drop(preferred.accept(100).await);
-    }
-    let mut peer = other.accept(100).await;
+    let (preferred, mut peer, shipping) = moved(Duration::from_millis(300)).await;
     let first = peer.batch().await;
     let mut back = preferred.knock().await;
     peer.ends().await;
@@ -126,12 +111,7 @@ async fn a_gateway_with_two_addresses_is_gone_back_to_although_it_ends_the_old_c
 /// A preferred gateway whose packets vanish would cost ten seconds of silence each time it is tried.
 #[tokio::test]
 async fn trying_a_preferred_gateway_that_does_not_answer_holds_nothing_up() {
-    let (preferred, other) = (Gateway::open().await, Gateway::open().await);
-    let shipping = Shipping::start(two(&preferred, &other, Duration::from_millis(50)), &[0..1]);
-    for _ in 0..3 {
-        drop(preferred.accept(100).await);
-    }
-    let mut peer = other.accept(100).await;
+    let (preferred, mut peer, shipping) = moved(Duration::from_millis(50)).await;
     answers(&mut peer, 1).await;
     // It takes the connection and says nothing.
     let silent = preferred.connection().await;
@@ -141,9 +121,9 @@ async fn trying_a_preferred_gateway_that_does_not_answer_holds_nothing_up() {
         assert_eq!(came.sections, readings(at..at + 1));
         peer.answer(came.packet, PubAckReason::Success).await;
     }
-    view(&shipping, |view| view.gateways[0].breaker == BreakerState::HalfOpen).await;
+    shipping.is_seen(|view| view.gateways[0].breaker == BreakerState::HalfOpen).await;
     drop(silent);
-    view(&shipping, |view| view.gateways[0].breaker == BreakerState::Open).await;
+    shipping.is_seen(|view| view.gateways[0].breaker == BreakerState::Open).await;
     let counters = Arc::clone(&shipping.counters);
     shipping.drains().await;
     assert_eq!(counters.get(Event::ReturnsFailed), 1);
@@ -167,7 +147,7 @@ async fn a_gateway_that_acknowledges_no_batch_is_left_and_it_is_said_why() {
     };
     let next = async { other.accept(100).await };
     let ((), mut peer) = tokio::join!(black_hole, next);
-    let seen = view(&shipping, |view| view.state == UplinkState::Connected).await;
+    let seen = shipping.is_seen(|view| view.state == UplinkState::Connected).await;
     assert_eq!(seen.last_error.as_deref(), Some("connected, but nothing acknowledged for 0 s"));
     answers(&mut peer, 1).await;
     let counters = Arc::clone(&shipping.counters);

@@ -17,7 +17,7 @@ use weir_agent::uplink::budget::Budget;
 use weir_agent::uplink::connection::{Endpoint, Options, Version};
 use weir_agent::uplink::credentials::Credentials;
 use weir_agent::uplink::gateways::{Gateway as To, Order};
-use weir_agent::uplink::health::UplinkHealth;
+use weir_agent::uplink::health::{UplinkHealth, UplinkView};
 use weir_agent::uplink::orders::Orders;
 use weir_agent::uplink::{Drain, PaceOptions, Uplink, UplinkOptions};
 use weir_protocol::batch::command::{self, AgentCommand};
@@ -35,6 +35,9 @@ use crate::support::kept::Kept;
 use crate::support::{NOON, StoppedClock, device};
 
 const R: Restart = Restart::from_boot(1, 1);
+
+/// Longer than anything here takes; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An uplink with a queue in memory.
 pub(crate) struct Shipping {
@@ -88,6 +91,14 @@ impl Shipping {
     /// Starts with one record for each range of sequences.
     pub(crate) fn start(options: UplinkOptions, ranges: &[std::ops::Range<u64>]) -> Self {
         Self::metered(options, ranges, Budget::unlimited(), Arc::new(StoppedClock))
+    }
+
+    /// What others see of it, once that is as wanted.
+    pub(crate) async fn is_seen(&self, wanted: impl Fn(&UplinkView) -> bool) -> UplinkView {
+        let mut changes = self.health.changes();
+        let seen = tokio::time::timeout(PATIENCE, changes.wait_for(|view| wanted(view))).await;
+        let seen = seen.unwrap_or_else(|_| panic!("it stayed at {:?}", self.health.view()));
+        seen.expect("whoever ships is there").clone()
     }
 
     /// Starts with a budget and a clock for it.

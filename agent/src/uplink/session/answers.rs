@@ -168,11 +168,12 @@ impl Session<'_> {
             self.uplink.show(self.gateways, UplinkState::Connected);
         }
         let at_ms = self.uplink.clock.now().as_millis();
-        let mut health = self.uplink.health.lock();
-        (health.last_error, health.silent_since) = (None, None);
-        if let Some(((device, restart), sequence)) = batch.newest {
-            health.last_acked = Some(LastAcknowledged { device, restart, sequence, at_ms });
-        }
+        self.uplink.health.change(|view| {
+            (view.last_error, view.silent_since) = (None, None);
+            if let Some(((device, restart), sequence)) = batch.newest {
+                view.last_acked = Some(LastAcknowledged { device, restart, sequence, at_ms });
+            }
+        });
     }
 
     fn command(&mut self, payload: &[u8]) {

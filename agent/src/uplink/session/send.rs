@@ -38,8 +38,8 @@ impl Session<'_> {
             tracing::info!(?usage, exempt_classes_only = !may_tell, "the day's bytes: what may be sent changes");
         }
         (self.open, self.may_tell) = (open, may_tell);
-        let mut health = self.uplink.health.lock();
-        (health.budget, health.held_back) = (self.uplink.budget.usage(), open != OpenClasses::ALL);
+        let usage = self.uplink.budget.usage();
+        self.uplink.health.change(|view| (view.budget, view.held_back) = (usage, open != OpenClasses::ALL));
     }
 
     /// Hands a publish to the connection, and counts it.
