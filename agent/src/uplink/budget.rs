@@ -136,7 +136,7 @@ impl Budget {
         let limit = self.options.bytes_per_day?;
         let portion = (limit / PORTIONS).max(LEAST_PORTION);
         // While it is being written the other half is spent.
-        if self.used + portion / 2 <= self.written {
+        if self.used.saturating_add(portion / 2) <= self.written {
             return None;
         }
         self.written = self.used.saturating_add(portion);

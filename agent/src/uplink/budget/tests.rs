@@ -122,3 +122,17 @@ fn a_damaged_file_neither_shuts_the_link_nor_opens_it_wide() {
     assert_eq!(budget.usage().expect("a limit").used, LIMIT / 2);
     assert!(budget.may_tell(at(NOON)));
 }
+
+/// Whatever the file says is counted with: a sum past the last number ended the agent at every start.
+#[test]
+fn a_file_that_says_more_than_can_be_counted_is_a_day_that_is_used_up() {
+    let disk = FaultyFs::new(1);
+    drop(open(&disk, limited(), NOON));
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let file = StateFile::new(fs, &Path::new("/agent").join(BUDGET_FILE));
+    file.replace(&encode(day(at(NOON), UtcOffset::default()), u64::MAX)).expect("a good disk");
+    let mut budget = open(&disk, limited(), NOON);
+    spend(&mut budget, 60 << 10, NOON);
+    assert_eq!(budget.open_classes(at(NOON)), ALARM);
+    assert!(!budget.may_tell(at(NOON)) && budget.may_tell(at(NOON + 12 * HOUR)));
+}
