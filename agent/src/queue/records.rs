@@ -121,7 +121,7 @@ impl ClassLog {
                 next = record.offset + 1;
                 let value = self.value(&record);
                 let encoded = value.as_deref().unwrap_or_default();
-                let section = Items::<Section<'_>>::new(encoded).iter().next().and_then(Result::ok);
+                let section = section(encoded);
                 let window = record.key.and_then(|key| key.strip_prefix(HELD));
                 visit(match (section, window) {
                     (None, _) => Found::Unreadable(record.offset..next),
@@ -146,6 +146,15 @@ impl ClassLog {
         }
         Ok(())
     }
+}
+
+/// The section that the value of a record is. None: it is not one, or names nothing where it must, which no batch may hold
+/// and no agent wrote.
+pub fn section(encoded: &[u8]) -> Option<Section<'_>> {
+    let mut items = Items::<Section<'_>>::new(encoded).iter();
+    let section = items.next()?.ok().filter(|section| !matches!(section, Section::Position(_)))?;
+    let is_sound = items.rest().is_empty() && section.spans().all(|span| span.start < span.end);
+    is_sound.then_some(section)
 }
 
 /// What a record is, where it is sealed.

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use weir_agent::queue::{ClassId, Examination, Incarnation, Key, Policy, repair};
-use weir_protocol::batch::LossKind;
+use weir_agent::uplink::spool::{LaneId, Spool};
+use weir_protocol::batch::{Envelope, LossKind, RunBuilder};
 use weir_protocol::serial::device_to_agent::Ring;
-use weir_protocol::{DeviceId, RangeSet, Restart};
-use weir_storage::{FaultyFs, Fs};
+use weir_protocol::{ChannelId, Clock, DeviceId, RangeSet, Reading, Restart, SchemaHash, Sequence, Value, items};
+use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, durable};
 
 use crate::seeds::for_each_seed;
+use crate::support::NOON;
 use crate::support::books::Books;
 use crate::support::desk::Desk;
 use crate::support::device::Talker;
@@ -177,4 +179,45 @@ fn a_state_file_and_claims_that_cannot_be_believed_are_kept_aside_by_a_repair() 
     let mut books = Books::default();
     books.ship(&desk.queue);
     assert_eq!(books.stored(key), [0..next]);
+}
+
+/// No agent writes such records, but a disk may hold anything: a batch with one of them could not be read by any gateway,
+/// and it was formed again and again.
+#[test]
+fn records_that_name_nothing_or_more_than_one_thing_are_passed_over_and_all_others_are_shipped() {
+    let (device, fs) = (crate::support::device("board-1"), FaultyFs::new(1));
+    let encoded = |range: std::ops::Range<u64>| {
+        let mut run = RunBuilder::new(device, R, SchemaHash(7), Sequence(range.start));
+        for sequence in range {
+            let value = Value::Integer(sequence as i64);
+            run.push(&Reading { channel: ChannelId(0), time: NOON, clock: Clock::Synchronised, value });
+        }
+        let mut encoded = Vec::new();
+        items::push(&mut encoded, &run.section());
+        encoded
+    };
+    let two = [encoded(0..1), encoded(1..2)].concat();
+    let queue = Path::new(QUEUE);
+    durable::create_dir_all(&fs, queue).expect("a good disk");
+    let (mut log, _) = Log::open(Arc::new(fs.clone()), queue, LogOptions::default()).expect("an empty log");
+    for value in [encoded(0..3), encoded(3..3), two, encoded(3..5)] {
+        let mut batch = Batch::new();
+        batch.push(0, None, Some(&value), &[]).expect("a small record");
+        log.commit(&mut batch).expect("a good disk");
+    }
+    drop(log);
+    let desk = Desk::open(&fs);
+    let mut spool = Spool::new(&desk.queue, 1, false);
+    let mut shipped = Vec::new();
+    let lane = LaneId { class: ClassId::DEFAULT, backlog: false };
+    loop {
+        spool.fill(lane, usize::MAX).expect("a good disk");
+        let Some(batch) = spool.take(lane) else { break };
+        let envelope = Envelope::open(&batch.payload).expect("what any gateway can read");
+        shipped.extend(envelope.manifest().map(|span| (span.start.0, span.end.0)));
+        spool.shipped(&batch);
+    }
+    assert_eq!((shipped, spool.take_damaged()), (vec![(0, 3), (3, 5)], 2));
+    desk.queue.trim().expect("a good disk");
+    assert!(desk.queue.is_empty(), "nothing is left to send");
 }

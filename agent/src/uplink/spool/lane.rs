@@ -1,17 +1,15 @@
 //! One lane: batches of the records of a stretch of one log, in its order.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use weir_protocol::RangeSet;
 use weir_protocol::Sequence;
 use weir_protocol::batch::{Claim, EnvelopeBuilder, LossKind, MAX_READINGS, ReadingRun, RunBuilder, Section};
-use weir_protocol::items::Items;
 use weir_storage::{Chunk, ReadError};
 
 use super::Part;
-use crate::queue::records::HELD;
-use crate::queue::{ClassId, ClassLog, ClassState, Key, SharedState};
+use super::source::Source;
+use crate::queue::records::{self, HELD};
+use crate::queue::{Key, SharedState};
 
 /// Bytes of queue read at once.
 const WINDOW: usize = 64 * 1024;
@@ -21,19 +19,6 @@ const FULL_UNITS: u32 = (MAX_READINGS / 2) as u32;
 
 /// So many connections in a row that close on one batch make it go in halves.
 const SUSPICIOUS: u32 = 3;
-
-/// The log that both lanes of a class read, and what is known of single records.
-pub(super) struct Source {
-    class: ClassId,
-    pub(super) log: ClassLog,
-    /// Units of records that the gateway has in part.
-    partial: BTreeMap<u64, RangeSet>,
-    /// Readings that the gateway cannot read even alone, and claims that it could not read once.
-    rejected: BTreeSet<(u64, u32)>,
-    /// In flight from the other lane.
-    skip: RangeSet,
-    pub(super) damaged: u64,
-}
 
 /// A batch as a lane forms it.
 pub(super) struct Formed {
@@ -57,68 +42,6 @@ pub(super) struct Lane {
     search: Option<(u32, (u64, u32))>,
     /// The batch that the last connection closed on, by its first unit and its units, and how many did so in a row.
     suspect: Option<((u64, u32), u32, u32)>,
-}
-
-impl Source {
-    pub(super) fn new(class: ClassId, log: ClassLog) -> Self {
-        let (partial, rejected) = Default::default();
-        Self { class, log, partial, rejected, skip: RangeSet::new(), damaged: 0 }
-    }
-
-    /// What was dropped from the front needs no memory, and nothing is in flight.
-    pub(super) fn rewind(&mut self, start: u64) {
-        self.partial = self.partial.split_off(&start);
-        self.rejected = self.rejected.split_off(&(start, 0));
-        self.skip = RangeSet::new();
-    }
-
-    /// These records are in flight, and not to be sent from the other lane.
-    pub(super) fn skip(&mut self, offsets: Range<u64>) {
-        if !offsets.is_empty() {
-            self.skip.insert(offsets);
-        }
-    }
-
-    /// The gateway has these.
-    pub(super) fn shipped(&mut self, parts: &[Part], state: &mut ClassState) {
-        for part in parts {
-            if part.units == (0..part.of) {
-                state.shipped.insert(part.offset..part.offset + 1);
-                continue;
-            }
-            let acked = self.partial.entry(part.offset).or_default();
-            acked.insert(u64::from(part.units.start)..u64::from(part.units.end));
-            if acked.contains_all(0..u64::from(part.of)) {
-                self.partial.remove(&part.offset);
-                self.rejected.retain(|(offset, _)| *offset != part.offset);
-                state.shipped.insert(part.offset..part.offset + 1);
-            }
-        }
-    }
-
-    /// Notes that a unit cannot be read alone; false if that was known, which is then forgotten.
-    pub(super) fn reject(&mut self, unit: (u64, u32)) -> bool {
-        let is_new = self.rejected.insert(unit);
-        if !is_new {
-            self.rejected.remove(&unit);
-        }
-        is_new
-    }
-
-    fn has_rejected(&self, offset: u64) -> bool {
-        self.rejected.range((offset, 0)..(offset + 1, 0)).next().is_some()
-    }
-
-    /// Whether a record need not be sent.
-    fn is_done(&self, offset: u64, state: &SharedState) -> bool {
-        self.skip.contains(offset) || state.lock().of(self.class).shipped.contains(offset)
-    }
-
-    /// Nothing can be sent of these; that they are lost is in the log and in the counters.
-    fn damaged(&mut self, offsets: Range<u64>, state: &SharedState) {
-        self.damaged += offsets.end - offsets.start;
-        state.lock().of_mut(self.class).shipped.insert(offsets);
-    }
 }
 
 impl Lane {
@@ -252,7 +175,7 @@ impl Lane {
         }
         let reader = &source.log.reader;
         // The queue may drop its oldest segments at any moment; what the gateway has is passed over unread.
-        let from = state.lock().of(source.class).first_unshipped(at.max(reader.start_offset()));
+        let from = source.first_unshipped(at, state);
         if from >= end {
             self.cursor = (end, 0);
             return Ok(false);
@@ -300,7 +223,7 @@ impl Lane {
             }
             let value = source.log.value(&record);
             let value = value.as_deref().unwrap_or_default();
-            let Some(Ok(section)) = Items::<Section<'_>>::new(value).iter().next() else {
+            let Some(section) = records::section(value) else {
                 source.damaged(record.offset..record.offset + 1, state);
                 continue;
             };
@@ -333,7 +256,7 @@ impl Lane {
             Section::Summary(_) | Section::SetAside(_) => (1, false),
             Section::Claim(_) | Section::End(_) | Section::Position(_) => (1, false),
         };
-        let whole = self.cursor.1 == 0 && !source.partial.contains_key(&offset) && !source.has_rejected(offset);
+        let whole = self.cursor.1 == 0 && source.is_whole(offset);
         if whole && of <= self.limit() - self.units {
             self.forming.push_encoded(section, encoded);
             if let Section::Readings(run) = section {
@@ -344,7 +267,7 @@ impl Lane {
             self.cursor = (offset + 1, 0);
             return true;
         }
-        let acked = source.partial.get(&offset).cloned().unwrap_or_default();
+        let acked = source.acknowledged(offset);
         let missing: Vec<Range<u64>> = acked.gaps(u64::from(self.cursor.1)..u64::from(of)).collect();
         for range in missing {
             for unit in range {
@@ -365,7 +288,7 @@ impl Lane {
             Section::Readings(run) => {
                 let sequence = Sequence(run.first.0 + u64::from(unit));
                 self.newest = Some(((run.device, run.restart), sequence));
-                if source.rejected.contains(&(offset, unit)) {
+                if source.is_rejected((offset, unit)) {
                     let (device, restart) = (run.device, run.restart);
                     let end = Sequence(sequence.0 + 1);
                     let claim = Claim { device, restart, kind: LossKind::Rejected, start: sequence, end };

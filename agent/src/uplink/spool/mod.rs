@@ -13,6 +13,7 @@
 
 mod lane;
 mod shelf;
+mod source;
 
 use tokio::time::Instant;
 use weir_protocol::Sequence;

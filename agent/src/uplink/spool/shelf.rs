@@ -2,7 +2,8 @@
 
 use weir_storage::ReadError;
 
-use super::lane::{Lane, Source};
+use super::lane::Lane;
+use super::source::Source;
 use super::{Part, Unreadable};
 use crate::queue::{ClassId, ClassLog, ClassState, SharedState};
 
