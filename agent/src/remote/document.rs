@@ -194,16 +194,17 @@ impl Document {
         let header = |header: &str| Source::new("header", header);
         let refused = |error: weir_protocol::settings::SettingsError| DocumentError::Header(error.to_string());
         if let Some(rest) = text.strip_prefix(CONFIG) {
-            let (head, settings) =
-                rest.split_once(RULER).ok_or(DocumentError::Form("no line --- behind the header"))?;
-            let settings =
-                settings.strip_suffix(RULER).ok_or(DocumentError::Form("no line --- behind the settings"))?;
+            let split = rest.split_once(RULER).filter(|(head, _)| are_lines(head));
+            let (head, settings) = split.ok_or(DocumentError::Form("no line --- behind the header"))?;
+            let settings = settings.strip_suffix(RULER).filter(|settings| are_lines(settings));
+            let settings = settings.ok_or(DocumentError::Form("no line --- behind the settings"))?;
             let ConfigHeader { agent, version, issued, expires } = header(head).parse().map_err(refused)?;
             let header = Header { agent, issued, expires };
             return Ok(Self::Config(SignedConfig { header, version, settings: settings.to_owned() }));
         }
         let rest = text.strip_prefix(COMMAND).ok_or(DocumentError::Form("it begins with neither kind"))?;
-        let head = rest.strip_suffix(RULER).ok_or(DocumentError::Form("no line --- behind the header"))?;
+        let head = rest.strip_suffix(RULER).filter(|head| are_lines(head));
+        let head = head.ok_or(DocumentError::Form("no line --- behind the header"))?;
         let CommandHeader { agent, id, name, args, issued, expires } = header(head).parse().map_err(refused)?;
         Ok(Self::Command(SignedCommand { header: Header { agent, issued, expires }, id, name, args }))
     }
@@ -215,7 +216,7 @@ impl Document {
     pub fn sign(&self, key: &SecretKey) -> Result<String, DocumentError> {
         let mut text = match self {
             Self::Config(SignedConfig { header, version, settings }) => {
-                let newline = if settings.is_empty() || settings.ends_with('\n') { "" } else { "\n" };
+                let newline = if are_lines(settings) { "" } else { "\n" };
                 format!("{CONFIG}version = {version}\n{}{RULER}{settings}{newline}{RULER}", header.text())
             }
             Self::Command(SignedCommand { header, id, name, args }) => {
@@ -237,6 +238,11 @@ impl Document {
             Self::Command(command) => &command.header,
         }
     }
+}
+
+/// Whether what comes next begins a line.
+fn are_lines(text: &str) -> bool {
+    text.is_empty() || text.ends_with('\n')
 }
 
 /// What is signed, by whom it says it is, and the signature.
@@ -296,6 +302,21 @@ mod tests {
         // Signed by one, and said to be by the other.
         let forged = signed.replace(&other.public().to_string(), &key.public().to_string());
         assert_eq!(Document::open(forged.as_bytes(), &[key.public()]), Err(DocumentError::Signature));
+    }
+
+    /// `----` was taken for a dash of the settings and the line that ends them.
+    #[test]
+    fn only_a_line_of_its_own_ends_a_part() {
+        let (_dir, key) = key();
+        for text in [
+            "weir config 1\nagent = \"a\"\nversion = 1\nissued = 1\nexpires = 2\n---\n----\n",
+            "weir config 1\nagent = \"a\"\nversion = 1\nissued = 1\nexpires = 2 ---\n---\n",
+            "weir command 1\nagent = \"a\"\nid = \"c\"\nname = \"n\"\nissued = 1\nexpires = 2 ---\n",
+        ] {
+            let signed = format!("{text}{} {}\n", key.public(), key.sign(text.as_bytes()));
+            let refused = Document::open(signed.as_bytes(), &[key.public()]);
+            assert!(matches!(refused, Err(DocumentError::Form(_))), "{text}: {refused:?}");
+        }
     }
 
     #[test]
