@@ -13,6 +13,7 @@ mod encryption;
 mod exec;
 mod feeds;
 mod format_1;
+mod format_3;
 mod gateways;
 mod iio;
 mod in_force;
