@@ -8,6 +8,9 @@ use weir_protocol::name::MAX_NAME;
 
 /// The longest name of a channel that the gateway takes, in bytes.
 pub(super) const MAX_CHANNEL: usize = 64;
+/// The longest name that others may give, in bytes. What a message has in common is part of the name of each of its
+/// values, so without a bound a message of some megabytes could be work for minutes.
+pub(super) const MAX_GIVEN: usize = 1024;
 /// A dash and eight digits.
 const HASH: usize = 9;
 

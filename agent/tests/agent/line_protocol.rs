@@ -11,7 +11,7 @@ use weir_agent::config::Config;
 use weir_agent::counters::Event;
 use weir_agent::health::SourceState;
 use weir_agent::source::LifeError;
-use weir_agent::source::line_protocol::{self, LineProtocolConfig, Naming, Outcome, Precision, Writer};
+use weir_agent::source::line_protocol::{self, LineProtocolConfig, Naming, Outcome, Precision, Refused, Writer};
 use weir_protocol::settings::Source;
 use weir_protocol::{Clock, Timestamp, Value};
 use weir_storage::FaultyFs;
@@ -75,6 +75,15 @@ impl Port {
     }
 }
 
+/// Ends what wrote into feeds; everything is on disk then.
+async fn end(bench: Bench, office: Office) {
+    let feeds = bench.feeds.clone();
+    bench.stops();
+    feeds.finish().await;
+    drop(feeds);
+    office.ends().await;
+}
+
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory");
@@ -130,6 +139,19 @@ async fn a_bad_line_is_named_and_takes_no_other_with_it() {
     assert_eq!(office.counters.get(Event::LinesRefused), 3);
     port.closes().await;
     office.closes().await;
+}
+
+/// Every field of a line is held until all of them are read: one line of two megabytes was a hundred in memory.
+#[tokio::test]
+async fn a_line_without_end_is_refused_and_those_beside_it_are_kept() {
+    let (office, handle) = Office::open(&FaultyFs::new(1));
+    let bench = Bench::feeding(handle, &office.counters);
+    let endless = format!("m {}n=0", "n=0,".repeat(20_000));
+    let outcome = writer(&bench, "").write(&format!("m n=1\n{endless}\nm n=2"), Precision::default()).await;
+    let Outcome::Kept(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.named, [(2, "got a line of 80005 bytes, expected at most 65536".to_owned())]);
+    assert_eq!(office.counters.get(Event::ReadingsAccepted), 2);
+    end(bench, office).await;
 }
 
 #[tokio::test]
@@ -231,6 +253,19 @@ async fn a_flood_evicts_nothing_and_is_told_where_to_begin_again() {
     assert_eq!(writer.write("m n=300i", Precision::default()).await, Outcome::Late { line: Some(1) });
     assert_eq!(bench.counters.get(Event::ReadingsEvicted), 0);
     assert_eq!(bench.health.sources()[0].readings, 256);
+}
+
+/// It went into the ring at once, where its end evicted its beginning: the sender was told 503, and sent it again for ever.
+#[tokio::test]
+async fn a_line_with_more_values_than_the_ring_is_taken_in_pieces() {
+    let (office, handle) = Office::open(&FaultyFs::new(1));
+    let bench = Bench::feeding(handle, &office.counters);
+    let line = format!("m {}x=0", "x=1,".repeat(599));
+    let outcome = writer(&bench, "ring = 256").write(&line, Precision::default()).await;
+    assert_eq!(outcome, Outcome::Kept(Refused { count: 0, named: Vec::new() }));
+    assert_eq!(office.counters.get(Event::ReadingsAccepted), 600);
+    assert_eq!(office.counters.get(Event::ReadingsEvicted), 0);
+    end(bench, office).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! agent, and with it whatever it started; a line is bounded, and so is what is logged of its errors. Of a program that
 //! prints faster than [`MAX_RATE`], or than the queue takes, the rest waits in its pipe, and then it waits itself.
 
+pub mod fuzz;
 mod line;
 mod program;
 pub(crate) mod settings;

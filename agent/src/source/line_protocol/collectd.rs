@@ -9,7 +9,7 @@ use serde_json::Number;
 use weir_protocol::{DeviceId, Timestamp};
 
 use super::line::{Field, Line};
-use crate::source::name;
+use crate::source::name::{self, MAX_GIVEN};
 
 /// Values that were read together.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,12 +41,21 @@ impl ValueList {
             let (values, names) = (self.values.len(), self.dsnames.len());
             return Err(format!("got {values} values with {names} names and {} types", self.dstypes.len()));
         }
+        let length = self.parts().iter().map(|part| part.len()).sum::<usize>();
+        if length > MAX_GIVEN {
+            return Err(format!("plugin and type have {length} bytes, at most {MAX_GIVEN} can be a name"));
+        }
         let device = if self.host.is_empty() { Some(device) } else { name::device(&self.host) };
         let time = self.time.filter(|time| time.is_finite()).map(|time| Timestamp((time * 1e6) as i64));
         let values = self.values.iter().zip(self.dsnames.iter().zip(&self.dstypes));
         let fields =
             values.filter_map(|(value, (name, kind))| Some((self.channel(name), field(value.as_ref()?, kind))));
         Ok(Line { device: device.ok_or("the host has no name")?, time, fields: fields.collect() })
+    }
+
+    /// What the names of all its channels begin with.
+    fn parts(&self) -> [&str; 4] {
+        [&self.plugin, &self.plugin_instance, &self.r#type, &self.type_instance].map(String::as_str)
     }
 
     fn channel(&self, value: &str) -> String {
@@ -56,7 +65,7 @@ impl ValueList {
         };
         let mut shown =
             format!("{}.{}", named(&self.plugin, &self.plugin_instance), named(&self.r#type, &self.type_instance));
-        let parts = [&self.plugin, &self.plugin_instance, &self.r#type, &self.type_instance].map(String::as_str);
+        let parts = self.parts();
         let all = format!("{}/{value}", parts.join("/"));
         if value != "value" {
             shown.push('.');
@@ -110,6 +119,16 @@ mod tests {
         );
         assert_eq!(lines[2].fields, [("load.load".to_owned(), Ok(Field::Double(1.5)))]);
         assert_eq!(lines[2].time, None);
+    }
+
+    #[test]
+    fn a_list_with_an_endless_name_is_refused() {
+        let plugin = "x".repeat(100_000);
+        let list =
+            format!(r#"[{{"values":[1],"dstypes":["gauge"],"dsnames":["value"],"plugin":"{plugin}","type":"t"}}]"#);
+        let lists: Vec<ValueList> = serde_json::from_str(&list).unwrap();
+        let refused = lists[0].line(DeviceId::new("box").unwrap()).unwrap_err();
+        assert_eq!(refused, "plugin and type have 100001 bytes, at most 1024 can be a name");
     }
 
     #[test]

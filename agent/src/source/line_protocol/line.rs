@@ -8,7 +8,7 @@ use influxdb_line_protocol::{FieldValue, ParsedLine};
 use weir_protocol::reading::MAX_TEXT;
 use weir_protocol::{DeviceId, Timestamp, Value};
 
-use crate::source::name;
+use crate::source::name::{self, MAX_GIVEN};
 
 /// What a timestamp counts, since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +116,10 @@ impl Naming {
             tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| wanted(key)).collect();
         further.sort_unstable();
         let measurement = line.series.measurement.as_str();
+        let length = measurement.len() + further.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if length > MAX_GIVEN {
+            return Err(format!("measurement and tags have {length} bytes, at most {MAX_GIVEN} can be a name"));
+        }
         let series = Series::new(measurement, &further);
         let fields = line.field_set.into_iter().map(|(key, value)| (series.channel(&key), field(value))).collect();
         Ok(Line { device, time, fields })
@@ -247,6 +251,18 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), series.len(), "{names:?}");
+    }
+
+    /// The name of every field begins with them: one push of two megabytes was work for minutes.
+    #[test]
+    fn a_line_with_an_endless_name_is_refused() {
+        let text = format!("{},t={} x=1,y=2", "m".repeat(1000), "v".repeat(100));
+        let parsed = influxdb_line_protocol::parse_lines(&text).next().unwrap().unwrap();
+        let refused = naming().line(parsed, Precision::default()).unwrap_err();
+        assert_eq!(refused, "measurement and tags have 1101 bytes, at most 1024 can be a name");
+        // What is not part of the name may be long.
+        let naming = Naming { tags: Some(Vec::new()), ..naming() };
+        assert_eq!(channels(&naming, &text).len(), 2);
     }
 
     #[test]

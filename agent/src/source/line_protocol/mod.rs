@@ -6,6 +6,7 @@
 
 mod body;
 mod collectd;
+pub mod fuzz;
 mod line;
 mod port;
 mod settings;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use weir_protocol::channel::MAX_CHANNELS;
 use weir_protocol::time::Timestamp;
 use weir_protocol::{Clock, DeviceId};
 
@@ -21,6 +22,8 @@ use crate::source::context::Context;
 use crate::source::feed::{Feed, Sample};
 use crate::source::units::{UnitRule, unit_of};
 
+/// The longest line, in bytes: each of its fields is held until all of them are read.
+const MAX_LINE: usize = 64 << 10;
 /// Characters of a bad line that are shown.
 const SHOWN: usize = 60;
 /// Faults of one push that are named.
@@ -86,14 +89,7 @@ impl Writer {
     /// Takes the lines of `text`.
     pub async fn write(&self, text: &str, precision: Precision) -> Outcome {
         let mut push = Push::new(self);
-        let mut number = 1;
-        for raw in influxdb_line_protocol::split_lines(text) {
-            let at = number;
-            number += 1 + raw.matches('\n').count();
-            // The Go parser of InfluxDB does not mind what stands at the end.
-            let raw = raw.trim_end_matches([' ', '\t', '\r']);
-            let Some(parsed) = influxdb_line_protocol::parse_lines(raw).next() else { continue };
-            let line = parsed.map_err(|error| unread(&error, raw)).and_then(|line| self.naming.line(line, precision));
+        for (at, line) in read(text, &self.naming, precision) {
             if let Err(late) = push.take(at, line).await {
                 return late;
             }
@@ -126,13 +122,23 @@ impl Writer {
         Ok(feed)
     }
 
-    /// Puts samples once there is room for them.
-    async fn put(&self, feed: &Feed, samples: &[Sample<'_>], faults: &mut Vec<String>) -> Range<u64> {
+    /// Puts the samples of a line, each piece once there is room for it. A sender may name one channel as often as it
+    /// likes, so a line may have more of them than the ring.
+    async fn put(&self, feed: &Feed, samples: &[Sample<'_>], faults: &mut Vec<String>) -> Option<Range<u64>> {
+        let mut all: Option<Range<u64>> = None;
+        for piece in samples.chunks(MAX_CHANNELS.min(self.ring)) {
+            let taken = self.put_piece(feed, piece, faults).await;
+            all = Some(all.map_or(taken.start, |all| all.start)..taken.end);
+        }
+        all
+    }
+
+    async fn put_piece(&self, feed: &Feed, samples: &[Sample<'_>], faults: &mut Vec<String>) -> Range<u64> {
         loop {
             feed.has_room(samples.len()).await;
             // Pushes take turns, so that the room is there for whoever saw it.
             let _turn = self.feeds.lock().await;
-            if feed.room() >= samples.len().min(self.ring) {
+            if feed.room() >= samples.len() {
                 let taken = feed.put_all(samples);
                 faults.extend(taken.refused.into_iter().map(|(_, error)| error.to_string()));
                 return taken.sequences;
@@ -195,9 +201,10 @@ impl<'w> Push<'w> {
         }
         let put = timeout_at(self.deadline, self.writer.put(&feed, &samples, &mut faults)).await;
         let Ok(sequences) = put else { return Err(Outcome::Late { line: Some(number) }) };
-        match self.put.get_mut(&line.device) {
-            Some((_, all)) => all.end = sequences.end,
-            None => drop(self.put.insert(line.device, (feed, sequences))),
+        match (sequences, self.put.get_mut(&line.device)) {
+            (Some(sequences), Some((_, all))) => all.end = sequences.end,
+            (Some(sequences), None) => drop(self.put.insert(line.device, (feed, sequences))),
+            (None, _) => {}
         }
         if !faults.is_empty() {
             self.refused.add(number, faults.join("; "));
@@ -216,6 +223,26 @@ impl<'w> Push<'w> {
         }
         Outcome::Kept(self.refused)
     }
+}
+
+/// The lines of a body that say something, by their number from 1.
+pub(super) fn read<'t>(
+    text: &'t str,
+    naming: &'t Naming,
+    precision: Precision,
+) -> impl Iterator<Item = (usize, Result<Line<'t>, String>)> {
+    let mut number = 1;
+    influxdb_line_protocol::split_lines(text).filter_map(move |raw| {
+        let at = number;
+        number += 1 + raw.matches('\n').count();
+        // The Go parser of InfluxDB does not mind what stands at the end.
+        let raw = raw.trim_end_matches([' ', '\t', '\r']);
+        if raw.len() > MAX_LINE {
+            return Some((at, Err(format!("got a line of {} bytes, expected at most {MAX_LINE}", raw.len()))));
+        }
+        let parsed = influxdb_line_protocol::parse_lines(raw).next()?;
+        Some((at, parsed.map_err(|error| unread(&error, raw)).and_then(|line| naming.line(line, precision))))
+    })
 }
 
 /// Why a line cannot be read, and what one looks like.

@@ -9,6 +9,7 @@
 
 mod client;
 mod filter;
+pub mod fuzz;
 mod message;
 mod payload;
 mod settings;

@@ -7,6 +7,8 @@ use serde_json::Value as Json;
 use weir_protocol::Value;
 use weir_protocol::reading::MAX_TEXT;
 
+use crate::source::name::MAX_GIVEN;
+
 /// How to read a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,7 +62,7 @@ impl Payload {
             Self::Text => words(text).map(|value| vec![(String::new(), value)]),
             Self::Json => {
                 let json: Json = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
-                if fields.is_empty() { Ok(all(&json)) } else { some(&json, fields) }
+                if fields.is_empty() { all(&json) } else { some(&json, fields) }
             }
         }
     }
@@ -84,24 +86,31 @@ fn words(text: &str) -> Result<Measured, String> {
 }
 
 /// Every number and switch, in order.
-fn all(json: &Json) -> Vec<(String, Measured)> {
+fn all(json: &Json) -> Result<Vec<(String, Measured)>, String> {
     let mut found = Vec::new();
-    walk(json, String::new(), 0, &mut found);
-    found
+    walk(json, String::new(), 0, &mut found)?;
+    Ok(found)
 }
 
-fn walk(json: &Json, path: String, depth: usize, found: &mut Vec<(String, Measured)>) {
+fn walk(json: &Json, path: String, depth: usize, found: &mut Vec<(String, Measured)>) -> Result<(), String> {
+    if path.len() > MAX_GIVEN {
+        return Err(format!("a field whose name has {} bytes, at most {MAX_GIVEN} can be a name", path.len()));
+    }
     if depth > MAX_DEPTH || found.len() == MAX_VALUES {
-        return;
+        return Ok(());
     }
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match json {
-        Json::Object(fields) => fields.iter().for_each(|(key, value)| walk(value, below(key), depth + 1, found)),
+        Json::Object(fields) => fields.iter().try_for_each(|(key, value)| walk(value, below(key), depth + 1, found)),
         Json::Array(values) => {
-            values.iter().enumerate().for_each(|(at, value)| walk(value, below(&at.to_string()), depth + 1, found));
+            let mut values = values.iter().enumerate();
+            values.try_for_each(|(at, value)| walk(value, below(&at.to_string()), depth + 1, found))
         }
-        Json::String(_) => {}
-        other => found.extend(measured(other).ok().map(|value| (path, value))),
+        Json::String(_) => Ok(()),
+        other => {
+            found.extend(measured(other).ok().map(|value| (path, value)));
+            Ok(())
+        }
     }
 }
 
@@ -161,6 +170,15 @@ mod tests {
             assert!(one(Payload::Number, wrong).is_err(), "{wrong}");
         }
         assert!(Payload::Number.read(b"\xff", &[]).is_err());
+    }
+
+    /// The name of every value in it begins with that of the field: a message of a megabyte became hundreds.
+    #[test]
+    fn a_field_with_an_endless_name_is_refused() {
+        let json = |name: usize| format!("{{{:?}: [{}1]}}", "x".repeat(name), "1,".repeat(200));
+        let refused = Payload::Json.read(json(500_000).as_bytes(), &[]).unwrap_err();
+        assert_eq!(refused, "a field whose name has 500000 bytes, at most 1024 can be a name");
+        assert_eq!(Payload::Json.read(json(1000).as_bytes(), &[]).unwrap().len(), 201);
     }
 
     #[test]
