@@ -7,6 +7,7 @@ mod arguments;
 mod bundle;
 mod doctor;
 mod enroll;
+pub mod fuzz;
 mod generate;
 mod logging;
 mod once;

@@ -99,7 +99,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Before, by which rule, and after.
-fn text(line: &Value, config: &Config) -> String {
+pub(super) fn text(line: &Value, config: &Config) -> String {
     if let Some(missed) = line["missed"].as_u64() {
         return format!("... {missed} missed: more passed than could be shown ...");
     }

@@ -11,6 +11,7 @@
 
 mod answer;
 mod client;
+pub mod fuzz;
 mod listener;
 mod router;
 mod server;

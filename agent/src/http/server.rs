@@ -61,7 +61,8 @@ pub async fn serve(
     let _ = tokio::time::timeout(FAREWELL, ended).await;
 }
 
-async fn serve_one(
+/// Serves one connection until it ends or `stop` says something.
+pub(super) async fn serve_one(
     stream: Stream,
     _place: OwnedSemaphorePermit,
     router: Router,

@@ -15,6 +15,7 @@
 //! | `/version` | name and version |
 
 pub mod ask;
+pub mod fuzz;
 pub mod health;
 pub mod metrics;
 mod rates;

@@ -53,7 +53,7 @@ pub(super) fn failure(error: AskError) -> Failure {
 }
 
 /// One frame as text, as wide as `COLUMNS` and as high as it needs.
-fn frame(status: &Status) -> String {
+pub(super) fn frame(status: &Status) -> String {
     let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(WIDTH).clamp(40, 500);
     let look = Look { status: Some(status.clone()), trouble: None };
     let Ok(mut terminal) = Terminal::new(TestBackend::new(width, screen::height(status)));

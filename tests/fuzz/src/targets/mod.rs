@@ -5,9 +5,17 @@ mod intake;
 mod kafka;
 mod messages;
 mod mqtt;
+mod operator;
+mod queue;
 mod serial;
 mod settings;
+mod sources;
 mod stored;
+
+use std::collections::BTreeMap;
+
+use weir_protocol::Timestamp;
+use weir_protocol::time::WallClock;
 
 use crate::target::Target;
 
@@ -29,6 +37,16 @@ pub const ALL: &[Target] = &[
     stored::CHECKPOINT,
     stored::RECORD,
     stored::SESSIONS,
+    queue::QUEUE,
+    sources::EXEC,
+    sources::LINE_PROTOCOL,
+    sources::MQTT,
+    sources::MODBUS,
+    sources::SYSFS,
+    operator::REMOTE,
+    operator::PORT,
+    operator::STATUS,
+    operator::TAPPED,
     settings::AGENT,
     settings::GATEWAY,
 ];
@@ -37,6 +55,21 @@ pub const ALL: &[Target] = &[
 fn pinned(name: &str) -> Vec<u8> {
     const V1: &str = include_str!("../../../../protocol/tests/format/v1.txt");
     bytes(V1.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_default())
+}
+
+/// What an agent with windows keeps, by name, in hexadecimal digits: `agent/tests/agent/format_3.txt`.
+fn format_3() -> BTreeMap<&'static str, &'static str> {
+    const V3: &str = include_str!("../../../../agent/tests/agent/format_3.txt");
+    V3.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' ')).collect()
+}
+
+/// A clock that stands still.
+struct Noon;
+
+impl WallClock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_767_268_800_000_000)
+    }
 }
 
 /// Bytes from hexadecimal digits.

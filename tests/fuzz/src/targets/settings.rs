@@ -25,10 +25,14 @@ pub(super) const GATEWAY: Target = Target {
 const VARIABLES: &[u8] =
     b"drain = \"10s\"\n[queue]\ncap = \"1 MiB\"\n\0DRAIN=5s\nQUEUE__CAP=2 MiB\nMQTT__LISTEN=\"[::1]:0\"\nNAME=1";
 
-/// The sample settings without their comments, and variables.
+/// The sample settings without their comments, the same with every key that is commented out, and variables.
 fn seeds(sample: &str) -> Vec<(&'static str, Vec<u8>)> {
     let plain: String = sample.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
-    vec![("sample", plain.into_bytes()), ("variables", VARIABLES.to_vec())]
+    // `#key` is a key, `# text` a comment.
+    let is_text = |line: &&str| line.starts_with("# ") || *line == "#";
+    let keys = sample.lines().filter(|line| !is_text(line)).map(|line| line.strip_prefix('#').unwrap_or(line));
+    let every: String = keys.map(|line| format!("{line}\n")).collect();
+    vec![("sample", plain.into_bytes()), ("every-key", every.into_bytes()), ("variables", VARIABLES.to_vec())]
 }
 
 fn run(bytes: &[u8], prefix: &str, load: fn(&Source) -> Option<SettingsError>) {

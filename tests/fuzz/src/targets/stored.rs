@@ -29,7 +29,10 @@ pub(super) const STATE: Target = Target {
     max_len: 4096,
     memory: 1 << 20,
     inputs: 200_000,
-    seeds: || vec![("agent", State::new(Incarnation(7)).encode())],
+    seeds: || {
+        let windows = super::format_3().get("state").map(|hex| super::bytes(hex)).unwrap_or_default();
+        vec![("agent", State::new(Incarnation(7)).encode()), ("windows", windows)]
+    },
 };
 pub(super) const EXPORT: Target = Target {
     name: "export",
