@@ -139,3 +139,13 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
     let twice = refused("[[iio]]\ndevice = \"a\"\n[[iio]]\ndevice = \"a\"\n").unwrap_or_default();
     assert!(twice.contains(":4:10: device a has a section [[iio]] already"), "{twice}");
 }
+
+/// Its name is a beginning and an end that overlap: the agent was killed by it at every sample.
+#[test]
+fn a_file_without_a_channel_is_left_alone() {
+    let machine = tempfile::tempdir().expect("a directory");
+    for file in ["in_input", "in_raw", "in__input"] {
+        write(machine.path(), &format!("iio:device0/{file}"), "7");
+    }
+    assert_eq!((all(machine.path()).measured, all(machine.path()).sensors), (Vec::new(), 1));
+}

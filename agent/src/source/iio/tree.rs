@@ -73,10 +73,11 @@ fn each_channel(sampled: &mut Sampled, sensor: &str, path: &Path) {
             (_, Some(channel)) if !files.contains(&format!("{channel}_input")) => (channel, true),
             _ => continue,
         };
-        let Some(quantity) = quantity::of(&channel["in_".len()..]) else { continue };
+        let Some(measured) = channel.strip_prefix("in_") else { continue };
+        let Some(quantity) = quantity::of(measured) else { continue };
         let label = text(&path.join(format!("{channel}_label"))).ok().filter(|label| !label.is_empty());
         let label = label.map(|label| format!(".{label}")).unwrap_or_default();
-        let name = format!("{sensor}.{}{label}", &channel["in_".len()..]);
+        let name = format!("{sensor}.{measured}{label}");
         match value(path, channel, is_raw, quantity) {
             Ok((value, resolution)) => {
                 sampled.measured.push(Measured { name, unit: quantity.unit, resolution: resolution as f32, value });
