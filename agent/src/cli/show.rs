@@ -90,7 +90,7 @@ mod tests {
                 "# What edge-1 runs with, as process 12; keys that are not here have their defaults.",
                 "# Remote settings 7, on trial lie over a.toml.",
                 "# Otherwise in a.toml or the environment now: drain; sudo systemctl reload weir-agent",
-                "name = \"edge-1\"   # a.toml:1",
+                "name = \"edge-1\"    # a.toml:1",
                 "uplink.window = 8  # remote settings 7:2",
             ]
         );
