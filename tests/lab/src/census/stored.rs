@@ -6,6 +6,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
 use weir_protocol::RangeSet;
+use weir_protocol::batch::LossKind;
 
 use super::lanes::Lanes;
 use super::page::{number, span};
@@ -48,6 +49,11 @@ impl Stored {
         covered.union(&self.dead);
         covered.union(&self.lost);
         covered
+    }
+
+    /// Sequences that the rules of an agent left out: they are among the lost ones, and a decision.
+    pub fn left_out(&self) -> &RangeSet {
+        self.kinds.get(LossKind::Reduced.as_str()).unwrap_or(const { &RangeSet::new() })
     }
 
     /// Records that replace an earlier verdict.

@@ -5,8 +5,8 @@
 //!    acknowledged is counted lost only if the device had evicted it before: a claim is no way out of a promise;
 //! 2. no sequence has two readings, two dead letters or two covering losses;
 //! 3. every reading is what the sensor handed out, and readings stand in the order of their sequences;
-//! 4. a record heals exactly where the log holds an earlier verdict;
-//! 5. readings + dead letters + lost - heals = next, and nothing is in flight. A restart whose ring was lost
+//! 4. a record heals exactly where the log holds an earlier verdict, and nothing heals what the rules of an agent left out;
+//! 5. readings + dead letters + lost or left out - heals = next, and nothing is in flight. A restart whose ring was lost
 //!    with its device has an unknown tail: its `next` is what anybody ever saw of it, and is reported apart.
 //!
 //! A damaged place in the log is a fault too: the sequences it covers are those that are promised and missing.
@@ -98,7 +98,7 @@ impl Restart<'_> {
         let promised = self.facts.promised();
         fault("acknowledged and lost", &minus(&promised, &self.covered));
         if self.facts.on_cable {
-            let kept = minus(&minus(&self.stored.lost, &self.stored.readings), &self.stored.dead);
+            let kept = self.standing(&self.stored.lost);
             let broken = minus(&minus(&kept, &self.facts.evicted), &self.excused());
             fault("acknowledged and counted lost although the device had not evicted it", &broken);
         }
@@ -116,6 +116,10 @@ impl Restart<'_> {
         let unhealed = self.unhealed(&self.stored.readings, &self.stored.healing_readings, &lower);
         fault("a reading over an earlier verdict that does not say that it heals", &unhealed);
         fault("a reading that heals nothing", &minus(&self.stored.healing_readings, &lower));
+        let left_out = self.stored.left_out();
+        let beside: RangeSet =
+            left_out.iter().flat_map(|r| self.stored.readings.overlaps(r).collect::<Vec<_>>()).collect();
+        fault("a reading beside the decision that left it out", &beside);
         fault("sampled but nowhere: not stored, dead-lettered or counted lost", &self.missing());
         if self.facts.on_cable {
             let beyond: RangeSet = self.covered.iter().map(|r| r.start.max(self.facts.known_end())..r.end).collect();
@@ -142,6 +146,11 @@ impl Restart<'_> {
         let kinds =
             self.allowed.iter().chain([&LossKind::Reduced]).filter_map(|kind| self.stored.kinds.get(kind.as_str()));
         kinds.flat_map(RangeSet::iter).collect()
+    }
+
+    /// Those of `lost` that are neither readings nor dead letters.
+    fn standing(&self, lost: &RangeSet) -> RangeSet {
+        minus(&minus(lost, &self.stored.readings), &self.stored.dead)
     }
 
     /// Those of `records` that stand on a `lower` verdict without saying so.
@@ -173,7 +182,8 @@ impl Restart<'_> {
             next: self.end().max(self.covered.iter().next_back().map_or(0, |r| r.end)),
             stored: self.stored.readings.len(),
             dead: minus(&self.stored.dead, &self.stored.readings).len(),
-            lost: minus(&minus(&self.stored.lost, &self.stored.readings), &self.stored.dead).len(),
+            lost: self.standing(&minus(&self.stored.lost, self.stored.left_out())).len(),
+            reduced: self.standing(self.stored.left_out()).len(),
             healed: self.stored.heals(),
             in_flight: self.missing().len(),
             tail_unknown: self.stored.tail_unknown_from.is_some(),

@@ -20,6 +20,8 @@ pub struct Row {
     pub dead: u64,
     /// Sequences that are only counted lost.
     pub lost: u64,
+    /// Sequences that the rules of an agent left out.
+    pub reduced: u64,
     /// Records that replaced an earlier verdict.
     pub healed: u64,
     /// Sequences without any verdict.
@@ -64,7 +66,12 @@ impl Report {
         self.faults.extend(comparison.differences.into_iter().map(fault));
     }
 
-    /// All rows as one.
+    /// Sequences of all rows that the rules of agents left out.
+    pub fn reduced(&self) -> u64 {
+        self.rows.iter().map(|row| row.reduced).sum()
+    }
+
+    /// All rows as one: next, stored, dead-lettered, lost and in flight.
     pub fn total(&self) -> (u64, u64, u64, u64, u64) {
         self.rows.iter().fold((0, 0, 0, 0, 0), |sum, row| {
             (sum.0 + row.next, sum.1 + row.stored, sum.2 + row.dead, sum.3 + row.lost, sum.4 + row.in_flight)
@@ -92,10 +99,13 @@ impl fmt::Display for Report {
             writeln!(f, "... and {} restarts more", self.rows.len() - ROWS)?;
         }
         let (next, stored, dead, lost, in_flight) = self.total();
-        let equals = if next == stored + dead + lost + in_flight { "=" } else { "is not" };
+        let reduced = self.reduced();
+        let equals = if next == stored + dead + lost + reduced + in_flight { "=" } else { "is not" };
+        // Only where rules left something out.
+        let left_out = if reduced > 0 { format!(" + {reduced} left out by rules") } else { String::new() };
         writeln!(
             f,
-            "{next} sampled {equals} {stored} stored + {dead} dead-lettered + {lost} counted lost + {in_flight} in flight"
+            "{next} sampled {equals} {stored} stored{left_out} + {dead} dead-lettered + {lost} counted lost + {in_flight} in flight"
         )?;
         for fault in self.faults.iter().take(FAULTS) {
             match fault.key {

@@ -104,6 +104,24 @@ fn loss_of_a_kind_that_the_run_allows_breaks_no_promise_and_any_other_does() {
 }
 
 #[test]
+fn what_rules_left_out_is_no_loss_and_no_reading_stands_beside_it() {
+    let left_out = || {
+        let mut stored = readings([0, 1, 2, 5, 6, 7, 8, 9]);
+        stored.loss(&json!({"kind": "reduced", "ranges": [{"start": 3, "end": 5}]})).unwrap();
+        stored
+    };
+    let report = reconcile(&ten_acknowledged(), &census(left_out()));
+    assert!(report.holds(), "{report}");
+    assert_eq!((report.total(), report.reduced()), ((10, 8, 0, 0, 0), 2));
+    assert!(report.to_string().contains("10 sampled = 8 stored + 2 left out by rules + 0 dead-lettered"), "{report}");
+
+    let mut beside = left_out();
+    reading(&mut beside, 4, true);
+    let faults = faults(&ten_acknowledged(), beside);
+    assert!(faults.contains(&"a reading beside the decision that left it out: 4 (1 in all)".to_owned()), "{faults:?}");
+}
+
+#[test]
 fn what_the_agent_took_and_neither_sent_nor_the_ring_evicted_is_withheld() {
     let mut facts = Facts::default();
     facts.held(0, 10);

@@ -161,7 +161,7 @@ fn rows(ledger: &Ledger, census: &Census) -> BTreeMap<DeviceId, Row> {
         let row = rows.entry(*device).or_default();
         row.logged += stored.readings.len();
         row.dead += stored.dead.len();
-        row.lost += stored.lost.len();
+        row.lost += stored.lost.len() - stored.left_out().len();
     }
     rows
 }
