@@ -204,6 +204,18 @@ impl Committer {
         answered.recv().map_err(|_| RemoveError::Stopped)?.map_err(RemoveError::Io)
     }
 
+    /// [`Log::roll`], between two groups; waits for it.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; the segment goes on being written.
+    pub fn roll(&self, log: usize) -> Result<(), RemoveError> {
+        let (answer, answered) = mpsc::sync_channel::<Result<(), IoError>>(1);
+        if !self.queue.control(Control::Roll { log, answer }) {
+            return Err(RemoveError::Stopped);
+        }
+        answered.recv().map_err(|_| RemoveError::Stopped)?.map_err(RemoveError::Io)
+    }
+
     /// Commits what was accepted, stops, and gives the logs back.
     pub fn shutdown(mut self) -> Vec<Log> {
         self.stop()

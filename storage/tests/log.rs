@@ -284,3 +284,27 @@ fn the_log_says_which_segments_it_has_and_when_it_began_one() {
     assert_eq!(segments.last().map(|last| last.next_offset), Some(100));
     assert_eq!(segments.iter().map(|segment| segment.allocated).sum::<u64>(), log.allocated());
 }
+
+/// What is in the segment that is written cannot be removed; one that is closed for it can, over a power cut too.
+#[test]
+fn a_segment_that_is_closed_early_can_go_and_the_log_goes_on_behind_it() {
+    let fs = FaultyFs::new(1);
+    let (mut log, _) = open(&fs, LogOptions::default());
+    log.roll().expect("nothing to close");
+    assert!(log.reader().segments().is_empty());
+    log.commit(&mut batch(&["a", "b"])).expect("commits");
+    fs.fail_once(Fault::Name);
+    log.roll().expect_err("a disk that makes no file");
+    assert_eq!(log.commit(&mut batch(&["c"])).expect("the one that is there goes on"), 2..3);
+    for _ in 0..2 {
+        log.roll().expect("a disk");
+        assert_eq!(log.reader().segments().iter().map(|segment| segment.base_offset).collect::<Vec<_>>(), [0, 3]);
+    }
+    let fs = fs.power_cut();
+    drop(log);
+    let (mut log, recovery) = open(&fs, LogOptions::default());
+    assert_eq!((recovery.records, recovery.damage_count), (3, 0));
+    assert_eq!(log.remove_before(3).expect("a disk"), 3);
+    assert_eq!(log.commit(&mut batch(&["d"])).expect("commits"), 3..4);
+    assert_eq!(values(&log.reader()), ["d"]);
+}

@@ -105,6 +105,9 @@ impl Group {
             Control::VoidJournal { answer } => {
                 let _ = answer.send(self.journal.as_mut().map_or(Ok(()), |journal| journal.void(&self.syncs)));
             }
+            Control::Roll { log, answer } => {
+                let _ = answer.send(self.logs.get_mut(log).map_or(Ok(()), Log::roll));
+            }
         }
     }
 

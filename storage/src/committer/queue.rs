@@ -17,6 +17,7 @@ pub(super) struct Work {
 /// callers.
 pub(super) enum Control {
     VoidJournal { answer: SyncSender<Result<(), IoError>> },
+    Roll { log: usize, answer: SyncSender<Result<(), IoError>> },
 }
 
 /// What the committer takes at once.

@@ -71,6 +71,19 @@ impl Log {
         Ok(())
     }
 
+    /// Begins a segment, so that everything committed is in segments that are closed: only they can be removed. Does
+    /// nothing if there is no record behind the last closed one.
+    ///
+    /// # Errors
+    /// [`IoError`]; the segment that is there goes on being written.
+    pub fn roll(&mut self) -> Result<(), IoError> {
+        let is_written = |active: &Arc<Segment>| active.with_extent(|extent| extent.bytes) > 0;
+        if self.shared.segments.last().as_ref().is_some_and(is_written) {
+            self.begin_segment()?;
+        }
+        Ok(())
+    }
+
     /// Whether a commit of `bytes` ([`Batch::byte_len`]) stays within the cap.
     pub fn has_room(&self, bytes: u64) -> bool {
         self.check_room(bytes).is_ok()
@@ -188,6 +201,10 @@ impl Log {
             return Ok(Arc::clone(active));
         }
         self.active = None;
+        self.begin_segment()
+    }
+
+    fn begin_segment(&mut self) -> Result<Arc<Segment>, IoError> {
         let base_offset = self.next_offset;
         // A segment of this name may be there, with commits that failed. It is replaced, not removed: it may be
         // the only one, and then its name alone says where the log goes on.
