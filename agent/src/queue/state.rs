@@ -61,7 +61,8 @@ pub struct ClassState {
     pub shipped: RangeSet,
     /// What the records below `covered` name.
     pub blocks: Blocks,
-    /// How long each closed segment has been closed, in milliseconds, by its base offset; empty without `max_age`.
+    /// How long each closed segment has been closed, and the last one written, in milliseconds, by its base offset; empty
+    /// without `max_age`.
     pub ages: BTreeMap<u64, u64>,
     /// Records below this offset are in flight, or were, at the front of the log; 0 while there is no connection. Not
     /// kept on disk.

@@ -55,11 +55,45 @@ fn what_is_too_old_goes_in_whole_segments_counted_as_expired_and_exactly() {
     assert_eq!(desk.queue.expire().expect("a good disk").segments, 0);
     desk.queue.age(at(49 * HOUR, start - YEAR_MS));
     let dropped = desk.queue.expire().expect("a good disk");
-    assert_eq!(dropped.segments, 5, "the segment that is written stays");
+    assert_eq!(dropped.segments, 5, "the segment that was written is closed, and stays for now");
     let mut books = Books::default();
     books.ship(&desk.queue);
     assert_eq!(books.lost(key, LossKind::Expired), [0..dropped.readings]);
     assert_eq!(books.stored(key), [dropped.readings..next]);
+}
+
+/// Regression: what stood in the segment that is written stayed for ever when nothing more came.
+#[test]
+fn what_is_in_the_segment_that_is_written_grows_old_too_and_more_may_come_after_it() {
+    let disk = FaultyFs::new(7);
+    let (mut desk, key, next) = filled(&disk);
+    desk.queue.age(at(Duration::ZERO, 1));
+    // A part of the age later it is closed; from then on it grows old, over a power cut as well.
+    desk.queue.age(at(7 * HOUR, 1));
+    assert_eq!(desk.queue.expire().expect("a good disk").segments, 0);
+    assert_eq!(desk.queue.reader(ClassId::DEFAULT).segments().len(), 7);
+    desk.queue.age(at(8 * HOUR, 1));
+    desk.queue.trim().expect("a good disk");
+    drop(desk);
+    desk = open(&disk.power_cut());
+    assert_eq!(desk.queue.reader(ClassId::DEFAULT).segments().len(), 7, "an empty one is one");
+    desk.queue.age(at(Duration::ZERO, 1));
+    desk.queue.age(at(47 * HOUR, 1));
+    assert_eq!(desk.queue.expire().expect("a good disk").segments, 5, "something is missing of the sixth");
+    desk.queue.age(at(48 * HOUR, 1));
+    let dropped = desk.queue.expire().expect("a good disk");
+    assert_eq!(dropped.segments, 1);
+    let mut books = Books::default();
+    books.ship(&desk.queue);
+    assert_eq!(books.lost(key, LossKind::Expired), [0..next]);
+    assert!(desk.queue.is_empty());
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    desk.hears(&talker.hello(&[(R, 0, next)]));
+    desk.hears(&talker.describe());
+    desk.hears(&talker.readings(R, (next, next + 50), next, next + 50));
+    assert!(desk.commits());
+    books.ship(&desk.queue);
+    assert_eq!(books.stored(key), [next..next + 50]);
 }
 
 #[test]
