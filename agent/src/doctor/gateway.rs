@@ -140,7 +140,8 @@ async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<(Tc
     Err(last)
 }
 
-fn unreachable(address: &Address, error: &io::Error) -> String {
+/// What to type when nobody answers.
+pub(super) fn unreachable(address: &Address, error: &io::Error) -> String {
     let Address { host, port, .. } = address;
     match error.kind() {
         ErrorKind::ConnectionRefused => {

@@ -2,7 +2,7 @@
 //!
 //! What it guarantees: every check ends in bounded time, with the network or without; nothing is changed but a file of
 //! some bytes that is written to the data directory and removed; no serial line is opened, because opening one resets
-//! some boards; the session of a running agent is left alone. What cannot be found out is said to be so.
+//! some boards; the session of a running agent is left alone; a port is listened on for a moment, if no agent runs. What cannot be found out is said to be so.
 
 mod agent;
 mod certificate;
@@ -12,6 +12,8 @@ mod lines;
 mod machine;
 mod person;
 mod place;
+mod ports;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,6 +112,10 @@ pub async fn examine(ground: &Ground<'_>) -> Vec<Check> {
     checks.extend(place::check(ground, &person));
     checks.extend(clock::check(ground));
     checks.extend(lines::check(ground, &person).await);
+    checks.extend(secrets::check(ground, &person));
+    if running.is_err() {
+        checks.extend(ports::check(ground, &person));
+    }
     checks.extend(certificate::check(ground));
     checks.extend(gateway::check(ground, running.as_ref().ok()).await);
     checks.extend(machine::check(ground, running.as_ref().ok().map(|status| status.pid)));

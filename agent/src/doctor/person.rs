@@ -39,6 +39,22 @@ impl Person {
 
     /// Whether the rights of a file let it read and write; false for one that is not there.
     pub(super) fn may_use(&self, path: &Path) -> bool {
+        self.may(path, 0o6)
+    }
+
+    /// The same for reading alone.
+    pub(super) fn may_read(&self, path: &Path) -> bool {
+        self.may(path, 0o4)
+    }
+
+    /// Whether there is a file that it may run.
+    pub(super) fn may_run(&self, path: &Path) -> bool {
+        // Who may do everything else may not run what nobody may.
+        let is_program = fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o111 != 0);
+        is_program && self.may(path, 0o1)
+    }
+
+    fn may(&self, path: &Path, wanted: u32) -> bool {
         let Ok(file) = fs::metadata(path) else { return false };
         let rights = match () {
             () if self.user == 0 => return true,
@@ -46,7 +62,7 @@ impl Person {
             () if self.groups.contains(&file.gid()) => file.mode() >> 3,
             () => file.mode(),
         };
-        rights & 0o6 == 0o6
+        rights & wanted == wanted
     }
 }
 

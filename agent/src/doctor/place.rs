@@ -14,6 +14,8 @@ use super::{Check, Ground, Person};
 const SLOW: Duration = Duration::from_millis(250);
 /// The segments of a class are so many directories deep.
 const DEPTH: u32 = 2;
+/// Segments with what is beside them, and what others need meanwhile.
+const FEW_INODES: u64 = 256;
 /// As much as the smallest commit writes.
 const PAGE: [u8; 4096] = [0x5a; 4096];
 
@@ -99,12 +101,8 @@ fn room(ground: &Ground<'_>, existing: &Path) -> Option<Check> {
     let cap = cap(ground);
     let wanted = cap.saturating_sub(taken(dir, DEPTH));
     let (free_shown, wanted_shown) = (whole(free), whole(wanted));
-    if found.f_files > 0 && found.f_favail == 0 {
-        return Some(Check::problem(
-            subject,
-            "no more files can be made (inodes)",
-            format!("df -i {}", existing.display()),
-        ));
+    if let Some(check) = inodes(found.f_files, found.f_favail, existing) {
+        return Some(check);
     }
     Some(if free < wanted {
         let found = format!("{free_shown} free, and the queue may still grow by {wanted_shown}");
@@ -116,6 +114,19 @@ fn room(ground: &Ground<'_>, existing: &Path) -> Option<Check> {
         Check::warning(subject, found, fix)
     } else {
         Check::ok(subject, format!("{free_shown} free, {wanted_shown} needed for a full queue"))
+    })
+}
+
+/// Whether the filesystem still lets files be made; some count none, and make as many as there is room for.
+fn inodes(all: u64, free: u64, existing: &Path) -> Option<Check> {
+    if all == 0 || free >= FEW_INODES {
+        return None;
+    }
+    let shown = existing.display();
+    let fix = format!("df -i {shown}; sudo du --inodes -xd1 / | sort -n says which directory has so many files");
+    Some(match free {
+        0 => Check::problem("disk space", "no more files can be made (inodes)", fix),
+        _ => Check::warning("disk space", format!("only {free} more files can be made (inodes)"), fix),
     })
 }
 
@@ -138,4 +149,17 @@ fn taken(dir: &Path, depth: u32) -> u64 {
 /// In whole MiB, below which nobody wants to know.
 fn whole(bytes: u64) -> ByteSize {
     ByteSize::mib(bytes >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_disk_that_has_room_and_no_names_for_files_is_found() {
+        let said = |all, free| inodes(all, free, Path::new("/data")).map(|check| check.verdict);
+        assert_eq!([said(0, 0), said(1000, 256)], [None, None]);
+        assert_eq!([said(1000, 255), said(1000, 0)], [Some(Verdict::Warning), Some(Verdict::Problem)]);
+    }
 }

@@ -266,6 +266,72 @@ async fn the_agents_own_certificate_is_told_by_its_name_and_its_age() {
     machine.says("", "certificate", Verdict::Problem, &["no private key", "weir-agent enroll --force"]).await;
 }
 
+#[tokio::test]
+async fn a_broker_a_program_or_a_sensor_that_is_not_there_is_named() {
+    let machine = Machine::new();
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address");
+    let broker = format!(
+        "[[mqtt]]\nname = \"hall\"\naddress = \"{address}\"\n[[mqtt.topic]]\nfilter = \"a/b\"\npayload = \"number\"\ndevice = \"a\"\nchannel = \"c\"\n"
+    );
+    machine.says(&broker, "mqtt hall", Verdict::Ok, &["answers"]).await;
+    drop(free);
+    machine.says(&broker, "mqtt hall", Verdict::Problem, &["nobody listens on"]).await;
+    let exec =
+        "[[exec]]\ndevice = \"d\"\ncommand = [\"/opt/read\"]\n[[command]]\nname = \"fix\"\nrun = [\"/opt/fix\"]\n";
+    machine.says(exec, "exec d", Verdict::Problem, &["/opt/read is not there"]).await;
+    machine.says(exec, "command fix", Verdict::Problem, &["/opt/fix is not there"]).await;
+    machine.writes("opt/read", "#!/bin/sh\n");
+    fs::set_permissions(machine.path("opt/read"), fs::Permissions::from_mode(0o644)).expect("rights");
+    machine.says(exec, "exec d", Verdict::Problem, &["edge may not run it", "sudo chmod a+rx /opt/read"]).await;
+    fs::set_permissions(machine.path("opt/read"), fs::Permissions::from_mode(0o755)).expect("rights");
+    let checks = machine.examined(exec).await;
+    assert!(checks.iter().all(|check| check.subject != "exec d"), "{checks:?}");
+    machine.writes("sys/bus/iio/devices/iio:device0/name", "bme280\n");
+    let iio = |sensor: &str| format!("[[iio]]\ndevice = \"d\"\nsensors = [\"{sensor}\"]\n");
+    machine.says(&iio("bm*"), "iio", Verdict::Ok, &["the kernel knows bme280"]).await;
+    machine
+        .says(&iio("ina219"), "iio", Verdict::Problem, &["no sensor is called \"ina219\"; the kernel knows bme280"])
+        .await;
+}
+
+#[tokio::test]
+async fn a_secret_that_the_agent_cannot_read_or_others_can_is_found() {
+    let machine = Machine::new();
+    let key = machine.path("queue.key");
+    let settings = format!("[queue.encryption]\nkey_file = {key:?}\n");
+    machine.says(&settings, "encryption", Verdict::Problem, &["head -c 32 /dev/urandom"]).await;
+    fs::write(&key, "short").expect("a file");
+    machine.says(&settings, "encryption", Verdict::Problem, &["got 5 bytes that are no key"]).await;
+    fs::write(&key, [7; 32]).expect("a file");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("rights");
+    machine.says(&settings, "encryption", Verdict::Problem, &["edge may not read it", "sudo chown edge "]).await;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o604)).expect("rights");
+    machine.says(&settings, "encryption", Verdict::Warning, &["others may read it", "sudo chmod 600"]).await;
+    let password = machine.path("password");
+    let settings = format!("[uplink]\nusername = \"a\"\npassword_file = {password:?}\n");
+    machine.says(&settings, "secret", Verdict::Problem, &["is not there", "sudo install -o edge -m 600"]).await;
+}
+
+#[tokio::test]
+async fn a_port_of_the_agents_own_that_it_could_not_open_is_found() {
+    let machine = Machine::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let settings = format!("[local]\nlisten = \"{address}\"\n");
+    machine.says(&settings, "local.listen", Verdict::Problem, &["somebody else listens on", "sudo ss -ltnp"]).await;
+    drop(taken);
+    machine.says(&settings, "local.listen", Verdict::Ok, &["is free"]).await;
+    let run = machine.path("run-weir");
+    let settings = format!("[local]\nlisten = \"unix:{}/agent.sock\"\n", run.display());
+    machine.says(&settings, "local.listen", Verdict::Problem, &["is not there", "sudo install -d -o edge"]).await;
+    fs::create_dir(&run).expect("a directory");
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).expect("rights");
+    machine.says(&settings, "local.listen", Verdict::Problem, &["edge may make no socket in"]).await;
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).expect("rights");
+    machine.says(&settings, "local.listen", Verdict::Ok, &["can be made"]).await;
+}
+
 #[test]
 fn wrong_settings_are_a_problem_like_others() {
     let place = Place::new("[queue]\ncap = \"64 Mb\"\n");
