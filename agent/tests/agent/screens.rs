@@ -121,7 +121,7 @@ async fn top_looks_as_it_was_looked_at_and_leaves_when_it_is_told() {
 
     terminal.tmux(&["resize-window", "-x", "60", "-y", "17"]);
     let parts =
-        ["edge-1  weir-agent", "last acknowledged  board-1", "\ndefault ", "\nalarm ", "\nserial.", "\nq leaves"];
+        ["edge-1  healthy  up ", "last acknowledged  board-1", "\ndefault ", "\nalarm ", "\nserial.", "\nq leaves"];
     let fits = |screen: &str| screen.lines().count() <= 17 && parts.iter().all(|part| screen.contains(part));
     terminal.shows(&format!("a smaller screen with {parts:?}"), fits);
     terminal.tmux(&["send-keys", "q"]);
@@ -139,7 +139,7 @@ fn into_a_pipe_goes_one_look_without_escapes() {
     until(&place.data().join("agent.sock"), "/version", |_| true);
     let output = place.output(&["top"]);
     let printed = text(&output.stdout);
-    assert!(output.status.success() && printed.starts_with("edge-1  weir-agent "), "{printed}");
+    assert!(output.status.success() && printed.starts_with("edge-1  healthy  up "), "{printed}");
     assert!(!printed.contains('\u{1b}') && printed.contains("last acknowledged  nothing since the start"), "{printed}");
     let json: serde_json::Value =
         serde_json::from_slice(&place.output(&["top", "--output", "json"]).stdout).expect("JSON");

@@ -56,7 +56,7 @@ pub(super) fn failure(error: AskError) -> Failure {
 pub(super) fn frame(status: &Status) -> String {
     let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(WIDTH).clamp(40, 500);
     let look = Look { status: Some(status.clone()), trouble: None };
-    let Ok(mut terminal) = Terminal::new(TestBackend::new(width, screen::height(status)));
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(width, screen::height(status, width)));
     let Ok(drawn) = terminal.draw(|frame| draw(frame, &look, false));
     let area = drawn.area;
     let line = |y| -> String {
