@@ -7,7 +7,8 @@
 //! | `status` | agent to gateway | 1, retained | JSON, for people; also the will |
 //! | `command` | gateway to agent | 1 | [`crate::batch::command`] |
 //! | `config` | operator to agent | 1, retained | a signed document of settings ([`Purpose::Config`]) |
-//! | `do` | operator to agent | 1, retained | a signed command ([`Purpose::Do`]) |
+//! | `do/{id}` | operator to agent | 1, retained | a signed command ([`Purpose::Do`]), `id` being its own; without a payload: agent to gateway, it is decided on |
+//! | `do` | operator to agent | 1, retained | the same, in the place of the one before it |
 //!
 //! Committed readings, live: `weir/1/{tenant}/live/{device}/{channel}` ([`LiveTopic`]), gateway to anybody of the
 //! tenant who subscribes, QoS 0 or 1. The payload is one JSON object, the record as `GET /topics/readings/...`
@@ -25,6 +26,7 @@
 use core::fmt::{self, Write};
 
 use crate::identity::{AgentId, DeviceId, Tenant};
+use crate::name::Name;
 
 /// The part of every topic that names the version of the topic scheme.
 pub const PREFIX: &str = "weir/1/";
@@ -98,9 +100,25 @@ impl Topic {
             "do" => Purpose::Do,
             _ => return None,
         };
-        parts.next().is_none().then_some(Self { tenant, agent, purpose })
+        let is_whole = match (purpose, parts.next()) {
+            (_, None) => true,
+            // The id of a command.
+            (Purpose::Do, Some(id)) => Name::new(id).is_ok() && parts.next().is_none(),
+            _ => false,
+        };
+        is_whole.then_some(Self { tenant, agent, purpose })
+    }
+
+    /// The topic that a filter of operators' orders names: the filter itself, or `do` for that of all commands with ids,
+    /// `do/+`.
+    pub fn of_orders(filter: &str) -> Option<Self> {
+        let topic = filter.strip_suffix(EACH).filter(|topic| topic.ends_with("/do")).unwrap_or(filter);
+        Self::parse(topic).filter(|topic| topic.purpose.is_order())
     }
 }
+
+/// What a filter ends with that is for every topic one level below.
+pub const EACH: &str = "/+";
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

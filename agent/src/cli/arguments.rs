@@ -102,7 +102,7 @@ pub(super) enum ConfigCommand {
         after_help = "Example:\n  weir-agent config sign --key operator.key --agent edge-1 --version 7 changes.toml > 7.signed"
     )]
     Sign(SignArgs),
-    /// Sign a command for agents; publish what is printed, retained, on weir/1/default/NAME/do
+    /// Sign a command for agents; publish what is printed, retained, on weir/1/default/NAME/do/ID
     #[command(
         after_help = "Example:\n  weir-agent config sign-command --key operator.key --agent edge-1 --id ping-1 ping > ping.signed"
     )]

@@ -41,7 +41,7 @@ async fn run_with(local: Config, args: &RunArgs) -> Result<(), Failure> {
     let desk = Arc::new(desk.map_err(|error| Failure::Failed(error.to_string()))?);
     let read = reader(&local, args);
     let config = first(local, &*read, &desk);
-    let (orders, taken) = Orders::channel(config.name, Arc::clone(&counters));
+    let (orders, taken) = Orders::channel(config.name, Arc::clone(&desk.decided), Arc::clone(&counters));
     let (show, current) = watch::channel(Arc::new(config.clone()));
     let (stop_office, office_stop) = watch::channel(());
     let office = Office {

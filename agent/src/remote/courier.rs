@@ -71,7 +71,9 @@ async fn bring(desk: &Arc<Desk>, feed: &Feed, outcome: &Outcome, context: &Conte
     }
     if feed.kept(taken.sequences).await {
         let (desk, number) = (Arc::clone(desk), outcome.number);
+        let (decided, decides) = (Arc::clone(&desk.decided), outcome.decides);
         tokio::task::spawn_blocking(move || desk.change(|ledger, _| ledger.paid(number))).await??;
+        decides.into_iter().for_each(|id| decided.add(id));
     }
     Ok(())
 }

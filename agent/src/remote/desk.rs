@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use weir_protocol::name::Name;
 use weir_storage::fs::File;
 use weir_storage::{Fs, IoError};
 
-use super::ledger::{About, Ledger, LedgerFile, Outcome, Overlay};
+use super::ledger::{About, Ledger, LedgerFile, Outcome, Overlay, Recorded};
 use crate::counters::{Counters, Event};
+use crate::uplink::orders::Decided;
 
 /// The longest detail of a result, in bytes.
 pub const MAX_DETAIL: usize = 4096;
@@ -30,6 +32,8 @@ pub struct Desk {
     file: Mutex<LedgerFile>,
     ledger: Mutex<Ledger>,
     owed: Notify,
+    /// What the connection is told.
+    pub decided: Arc<Decided>,
     counters: Arc<Counters>,
     /// Taken with the first change and held while the agent runs: another one that is started by mistake must not count
     /// as a start of the trial, nor write over what this one decided.
@@ -51,16 +55,17 @@ impl Desk {
                  be obeyed again"
             );
         }
-        let is_open = ledger.trial.is_some() || ledger.has_interrupted();
+        let is_open = ledger.trial.is_some() || !ledger.interrupted().is_empty();
         let (file, ledger) = (Mutex::new(file), Mutex::new(ledger));
-        let desk = Self { file, ledger, owed: Notify::new(), counters, lock: Mutex::new(None) };
+        let desk =
+            Self { file, ledger, owed: Notify::new(), decided: Arc::default(), counters, lock: Mutex::new(None) };
         if is_open {
             let changed = desk.change(|ledger, desk| {
                 if !ledger.begin_trial() {
                     desk.roll_back(ledger, "the agent ended twice before they were confirmed");
                 }
-                for id in ledger.take_interrupted() {
-                    desk.owe(ledger, About::Command, format!("{id} interrupted"), "the agent ended meanwhile");
+                for id in ledger.interrupted() {
+                    desk.end(ledger, &id, "interrupted", "the agent ended meanwhile");
                 }
             });
             match changed {
@@ -123,11 +128,30 @@ impl Desk {
         }
     }
 
+    /// Notes how a command ended, and puts that among the results that are owed.
+    pub fn end(&self, ledger: &mut Ledger, id: &str, how: &str, output: &str) {
+        let result = Recorded { how: how.to_owned(), output: output.to_owned() };
+        let decides = ledger.end(id, result);
+        self.owe_decided(ledger, About::Command, format!("{id} {how}"), output, decides);
+    }
+
     /// Puts a result among those that are owed.
     pub fn owe(&self, ledger: &mut Ledger, about: About, headline: String, detail: &str) {
+        self.owe_decided(ledger, about, headline, detail, None);
+    }
+
+    /// The same of a command that came on a topic of its own, which has this id.
+    pub fn owe_decided(
+        &self,
+        ledger: &mut Ledger,
+        about: About,
+        headline: String,
+        detail: &str,
+        decides: Option<Name>,
+    ) {
         tracing::info!(detail, "remote: {headline}");
         let end = (0..=detail.len().min(MAX_DETAIL)).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
-        if let Some(Outcome { headline, .. }) = ledger.owe(about, headline, detail[..end].to_owned()) {
+        if let Some(Outcome { headline, .. }) = ledger.owe(about, headline, detail[..end].to_owned(), decides) {
             self.counters.warn(Event::ResultsDropped, || format!("nobody took the result {headline:?} for too long"));
         }
     }

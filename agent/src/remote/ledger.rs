@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use weir_protocol::name::Name;
 use weir_storage::fs::{File, Mode};
 use weir_storage::{Fs, IoError, Loaded, StateFile, durable};
 
@@ -27,6 +28,8 @@ const FILE: &str = "ledger";
 pub const MAX_OWED: usize = 64;
 /// The most commands whose documents have not expired.
 pub const MAX_COMMANDS: usize = 256;
+/// What is kept of the output of each of them, in bytes: all of it is told once.
+pub const MAX_RECORDED: usize = 256;
 /// A trial that was begun so often without being confirmed is over.
 pub const MAX_STARTS: u32 = 2;
 
@@ -76,6 +79,18 @@ pub struct Outcome {
     pub headline: String,
     /// Why, or what the command printed; may be empty.
     pub detail: String,
+    /// The id of a command with a topic of its own, which is taken back from there once the queue has this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decides: Option<Name>,
+}
+
+/// What became of a command, for whoever gives it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// As it was told: `exited 0`.
+    pub how: String,
+    /// The last [`MAX_RECORDED`] bytes of what it printed.
+    pub output: String,
 }
 
 /// A command that was begun.
@@ -86,6 +101,11 @@ struct Begun {
     digest: String,
     expires: i64,
     is_done: bool,
+    #[serde(default)]
+    result: Option<Recorded>,
+    /// Whether it came on a topic of its own.
+    #[serde(default)]
+    own_topic: bool,
 }
 
 /// Everything that is remembered.
@@ -119,6 +139,15 @@ pub enum NotBegun {
     /// There is no room to remember it.
     #[error("{MAX_COMMANDS} commands have not expired yet; sign them for a shorter time")]
     Full,
+}
+
+impl Recorded {
+    fn cut(mut self) -> Self {
+        let start = self.output.len().saturating_sub(MAX_RECORDED);
+        let start = (start..=self.output.len()).find(|at| self.output.is_char_boundary(*at)).unwrap_or(0);
+        self.output.drain(..start);
+        self
+    }
 }
 
 impl Ledger {
@@ -163,8 +192,8 @@ impl Ledger {
     }
 
     /// Notes what became of a document.
-    pub fn owe(&mut self, about: About, headline: String, detail: String) -> Option<Outcome> {
-        let outcome = Outcome { number: self.next_number, about, headline, detail };
+    pub fn owe(&mut self, about: About, headline: String, detail: String, decides: Option<Name>) -> Option<Outcome> {
+        let outcome = Outcome { number: self.next_number, about, headline, detail, decides };
         self.next_number += 1;
         self.owed.push_back(outcome);
         if self.owed.len() > MAX_OWED { self.owed.pop_front() } else { None }
@@ -180,11 +209,17 @@ impl Ledger {
         self.owed.retain(|outcome| outcome.number != number);
     }
 
-    /// Notes that a command begins; `now` and `expires` in seconds since 1970.
+    /// Notes that a command begins, which came on a topic of its own or not; `now` and `expires` in seconds since 1970.
     ///
     /// # Errors
     /// [`NotBegun`]: then it must not.
-    pub fn begin(&mut self, id: &str, digest: &str, expires: i64, now: i64) -> Result<(), NotBegun> {
+    pub fn begin(
+        &mut self,
+        id: &str,
+        digest: &str,
+        (expires, now): (i64, i64),
+        own_topic: bool,
+    ) -> Result<(), NotBegun> {
         self.forget_expired(now);
         if self.commands.iter().any(|begun| begun.id == id) {
             return Err(NotBegun::Repeated);
@@ -195,7 +230,8 @@ impl Ledger {
         if self.commands.len() >= MAX_COMMANDS {
             return Err(NotBegun::Full);
         }
-        self.commands.push(Begun { id: id.to_owned(), digest: digest.to_owned(), expires, is_done: false });
+        let (id, digest) = (id.to_owned(), digest.to_owned());
+        self.commands.push(Begun { id, digest, expires, is_done: false, result: None, own_topic });
         Ok(())
     }
 
@@ -204,26 +240,25 @@ impl Ledger {
         self.commands.iter().any(|begun| begun.id == id && begun.digest == digest)
     }
 
-    /// Notes that a command ended.
-    pub fn end(&mut self, id: &str) {
-        if let Some(begun) = self.commands.iter_mut().find(|begun| begun.id == id) {
-            begun.is_done = true;
-        }
+    /// Notes how a command ended; its id if it came on a topic of its own.
+    pub fn end(&mut self, id: &str, result: Recorded) -> Option<Name> {
+        let begun = self.commands.iter_mut().find(|begun| begun.id == id)?;
+        begun.is_done = true;
+        begun.result = Some(result.cut());
+        Name::new(id).ok().filter(|_| begun.own_topic)
     }
 
-    /// Whether a command was begun and did not end.
-    pub fn has_interrupted(&self) -> bool {
-        self.commands.iter().any(|begun| !begun.is_done)
+    /// What became of a command, unless that is still owed or it still runs.
+    pub fn result_of(&self, id: &str) -> Option<&Recorded> {
+        let is_of_it = |outcome: &Outcome| outcome.headline.split(' ').next() == Some(id);
+        let is_owed = self.owed.iter().any(|outcome| outcome.about == About::Command && is_of_it(outcome));
+        let begun = self.commands.iter().find(|begun| begun.id == id)?;
+        begun.result.as_ref().filter(|_| begun.is_done && !is_owed)
     }
 
-    /// The commands that were begun and did not end; they count as ended from here on.
-    pub fn take_interrupted(&mut self) -> Vec<String> {
-        let open = self.commands.iter_mut().filter(|begun| !begun.is_done);
-        open.map(|begun| {
-            begun.is_done = true;
-            begun.id.clone()
-        })
-        .collect()
+    /// The commands that were begun and did not end.
+    pub fn interrupted(&self) -> Vec<String> {
+        self.commands.iter().filter(|begun| !begun.is_done).map(|begun| begun.id.clone()).collect()
     }
 
     fn forget_expired(&mut self, now: i64) {
@@ -300,32 +335,46 @@ mod tests {
         let mut ledger: Ledger = serde_json::from_str(written).unwrap();
         assert_eq!(ledger.overlay().map(|overlay| overlay.version), Some(8));
         assert_eq!(ledger.owed().map(|outcome| outcome.about), Some(About::Config));
-        assert_eq!(ledger.begin("c-2", "", 50, 0), Err(NotBegun::Forgotten));
-        assert_eq!(ledger.take_interrupted(), ["c-1"]);
+        assert_eq!(ledger.begin("c-2", "", (50, 0), false), Err(NotBegun::Forgotten));
+        assert_eq!(ledger.interrupted(), ["c-1"]);
         assert_eq!(serde_json::from_str::<Ledger>("{}").unwrap(), Ledger::default());
     }
 
     #[test]
     fn a_command_is_begun_once_even_if_the_clock_goes_back_after_it_was_forgotten() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.begin("a", "", 100, 50), Ok(()));
-        assert_eq!(ledger.begin("a", "", 100, 51), Err(NotBegun::Repeated));
-        ledger.end("a");
-        assert_eq!(ledger.begin("b", "", 300, 200), Ok(()), "which forgets the first");
-        assert_eq!(ledger.begin("a", "", 100, 50), Err(NotBegun::Forgotten));
-        assert_eq!(ledger.take_interrupted(), ["b"]);
-        assert_eq!(ledger.take_interrupted(), [""; 0]);
+        assert_eq!(ledger.begin("a", "", (100, 50), false), Ok(()));
+        assert_eq!(ledger.begin("a", "", (100, 51), false), Err(NotBegun::Repeated));
+        ledger.end("a", Recorded { how: "exited 0".to_owned(), output: String::new() });
+        assert_eq!(ledger.begin("b", "", (300, 200), false), Ok(()), "which forgets the first");
+        assert_eq!(ledger.begin("a", "", (100, 50), false), Err(NotBegun::Forgotten));
+        assert_eq!(ledger.interrupted(), ["b"]);
+    }
+
+    #[test]
+    fn what_became_of_a_command_is_kept_for_whoever_asks_again_once_it_is_not_owed() {
+        let mut ledger = Ledger::default();
+        ledger.begin("a", "", (100, 50), true).unwrap();
+        assert_eq!(ledger.result_of("a"), None, "it runs");
+        let output = format!("{}é{}", "x".repeat(10), "y".repeat(MAX_RECORDED - 1));
+        let decides = ledger.end("a", Recorded { how: "exited 0".to_owned(), output });
+        assert_eq!(decides.map(|id| id.to_string()).as_deref(), Some("a"));
+        ledger.owe(About::Command, "a exited 0".to_owned(), String::new(), decides);
+        assert_eq!(ledger.result_of("a"), None, "it is owed");
+        ledger.paid(0);
+        let result = ledger.result_of("a").unwrap();
+        assert_eq!((result.how.as_str(), result.output.as_str()), ("exited 0", &*"y".repeat(MAX_RECORDED - 1)));
     }
 
     #[test]
     fn commands_and_results_that_are_remembered_are_bounded() {
         let mut ledger = Ledger::default();
         for number in 0..MAX_COMMANDS {
-            assert_eq!(ledger.begin(&format!("c{number}"), "", 100, 50), Ok(()));
+            assert_eq!(ledger.begin(&format!("c{number}"), "", (100, 50), false), Ok(()));
         }
-        assert_eq!(ledger.begin("one-more", "", 100, 50), Err(NotBegun::Full));
+        assert_eq!(ledger.begin("one-more", "", (100, 50), false), Err(NotBegun::Full));
         let gone: Vec<_> = (0..MAX_OWED + 2)
-            .filter_map(|number| ledger.owe(About::Config, number.to_string(), String::new()))
+            .filter_map(|number| ledger.owe(About::Config, number.to_string(), String::new(), None))
             .map(|outcome| outcome.headline)
             .collect();
         assert_eq!(gone, ["0", "1"]);

@@ -14,7 +14,8 @@
 //! - New settings are checked by the same code as the file, and are on trial until a commit of the queue and an
 //!   acknowledgement of the gateway came after them. If these do not come in time, or the agent ends twice without
 //!   them, the settings before take over, and the version is never tried again.
-//! - A command is begun at most once; one that a crash or a stop interrupted is said to be, and not begun again.
+//! - A command is begun at most once, in the order in which commands were signed, one after the other; one that a crash or a
+//!   stop interrupted is said to be, and not begun again. Given again, it is answered with what became of it.
 //! - What became of each document is a reading, in the queue before it is forgotten here ([`ledger`]).
 
 mod command;
@@ -27,6 +28,7 @@ pub mod ledger;
 mod office;
 pub mod settings;
 mod trial;
+mod waiting;
 
 use std::sync::Arc;
 

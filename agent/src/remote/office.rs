@@ -1,39 +1,42 @@
 //! Decides on what comes in, and does it.
 //!
-//! One document is decided on at a time. Commands run beside that, at most [`MAX_RUNNING`]; the agent's own
-//! (`ping`, `reload`) at once.
+//! One document is decided on at a time. Commands run beside that, one after the other ([`commands`]).
 
-use std::collections::VecDeque;
+mod commands;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use weir_protocol::AgentId;
 use weir_protocol::mqtt::Purpose;
+use weir_protocol::name::Name;
 use weir_protocol::settings::Source;
 use weir_protocol::time::WallClock;
 
-use super::command::{self, Ended};
+use super::command::Ended;
 use super::desk::Desk;
-use super::document::{Document, DocumentError, SignedCommand, SignedConfig};
+use super::document::{Document, DocumentError, SignedConfig};
 use super::ledger::{About, Ledger, Overlay};
 use super::settings::check_from_afar;
 use super::trial::{LOOK, Stands, Trial};
+use super::waiting::{Given, Waiting};
 use crate::config::Config;
 use crate::counters::{Counters, Event};
 use crate::reload::{self, Read, Reload};
 use crate::uplink::orders::Order;
 
-/// The most commands that run at a time.
-const MAX_RUNNING: usize = 4;
 /// The most documents of which it is remembered that they were refused, so that one that is delivered with every
 /// connection is told of once.
 const MAX_REFUSED: usize = 64;
 /// The least time between two results about documents that nobody who is trusted signed: each costs a write.
 const UNTRUSTED: Duration = Duration::from_secs(60);
+/// Time between two tries to go back to settings that did not start.
+const BACK: Duration = Duration::from_secs(2);
 /// How long commands are waited for that were told to end.
 const END: Duration = Duration::from_secs(1);
 
@@ -63,10 +66,17 @@ struct Work {
     trial: Option<Trial>,
     /// The settings before a trial.
     before: Option<Arc<Config>>,
+    /// When to try again to go back to them: they did not start.
+    back_at: Option<Instant>,
+    waiting: Waiting,
+    /// The command that runs.
     running: JoinSet<(String, Ended)>,
-    /// Tells commands to end.
+    /// Tells it to end.
     end: Arc<AtomicBool>,
-    refused: VecDeque<Vec<u8>>,
+    /// When the result of a command was told last.
+    answered: BTreeMap<String, Instant>,
+    /// The digests of documents.
+    refused: VecDeque<String>,
     untrusted_at: Option<Instant>,
 }
 
@@ -77,8 +87,11 @@ impl Office {
         let mut work = Work {
             trial: None,
             before: None,
+            back_at: None,
+            waiting: Waiting::default(),
             running: JoinSet::new(),
             end: Arc::default(),
+            answered: BTreeMap::new(),
             refused: VecDeque::new(),
             untrusted_at: None,
             office: self,
@@ -90,9 +103,15 @@ impl Office {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let due_at = work.waiting.due_at().filter(|_| work.running.is_empty());
+            let again_at = work.office.desk.decided.again_at().filter(|_| due_at.is_none() && orders.is_empty());
+            let later = Instant::now() + LOOK;
             tokio::select! {
                 _ = stop.changed() => break,
                 Some(order) = orders.recv() => work.take(&order).await,
+                () = sleep_until(due_at.unwrap_or(later)), if due_at.is_some() => work.begin_next().await,
+                () = sleep_until(again_at.unwrap_or(later)), if again_at.is_some() => work.office.desk.decided.has_room(),
+                () = sleep_until(work.back_at.unwrap_or(later)), if work.back_at.is_some() => work.go_back().await,
                 _ = look.tick(), if work.trial.is_some() => work.look_at_trial().await,
                 Some(ended) = work.running.join_next() => {
                     if let Ok((id, ended)) = ended {
@@ -115,10 +134,13 @@ impl Work {
         self.office.counters.add(Event::Orders, 1);
         match (Document::open(&order.payload, config.remote.trust.get_ref()), about) {
             (Ok(Document::Config(signed)), About::Config) => self.config(signed, &order.payload).await,
-            (Ok(Document::Command(signed)), About::Command) => self.command(signed, &order.payload).await,
+            (Ok(Document::Command(signed)), About::Command) => {
+                let given = Given { signed, digest: hex(&order.payload), topic: order.id };
+                self.command(given, order.retained).await;
+            }
             (Ok(_), _) => {
                 let why = "a command belongs on the topic do, settings on the topic config";
-                self.refuse(about, "document", why, &order.payload).await;
+                self.refuse(about, "document", why, hex(&order.payload), None).await;
             }
             (Err(error), _) => self.untrusted(about, &error, &order.payload).await,
         }
@@ -133,18 +155,19 @@ impl Work {
             }
             self.untrusted_at = Some(Instant::now());
         }
-        self.refuse(about, "document", &error.to_string(), payload).await;
+        self.refuse(about, "document", &error.to_string(), hex(payload), None).await;
     }
 
-    /// Tells that a document is not obeyed, and why; once for as long as it is remembered.
-    async fn refuse(&mut self, about: About, what: &str, why: &str, payload: &[u8]) {
+    /// Tells that a document is not obeyed, and why; once for as long as it is remembered. `decides` is the id of a
+    /// command that is decided on with this, and has a topic of its own.
+    async fn refuse(&mut self, about: About, what: &str, why: &str, digest: String, decides: Option<Name>) {
         self.office.counters.warn(Event::OrdersRefused, || format!("{what}: {why}"));
-        let digest = ring::digest::digest(&ring::digest::SHA256, payload).as_ref().to_vec();
         if self.refused.contains(&digest) {
-            return;
+            return decides.into_iter().for_each(|id| self.office.desk.decided.add(id));
         }
         let (headline, why) = (format!("{what} refused"), why.to_owned());
-        if self.change(move |ledger, desk| desk.owe(ledger, about, headline, &why)).await.is_some() {
+        let owe = move |ledger: &mut Ledger, desk: &Desk| desk.owe_decided(ledger, about, headline, &why, decides);
+        if self.change(owe).await.is_some() {
             self.refused.push_back(digest);
             if self.refused.len() > MAX_REFUSED {
                 self.refused.pop_front();
@@ -179,12 +202,12 @@ impl Work {
             (highest, true) if highest == version => return,
             (highest, _) if version <= highest => {
                 let why = format!("version {highest} was decided on; sign with a higher one");
-                return self.refuse(About::Config, &what, &why, payload).await;
+                return self.refuse(About::Config, &what, &why, digest, None).await;
             }
             _ => {}
         }
         if let Err(not_now) = header.check(self.office.agent.as_str(), self.now()) {
-            return self.refuse(About::Config, &what, &not_now.to_string(), payload).await;
+            return self.refuse(About::Config, &what, &not_now.to_string(), digest, None).await;
         }
         let overlay = Overlay { version, settings };
         match self.read(&overlay) {
@@ -220,7 +243,8 @@ impl Work {
         if self.change(begin).await.is_none() {
             return;
         }
-        if self.trial.is_none() {
+        // Those that did not start again are still those before.
+        if self.trial.is_none() && self.back_at.take().is_none() {
             self.before = Some(Arc::clone(&self.office.current.borrow()));
         }
         match reload::apply(&self.office.reloads, config).await {
@@ -268,107 +292,33 @@ impl Work {
         self.trial = None;
         // Should it not be written, the next start rolls back.
         self.change(move |ledger, desk| desk.roll_back(ledger, &why)).await;
+        self.go_back().await;
+    }
+
+    /// Runs with the settings that were confirmed last, or with those before the trial. If they do not start (a port is
+    /// taken, a disk is full) the agent goes on with those on trial, which do, and this is tried again.
+    async fn go_back(&mut self) {
+        self.back_at = None;
         let confirmed = self.office.desk.look(|ledger| ledger.confirmed.clone());
-        let before = self.before.take();
         let config = (self.office.read)(confirmed.as_ref());
-        let config = match (config, before) {
+        let config = match (config, &self.before) {
             (Ok(config), _) => config,
             // The file was changed meanwhile, and is wrong.
             (Err(why), Some(before)) => {
                 tracing::error!("going back to the settings as they were read last:\n{why}");
-                (*before).clone()
+                (**before).clone()
             }
             (Err(why), None) => {
                 return tracing::error!("there is nothing to go back to; mend the settings and reload:\n{why}");
             }
         };
-        if let Err(error) = reload::apply(&self.office.reloads, config).await {
-            tracing::error!(error, "the settings before do not start");
-        }
-    }
-
-    async fn command(&mut self, signed: SignedCommand, payload: &[u8]) {
-        let SignedCommand { header, id, name, args } = signed;
-        let (id, digest) = (id.to_string(), hex(payload));
-        if self.office.desk.look(|ledger| ledger.has_begun(&id, &digest)) {
-            // It is delivered with every connection.
-            return self.office.counters.add(Event::OrdersRepeated, 1);
-        }
-        if let Err(not_now) = header.check(self.office.agent.as_str(), self.now()) {
-            return self.refuse(About::Command, &id, &not_now.to_string(), payload).await;
-        }
-        let config = Arc::clone(&self.office.current.borrow());
-        let allowed = config.command.iter().find(|command| command.name.get_ref().as_str() == name);
-        let words = match (allowed, name.as_str()) {
-            (Some(command), _) => command.words(&args).map(|words| Some((words, command.patience()))),
-            (None, "ping" | "reload") if args.is_empty() => Ok(None),
-            (None, "ping" | "reload") => Err(format!("{name} takes no arguments")),
-            (None, _) => Err(format!("no [[command]] is called {name:?} here")),
-        };
-        let words = match words {
-            Ok(_) if self.running.len() >= MAX_RUNNING => Err(format!("{MAX_RUNNING} commands are running")),
-            words => words,
-        };
-        let words = match words {
-            Ok(words) => words,
-            Err(why) => return self.refuse(About::Command, &id, &why, payload).await,
-        };
-        let (now, begun) = (self.now(), id.clone());
-        let begin = move |ledger: &mut Ledger, _: &Desk| ledger.begin(&begun, &digest, header.expires, now);
-        match self.change(begin).await {
-            None => return,
-            Some(Err(why)) => return self.refuse(About::Command, &id, &why.to_string(), payload).await,
-            Some(Ok(())) => self.office.counters.add(Event::CommandsRun, 1),
-        }
-        match words {
-            Some((words, patience)) => self.start(id, words, patience),
-            None => {
-                let ended = self.own(&name).await;
-                self.ended(id, ended).await;
+        match reload::apply(&self.office.reloads, config).await {
+            Ok(()) => self.before = None,
+            Err(error) => {
+                tracing::error!(error, again_in_s = BACK.as_secs(), "the settings before do not start");
+                self.back_at = Some(Instant::now() + BACK);
             }
         }
-    }
-
-    /// A command of the agent's own.
-    async fn own(&self, name: &str) -> Ended {
-        let done = match name {
-            "reload" => match (self.office.read)(self.office.desk.overlay().as_ref()) {
-                Ok(config) => reload::apply(&self.office.reloads, config).await,
-                Err(why) => Err(why),
-            },
-            _ => Ok(()),
-        };
-        match done {
-            Ok(()) => Ended { how: "exited 0".to_owned(), output: String::new() },
-            Err(why) => Ended { how: "exited 1".to_owned(), output: why },
-        }
-    }
-
-    fn start(&mut self, id: String, words: Vec<String>, patience: Duration) {
-        let (told, hear) = oneshot::channel();
-        let end = Arc::clone(&self.end);
-        let spawned = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
-            // Nobody listens any more once the agent stopped.
-            let _ = told.send(command::run(&words, patience, &end));
-        });
-        let spawned = spawned.map(drop).map_err(|error| error.to_string());
-        self.running.spawn(async move {
-            let lost = |output: String| Ended { how: "not started".to_owned(), output };
-            let ended = match spawned {
-                Ok(()) => hear.await.unwrap_or_else(|_| lost("its thread ended".to_owned())),
-                Err(error) => lost(error),
-            };
-            (id, ended)
-        });
-    }
-
-    async fn ended(&self, id: String, ended: Ended) {
-        let Ended { how, output } = ended;
-        let end = move |ledger: &mut Ledger, desk: &Desk| {
-            ledger.end(&id);
-            desk.owe(ledger, About::Command, format!("{id} {how}"), &output);
-        };
-        self.change(end).await;
     }
 
     /// Seconds since 1970.

@@ -150,11 +150,18 @@ impl<'a> Session<'a> {
     async fn work(&mut self) -> Outcome {
         self.accounts.connected();
         self.pace.connected(&mut self.uplink.random);
+        // Which brings what was missed, too.
+        self.uplink.orders.take_again();
         let wanted = std::iter::once(&self.topics.command).chain(self.uplink.orders.topics());
         if wanted.map(|topic| self.connection.subscribe(topic)).any(|subscribed| subscribed.is_err()) {
             return Outcome::Lost("the event loop takes nothing".to_owned());
         }
         loop {
+            if self.uplink.orders.take_again()
+                && self.uplink.orders.topics().any(|topic| self.connection.subscribe(topic).is_err())
+            {
+                return Outcome::Lost("the event loop takes nothing".to_owned());
+            }
             self.look_at_the_clock();
             if self.returning.is_none()
                 && let Err(outcome) = self.send()
@@ -197,6 +204,7 @@ impl<'a> Session<'a> {
                 // Nobody is left to tell once the intake ended, which is no event.
                 Ok(()) = self.uplink.committed.changed() => {}
                 Ok(()) = self.uplink.drain.changed() => {}
+                () = self.uplink.orders.told(), if may_send && self.greeting.retain => {}
                 // What is in flight is sent again, and is a repeat if it was stored.
                 Ok(()) = self.uplink.renewed.changed() => {
                     self.connection.disconnect().await;

@@ -32,6 +32,8 @@ mod processing_cuts;
 mod queue_commands;
 mod reload;
 mod remote;
+mod remote_commands;
+mod remote_office;
 mod reopening;
 mod screens;
 mod seeds;

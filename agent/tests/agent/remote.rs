@@ -9,6 +9,7 @@ use weir_protocol::mqtt::MAX_ORDER;
 
 use crate::process::text;
 use crate::support::control_room::{ControlRoom, Heard, Manner};
+use crate::support::local::get;
 use crate::support::operator::{Operator, address, header, nowhere};
 
 #[tokio::test]
@@ -16,13 +17,13 @@ async fn settings_that_work_are_tried_and_confirmed_and_outlive_a_restart() {
     let (mut first, mut second) = (ControlRoom::open(Manner::Answers).await, ControlRoom::open(Manner::Answers).await);
     let operator = Operator::of(&first, "");
     let agent = operator.start().await;
-    assert_eq!(first.is_subscribed().await, 3);
+    assert_eq!(first.is_subscribed().await, 4);
     first.publish("config", operator.config(1, &address(&second)));
     assert_eq!(second.results("config.result").await, ["1 trying", "1 confirmed"]);
     agent.signal(Signal::TERM);
     assert_eq!(agent.ends(), Some(0));
     let agent = operator.start().await;
-    assert_eq!(second.is_subscribed().await, 3);
+    assert_eq!(second.is_subscribed().await, 4);
     // The same again, as a retained message comes: nothing happens but what follows it.
     second.publish("config", operator.config(1, &address(&second)));
     second.publish("do", operator.command("ping-1", "ping", &[]));
@@ -91,6 +92,59 @@ async fn a_second_document_takes_over_from_one_that_is_on_trial() {
     assert_eq!(gateway.results("config.result").await, expected);
 }
 
+/// Regression: the agent went on with what had failed, and nobody tried again.
+#[tokio::test]
+async fn settings_before_that_do_not_start_either_are_tried_until_they_do() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let port = tempfile::tempdir().expect("a directory");
+    let socket = port.path().join("local.sock");
+    let operator =
+        Operator::of(&gateway, &format!("confirm = \"1s\"\n[local]\nlisten = \"unix:{}\"\n", socket.display()));
+    let agent = operator.start().await;
+    gateway.is_subscribed().await;
+    let elsewhere = operator.place.path().join("other.sock");
+    let settings = format!("{}[local]\nlisten = \"unix:{}\"\n", nowhere().await, elsewhere.display());
+    gateway.publish("config", operator.config(1, &settings));
+    while gateway.hears().await != Heard::Gone {}
+    // Meanwhile the place of the socket goes away.
+    std::fs::remove_dir_all(port.path()).expect("a directory");
+    let opened_at = || std::fs::metadata(&elsewhere).and_then(|socket| socket.modified()).ok();
+    let first = loop {
+        match opened_at() {
+            Some(at) => break at,
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    // The one on trial is open again once it was tried to go back.
+    while opened_at().is_none_or(|at| at == first) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::create_dir(port.path()).expect("a directory");
+    assert_eq!(gateway.results("config.result").await, ["1 trying", "1 rolled-back"]);
+    assert_eq!(get(&socket, "/status").json()["pid"], agent.pid());
+}
+
+#[tokio::test]
+async fn of_documents_that_come_at_once_the_last_one_stays() {
+    let mut gateway = ControlRoom::open(Manner::Answers).await;
+    let operator = Operator::of(&gateway, "");
+    let _agent = operator.start().await;
+    gateway.is_subscribed().await;
+    for version in 1..=3 {
+        gateway.publish("config", operator.config(version, &format!("[uplink]\nwindow = {}\n", version + 1)));
+    }
+    let mut told = Vec::new();
+    while told.last().map(String::as_str) != Some("3 confirmed") {
+        let [next] = gateway.results("config.result").await;
+        told.push(next);
+    }
+    for version in 1..=2 {
+        let ends = [format!("{version} superseded"), format!("{version} confirmed")];
+        // What was in flight when the agent started again may be heard twice.
+        assert_eq!(ends.iter().filter(|end| told.contains(end)).count(), 1, "{told:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_for_this_agent_now_is_refused_and_said_to_be() {
     let mut gateway = ControlRoom::open(Manner::Answers).await;
@@ -147,13 +201,13 @@ async fn a_message_that_is_too_large_ends_the_listening_and_not_the_uplink() {
     let mut gateway = ControlRoom::open(Manner::Answers).await;
     let operator = Operator::of(&gateway, "");
     let agent = operator.start().await;
-    assert_eq!(gateway.is_subscribed().await, 3);
+    assert_eq!(gateway.is_subscribed().await, 4);
     gateway.publish("config", vec![b'x'; 100 << 10]);
     assert_eq!(gateway.is_subscribed().await, 1, "only what the gateway itself asks for");
     // Something smaller takes its place.
     gateway.publish("config", "small");
     agent.signal(Signal::HUP);
-    assert_eq!(gateway.is_subscribed().await, 3, "until the settings are read again");
+    assert_eq!(gateway.is_subscribed().await, 4, "until the settings are read again");
 }
 
 #[tokio::test]

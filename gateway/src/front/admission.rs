@@ -98,6 +98,8 @@ fn check_will(destinations: &Destinations, will: &Will) -> Result<(), Refusal> {
         Ok(Destination::Status | Destination::Store) => Ok(()),
         Err(Refusal::NotAuthorized) => Err(Refusal::NotAuthorized),
         // Nobody waits for a batch of the dead.
-        Ok(Destination::Batch | Destination::Describe | Destination::Order) | Err(_) => Err(Refusal::Will),
+        Ok(Destination::Batch | Destination::Describe | Destination::Order | Destination::Decided) | Err(_) => {
+            Err(Refusal::Will)
+        }
     }
 }

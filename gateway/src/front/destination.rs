@@ -42,6 +42,8 @@ pub(super) enum Destination {
     Status,
     /// What an operator tells an agent, likewise.
     Order,
+    /// The agent itself about a command that it decided on: it is kept no longer. Without a payload.
+    Decided,
     /// A topic of the log.
     Store,
 }
@@ -90,6 +92,7 @@ impl Destinations {
                 Some("batch") => Ok(Destination::Batch),
                 Some("describe") => Ok(Destination::Describe),
                 Some("status") => Ok(Destination::Status),
+                Some(order) if order.starts_with("do/") && Topic::parse(topic).is_some() => Ok(Destination::Decided),
                 _ => match Topic::parse(topic) {
                     Some(topic) if topic.purpose.is_order() && topic.tenant == self.identity.tenant => {
                         Ok(Destination::Order)

@@ -42,6 +42,11 @@ impl Matching {
         Self { retained, tenant: None, filter: filter.into(), prefix: 0, from: Some(Bound::Unbounded) }
     }
 
+    /// Whether it is for what another is for, and neither was looked at.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.filter, &self.from, self.tenant) == (&other.filter, &other.from, other.tenant)
+    }
+
     /// Of these only the messages on topics behind `topic`, which is one of theirs.
     pub fn after(self, topic: &Bytes) -> Self {
         let from = self.tenant.map(|tenant| Bound::Excluded((tenant, topic.clone())));

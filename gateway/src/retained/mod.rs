@@ -37,7 +37,7 @@ use watching::Watches;
 
 pub use crate::keyed_log::written::{NotWritten, Written};
 pub use matching::Matching;
-pub use watching::Watch;
+pub use watching::{Changed, Watch};
 
 /// The topic.
 pub const TOPIC: &str = "weir.retained";
@@ -209,7 +209,7 @@ impl Retained {
         self.shared.table().get(&key).filter(|message| !message.has_expired(now_ms)).cloned()
     }
 
-    /// Tells `told` of every change of the message of a topic.
+    /// Tells `told` of every message that comes on a topic, or on the topics one level below it: `a/+`.
     pub fn watch(&self, tenant: Tenant, topic: &[u8], told: Arc<Notify>) -> Watch {
         self.shared.watches.watch((tenant, Bytes::copy_from_slice(topic)), told)
     }
@@ -283,8 +283,12 @@ impl Shared {
         debug_assert!(pushed.is_ok(), "a PUBLISH is smaller than the largest record");
         let (shared, key) = (Arc::clone(self), key.clone());
         let done = move |written: Result<std::ops::Range<u64>, String>| {
+            let is_gone = message.is_none();
             shared.table().settle(key.clone(), message, written.is_ok());
-            shared.watches.changed(&key);
+            // Of what is gone there is nothing to send.
+            if !is_gone {
+                shared.watches.changed(&key);
+            }
             if let Err(error) = &written
                 && let Some(left_out) = shared.gate.pass(std::time::Instant::now())
             {

@@ -11,7 +11,7 @@ const DO: &str = "weir/1/default/edge-1/do";
 
 /// Rules under which `operator` may tell agents what to do, and `viewer` may look at everything that he may.
 const SETTINGS: &str = "[access]\nmqtt = \"open\"\nhttp = \"open\"\n\n\
-    [[access.rule]]\nclients = \"operator\"\npublish = [\"weir/1/default/+/config\", \"weir/1/default/+/do\"]\n\n\
+    [[access.rule]]\nclients = \"operator\"\npublish = [\"weir/1/default/+/config\", \"weir/1/default/+/do\", \"weir/1/default/+/do/+\"]\n\n\
     [[access.rule]]\nclients = \"viewer\"\nsubscribe = [\"weir/#\"]\n";
 
 async fn gateway() -> Gateway {
@@ -40,6 +40,52 @@ async fn an_agent_hears_what_it_is_told_when_it_comes_and_while_it_is_there() {
         operator.publish_with(0x33, CONFIG, &[], "").await;
         operator.publish_with(0x33, DO, &[], "").await;
         agent.expect_quiet().await;
+    }
+}
+
+/// Regression: a command took the place of the one before it, and an agent that was away heard of the last alone.
+#[tokio::test]
+async fn commands_with_ids_wait_side_by_side_until_the_agent_has_decided_on_them() {
+    let gateway = gateway().await;
+    let (of, each) = (|id: &str| format!("{DO}/{id}"), format!("{DO}/+"));
+    for version in [V4, V5] {
+        let mut operator = Peer::new(&gateway, version, "operator").await;
+        for id in ["c-1", "c-2"] {
+            operator.publish_with(0x33, &of(id), &[], id).await;
+        }
+        let mut agent = Peer::new(&gateway, version, "edge-1").await;
+        assert_eq!(agent.subscribe(&[], &[(&each, 1)]).await, [1]);
+        for id in ["c-1", "c-2"] {
+            let heard = agent.take(id).await;
+            assert_eq!((heard.topic, heard.retain), (of(id), true));
+        }
+        // Each of what comes while it is there, and nothing that it has heard of.
+        for id in ["c-3", "c-4"] {
+            operator.publish_with(0x33, &of(id), &[], id).await;
+        }
+        for id in ["c-3", "c-4"] {
+            let heard = agent.take(id).await;
+            assert_eq!((heard.topic, heard.retain), (of(id), false));
+        }
+        // It takes back what it decided on, and gives itself no command.
+        for id in ["c-1", "c-2", "c-4"] {
+            agent.publish_with(0x33, &of(id), &[], "").await;
+        }
+        agent.expect_quiet().await;
+        if version == V5 {
+            agent.send(&publish_as(V5, 0x33, &of("c-5"), 5, &[], b"x")).await;
+            let answer = agent.next().await.unwrap();
+            assert_eq!((answer[0], answer[4]), (0x40, 0x87), "{answer:?}");
+        }
+        agent.vanish();
+        let mut agent = Peer::new(&gateway, version, "edge-1").await;
+        agent.subscribe(&[], &[(&each, 1)]).await;
+        agent.take("c-3").await;
+        agent.publish_with(0x33, &of("c-3"), &[], "").await;
+        // Another agent hears nothing of it, and takes nothing back.
+        let mut other = Peer::new(&gateway, version, "edge-2").await;
+        assert!(other.subscribe(&[], &[(&each, 1)]).await[0] >= 0x80);
+        operator.publish_with(0x33, &of("c-6"), &[], "").await;
     }
 }
 

@@ -104,6 +104,8 @@ pub enum Event {
         topic: String,
         /// What.
         payload: Bytes,
+        /// Whether it was there before the subscription.
+        retained: bool,
     },
     /// It is over, and why.
     Closed(String),

@@ -78,7 +78,9 @@ async fn pass_on(polled: Polled, events: &mpsc::Sender<Event>) -> Result<(), mps
         }
         Polled::Outgoing(Outgoing::PingReq) => Event::Pinged,
         Polled::Incoming(Packet::PubAck(ack)) => Event::Acked { packet: ack.pkid, reason: 0 },
-        Polled::Incoming(Packet::Publish(publish)) => Event::Message { topic: publish.topic, payload: publish.payload },
+        Polled::Incoming(Packet::Publish(publish)) => {
+            Event::Message { topic: publish.topic, payload: publish.payload, retained: publish.retain }
+        }
         Polled::Outgoing(Outgoing::Publish(packet)) => Event::Sent(packet),
         _ => return Ok(()),
     };

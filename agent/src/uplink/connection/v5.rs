@@ -82,7 +82,7 @@ async fn pass_on(polled: Polled, events: &mpsc::Sender<Event>) -> Result<(), mps
         Polled::Incoming(Packet::PubAck(ack)) => Event::Acked { packet: ack.pkid, reason: code(ack.reason) },
         Polled::Incoming(Packet::Publish(publish)) => {
             let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-            Event::Message { topic, payload: publish.payload }
+            Event::Message { topic, payload: publish.payload, retained: publish.retain }
         }
         Polled::Outgoing(Outgoing::Publish(packet)) => Event::Sent(packet),
         _ => return Ok(()),

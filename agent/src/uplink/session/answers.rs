@@ -42,13 +42,13 @@ impl Session<'_> {
                 self.flights.sent(packet);
                 None
             }
-            Some(Mqtt::Message { topic, payload }) => {
+            Some(Mqtt::Message { topic, payload, retained }) => {
                 let bytes = topic.len() + payload.len();
                 self.uplink.spend(|budget, now| budget.publish(bytes, now));
                 if topic == self.topics.command {
                     self.command(&payload);
                 } else {
-                    self.uplink.orders.take(&topic, payload);
+                    self.uplink.orders.take(&topic, payload, retained);
                 }
                 None
             }

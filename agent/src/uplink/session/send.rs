@@ -22,6 +22,8 @@ pub(super) enum What {
     Batch,
     Describe,
     Status,
+    /// A command that was decided on, by its topic.
+    Decided(String),
 }
 
 impl Session<'_> {
@@ -44,10 +46,11 @@ impl Session<'_> {
 
     /// Hands a publish to the connection, and counts it.
     pub(super) fn publish(&mut self, what: What, payload: Vec<u8>) -> Result<(), NotTaken> {
-        let (topic, retain) = match what {
+        let (topic, retain) = match &what {
             What::Batch => (&self.topics.batch, false),
             What::Describe => (&self.topics.describe, false),
             What::Status => (&self.topics.status, self.greeting.retain),
+            What::Decided(topic) => (topic, true),
         };
         let bytes = topic.len() + payload.len();
         self.uplink.spend(|budget, now| budget.publish(bytes, now));
@@ -79,6 +82,11 @@ impl Session<'_> {
         }
         if !self.descriptions.is_empty() {
             return Ok(());
+        }
+        while self.greeting.retain && self.flights.len() < self.receive_max {
+            let Some(topic) = self.uplink.orders.take_decided() else { break };
+            self.put_in_flight(Flight::Note("taking back a command"));
+            self.publish(What::Decided(topic), Vec::new()).map_err(not_taken)?;
         }
         if self.may_tell {
             self.send_accounts().map_err(not_taken)?;

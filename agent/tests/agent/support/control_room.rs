@@ -29,6 +29,8 @@ pub(crate) enum Heard {
     Subscribed(usize),
     /// A result: channel and text.
     Result(String, String),
+    /// The agent took back what was kept for it: `do/c-1`.
+    TakenBack(String),
     /// The connection is over.
     Gone,
 }
@@ -50,7 +52,7 @@ impl ControlRoom {
         Self { port, orders, heard }
     }
 
-    /// Publishes, retained, on `config` or `do`.
+    /// Publishes, retained, on `config`, `do` or `do/{id}`.
     pub(crate) fn publish(&self, purpose: &str, payload: impl Into<Vec<u8>>) {
         let topic = format!("weir/1/default/edge-1/{purpose}");
         self.orders.send((topic, payload.into())).expect("a running control room");
@@ -85,6 +87,12 @@ impl ControlRoom {
     }
 }
 
+/// Whether a filter, which may end with `/+`, is for a topic.
+fn fits(filter: &str, topic: &str) -> bool {
+    let below = filter.strip_suffix('+').and_then(|parent| topic.strip_prefix(parent));
+    filter == topic || below.is_some_and(|id| !id.contains('/'))
+}
+
 struct Desk {
     manner: Manner,
     tell: mpsc::UnboundedSender<Heard>,
@@ -105,7 +113,7 @@ impl Desk {
                         None => break,
                     },
                     Some((topic, payload)) = self.asked.recv() => {
-                        if topics.contains(&topic) {
+                        if topics.iter().any(|filter| fits(filter, &topic)) {
                             peer.publish(&topic, payload.clone()).await;
                         }
                         self.retained.insert(topic, payload);
@@ -127,8 +135,8 @@ impl Desk {
                 let return_codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
                 peer.send(&Packet::SubAck(SubAck { pkid: subscribe.pkid, return_codes, properties: None })).await;
                 let topic = subscribe.filters[0].path.clone();
-                if let Some(payload) = self.retained.get(&topic) {
-                    peer.publish(&topic, payload.clone()).await;
+                for (kept, payload) in self.retained.iter().filter(|(kept, _)| fits(&topic, kept)) {
+                    peer.publish_retained(kept, payload.clone()).await;
                 }
                 topics.push(topic);
             }
@@ -145,6 +153,11 @@ impl Desk {
     }
 
     fn note(&mut self, publish: &Publish, topics: &[String]) {
+        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+        if publish.retain && publish.payload.is_empty() && self.retained.remove(&topic).is_some() {
+            let id = topic.strip_prefix("weir/1/default/edge-1/").expect("a topic of its own");
+            return self.hear(Heard::TakenBack(id.to_owned()));
+        }
         match &*publish.topic {
             // The first thing that is published on a connection; every subscription is in front of it.
             topic if topic.ends_with(b"/status") => self.hear(Heard::Subscribed(topics.len())),

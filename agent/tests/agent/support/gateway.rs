@@ -217,7 +217,17 @@ impl Peer {
     }
 
     pub(crate) async fn publish(&mut self, topic: &str, payload: Vec<u8>) {
+        self.publishes(topic, payload, false).await;
+    }
+
+    /// What was there before the subscription.
+    pub(crate) async fn publish_retained(&mut self, topic: &str, payload: Vec<u8>) {
+        self.publishes(topic, payload, true).await;
+    }
+
+    async fn publishes(&mut self, topic: &str, payload: Vec<u8>, retain: bool) {
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
+        publish.retain = retain;
         publish.pkid = 1;
         self.send(&Packet::Publish(publish)).await;
     }

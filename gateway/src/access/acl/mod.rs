@@ -27,10 +27,21 @@ pub const MAX_RULES: usize = 1024;
 /// The most filters of one rule, for publishing and for subscribing each.
 pub const MAX_FILTERS: usize = 64;
 
-/// What an agent may do without a rule: publish, and subscribe.
+/// What an agent may do without a rule: publish, and subscribe. A command it may take back and not give: see
+/// [`crate::front`], where what it publishes there must be empty.
 pub const BUILT_IN: (&[&str], &[&str]) = (
-    &["weir/1/{tenant}/{client}/batch", "weir/1/{tenant}/{client}/describe", "weir/1/{tenant}/{client}/status"],
-    &["weir/1/{tenant}/{client}/command", "weir/1/{tenant}/{client}/config", "weir/1/{tenant}/{client}/do"],
+    &[
+        "weir/1/{tenant}/{client}/batch",
+        "weir/1/{tenant}/{client}/describe",
+        "weir/1/{tenant}/{client}/status",
+        "weir/1/{tenant}/{client}/do/+",
+    ],
+    &[
+        "weir/1/{tenant}/{client}/command",
+        "weir/1/{tenant}/{client}/config",
+        "weir/1/{tenant}/{client}/do",
+        "weir/1/{tenant}/{client}/do/+",
+    ],
 );
 
 /// All rules.

@@ -35,6 +35,9 @@ fn an_agent_has_its_own_topics_and_not_those_of_another() {
     assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/command"));
     assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/config"));
     assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/do"));
+    assert!(may_subscribe(&none, "edge-1", "weir/1/default/edge-1/do/+"));
+    assert!(may_publish(&none, "edge-1", "weir/1/default/edge-1/do/c-1"), "to say that it is decided on");
+    assert!(!may_publish(&none, "edge-1", "weir/1/default/edge-2/do/c-1"));
     let of_operators = ["weir/1/default/edge-1/command", "weir/1/default/edge-1/config", "weir/1/default/edge-1/do"];
     for topic in ["weir/1/default/edge-2/batch", "weir/1/acme/edge-1/batch"].into_iter().chain(of_operators) {
         assert!(!may_publish(&none, "edge-1", topic), "{topic}");

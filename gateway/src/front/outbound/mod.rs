@@ -179,11 +179,17 @@ impl Outbound {
 
     /// Has the orders sent that changed.
     fn ask_for_orders(&mut self) {
-        for filter in self.orders.take_changed() {
-            if let Some(retained) = &self.supply.retained
-                && let Some(subscription) = self.subscriptions.get(&filter)
-            {
-                self.retained.ask(subscription.clone(), retained.matching(self.identity.tenant, &filter));
+        let tenant = self.identity.tenant;
+        for (filter, changed) in self.orders.take_changed() {
+            let Some(retained) = &self.supply.retained else { return };
+            let Some(subscription) = self.subscriptions.get(&filter) else { continue };
+            match changed {
+                kept::Changed::All => self.retained.ask(subscription.clone(), retained.matching(tenant, &filter)),
+                kept::Changed::Topics(topics) => {
+                    for topic in topics.iter().filter_map(|topic| std::str::from_utf8(topic).ok()) {
+                        self.retained.tell(subscription.clone(), retained.matching(tenant, topic));
+                    }
+                }
             }
         }
     }
@@ -191,7 +197,7 @@ impl Outbound {
     /// Writes retained messages that a SUBSCRIBE asked for.
     fn write_retained(&mut self, out: &mut BytesMut) {
         while self.takes(out.len())
-            && let Some(Kept { message, qos, identifier, no_local }) = self.retained.pop()
+            && let Some(Kept { message, qos, identifier, no_local, retain }) = self.retained.pop()
         {
             // A filter with wildcards reaches what is told to others.
             let topic = std::str::from_utf8(&message.topic).unwrap_or_default();
@@ -202,7 +208,7 @@ impl Outbound {
             if is_own && no_local {
                 continue;
             }
-            let granted = Granted { qos, retain: true, identifiers: identifier.into_iter().collect() };
+            let granted = Granted { qos, retain, identifiers: identifier.into_iter().collect() };
             self.publish_retained(&message, &granted, out);
         }
     }
@@ -317,7 +323,7 @@ fn packet<'a>(message: &'a Message, granted: &'a Granted) -> Packet<'a> {
 fn retained_packet<'a>(message: &'a kept::Message, granted: &'a Granted) -> Packet<'a> {
     Packet {
         qos: granted.qos,
-        retain: true,
+        retain: granted.retain,
         topic: &message.topic,
         payload: &message.payload,
         forwarded: &message.properties.forwarded,

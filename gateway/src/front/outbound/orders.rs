@@ -10,9 +10,9 @@ use weir_protocol::mqtt::Topic;
 use super::setup::Supply;
 use super::subscribing::is_told_to;
 use crate::access::Identity;
-use crate::retained::Watch;
+use crate::retained::{Changed, Watch};
 
-/// The topics of one agent that are watched: as many as there are purposes of orders.
+/// The topics of one agent that are watched: as many as there are purposes of orders, and all commands with ids.
 #[derive(Default)]
 pub(super) struct Orders {
     told: Arc<Notify>,
@@ -40,14 +40,14 @@ impl Orders {
         }
     }
 
-    /// The filters whose messages changed.
-    pub(super) fn take_changed(&self) -> Vec<String> {
-        let changed = self.watches.iter().filter(|(_, watch)| watch.take_changed());
-        changed.map(|(filter, _)| filter.clone()).collect()
+    /// What changed, by filter.
+    pub(super) fn take_changed(&self) -> Vec<(String, Changed)> {
+        let changed = self.watches.iter().filter(|(_, watch)| watch.has_changed());
+        changed.map(|(filter, watch)| (filter.clone(), watch.take_changed())).collect()
     }
 }
 
 /// The order that a topic or a filter names.
 pub(super) fn is_order(topic: &str) -> Option<Topic> {
-    Topic::parse(topic).filter(|topic| topic.purpose.is_order())
+    Topic::of_orders(topic)
 }

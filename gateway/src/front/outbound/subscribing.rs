@@ -6,6 +6,7 @@
 use weir_protocol::mqtt::{PREFIX, Purpose, Topic};
 
 use super::Outbound;
+use super::orders::is_order;
 use super::retained::is_wanted;
 use super::subscriptions::{Subscriptions, granted};
 use crate::access::{Access, Action, Identity};
@@ -128,8 +129,10 @@ pub(super) fn may_have(access: &Access, identity: &Identity, filter: &str) -> bo
 /// other. One that reaches them by wildcards gets nothing of them, but what else it matches.
 fn is_of_another(filter: &str, identity: &Identity) -> bool {
     let tenant = identity.tenant.as_str();
+    if let Some(topic) = is_order(filter) {
+        return !is_told_to(&topic, identity);
+    }
     match Topic::parse(filter) {
-        Some(topic) if topic.purpose.is_order() => return !is_told_to(&topic, identity),
         Some(topic) if topic.purpose != Purpose::Status => return true,
         _ => {}
     }

@@ -156,6 +156,10 @@ impl Inbound {
             Ok(Destination::Order) if publish.payload.len() > MAX_ORDER => {
                 return self.refuse_publish(Refusal::Quota, &publish, bytes, out);
             }
+            // Else an agent would be its own operator.
+            Ok(Destination::Decided) if !publish.payload.is_empty() => {
+                return self.refuse_publish(Refusal::NotAuthorized, &publish, bytes, out);
+            }
             Ok(destination) => destination,
             Err(refusal) => return self.refuse_publish(refusal, &publish, bytes, out),
         };
@@ -174,7 +178,9 @@ impl Inbound {
         let body = match destination {
             Destination::Batch => Body::Batch,
             Destination::Describe => Body::Describe,
-            Destination::Status | Destination::Order => return Ok(Some(ToRetain { ticket, publish })),
+            Destination::Status | Destination::Order | Destination::Decided => {
+                return Ok(Some(ToRetain { ticket, publish }));
+            }
             Destination::Store => {
                 let Publish { qos, retain, ref topic, ref properties, .. } = *publish;
                 let (topic, properties) = (topic.clone(), properties.clone());
