@@ -1,6 +1,8 @@
 //! What the rules of an agent make of readings: summaries with what they stand for, and readings that are refused.
 
-use weir_protocol::batch::{Held, LossKind, MAX_HELD, Refusal, RunBuilder, Section, SetAside, Summary};
+use weir_protocol::batch::{
+    EnvelopeBuilder, Held, LossKind, MAX_HELD, Refusal, RunBuilder, Section, SetAside, Summary,
+};
 use weir_protocol::{Items, Restart, Sequence, items};
 
 use super::super::{Reason, Verdict};
@@ -140,6 +142,28 @@ fn sections_that_break_their_bounds_are_dead_letters_of_all_that_they_name() {
     let named = [3, 10, 11, 12, 13, 14, 20, 30, 31, 32].into_iter().chain(many.iter().map(|(start, _)| *start));
     assert_eq!(dead, named.collect::<Vec<_>>());
     content.assert_conserved();
+}
+
+/// What the manifest does not name would be left out in silence if the body were damaged on its way.
+#[test]
+fn a_summary_that_stands_for_more_than_the_manifest_names_is_refused() {
+    let (mut gateway, mut agent) = gateway();
+    let run = run_with(device("probe"), OWN.0, 0..1, |_| None);
+    let (named, more) = (ranges(&[(10, 11)]), ranges(&[(10, 11), (20, 21)]));
+    let of = |ranges| Section::Summary(Summary { of: Restart(1), ranges: Items::new(ranges), run: run.run() });
+    let mut encoded = Vec::new();
+    items::push(&mut encoded, &of(&more));
+    let mut builder = EnvelopeBuilder::new();
+    builder.push_encoded(&of(&named), &encoded);
+    gateway.send(&mut agent, builder.finish(false));
+    gateway.settle();
+    let verdicts = agent.verdicts();
+    assert!(
+        matches!(&verdicts[..], [Verdict::Unreadable(why)] if why.contains("different identities")),
+        "{verdicts:?}"
+    );
+    let content = gateway.content();
+    assert!(content.readings.is_empty() && content.dead.is_empty() && content.lost.is_empty(), "nothing of it is kept");
 }
 
 /// A summary that stands for nothing names nothing that could be kept.
