@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use crate::ledger::RestartKey;
 use crate::truth::Truths;
 
-pub use lanes::Lanes;
+pub use lanes::{Lanes, Place};
 pub use page::{Gap, Page};
 pub use stored::Stored;
 
@@ -100,7 +100,12 @@ impl LogReader {
 
     /// The first offset that each partition still has; what is below was removed.
     pub async fn starts(&self) -> Result<BTreeMap<(String, u32), u64>> {
-        page::starts(&self.json("/topics").await?)
+        page::bounds(&self.json("/topics").await?, "start")
+    }
+
+    /// The offset that the next record of each partition takes.
+    pub async fn ends(&self) -> Result<BTreeMap<(String, u32), u64>> {
+        page::bounds(&self.json("/topics").await?, "end")
     }
 
     /// A page of records from `offset` on.

@@ -41,15 +41,15 @@ impl Page {
     }
 }
 
-/// The partitions, and the first offset that each still has.
-pub(super) fn starts(json: &Json) -> Result<BTreeMap<(String, u32), u64>> {
+/// The partitions, and an offset of each: `start`, the first that it still has, or `end`, its next one.
+pub(super) fn bounds(json: &Json, bound: &str) -> Result<BTreeMap<(String, u32), u64>> {
     let mut all = BTreeMap::new();
     for topic in json.as_array().context("no list of topics")? {
         let name = topic["topic"].as_str().context("a topic without `topic`")?;
         let partitions = topic["partitions"].as_array().context("a topic without `partitions`")?;
         for partition in partitions {
             let which = u32::try_from(number(&partition["partition"])?).context("the number of a partition")?;
-            all.insert((name.to_owned(), which), number(&partition["start"]).context("start")?);
+            all.insert((name.to_owned(), which), number(&partition[bound]).context("a partition without its bounds")?);
         }
     }
     Ok(all)

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use weir_protocol::RangeSet;
 use weir_protocol::batch::LossKind;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Place};
 use super::page::{number, span};
 use crate::ledger::RestartKey;
 use crate::truth::{Truth, Truths};
@@ -37,6 +37,8 @@ pub struct Stored {
     pub doubled: RangeSet,
     /// Readings that are not what the sensor handed out, in words.
     pub wrong: Vec<String>,
+    /// Sequences that stand behind a later one, as what waited may.
+    pub overtaken: RangeSet,
     /// Sequences that stand behind a later one of their lane.
     pub disordered: RangeSet,
     lanes: Lanes,
@@ -71,8 +73,12 @@ impl Stored {
         self.readings.insert(one.clone());
         if heals {
             self.healing_readings.insert(one);
-        } else if !self.lanes.take(sequence) {
-            self.disordered.insert(one);
+        } else {
+            match self.lanes.take(sequence) {
+                Place::InOrder => {}
+                Place::Overtaken => self.overtaken.insert(one),
+                Place::Disordered => self.disordered.insert(one),
+            }
         }
         if let Truth::Differs(expected) = truths.check(key, sequence, value)
             && self.wrong.len() < LISTED

@@ -17,6 +17,11 @@ pub struct Facts {
     pub on_cable: bool,
     /// These left the ring before the agent had acknowledged them: the only ones that may be counted lost.
     pub evicted: RangeSet,
+    /// The device sent every sequence below along its cable, as far as it ever came.
+    pub reached: u64,
+    /// What the agent had below this may have waited while something fresher went: it was there when a connection to the
+    /// gateway began, or when much was.
+    pub waited: u64,
     /// The agent acknowledged every sequence below.
     pub agent_accepted: u64,
     /// The agent published these to the gateway.
@@ -43,6 +48,16 @@ impl Facts {
         self.base = self.base.max(base);
     }
 
+    /// The device sends what ends before `end`.
+    pub fn sends(&mut self, end: u64) {
+        self.reached = self.reached.max(end);
+    }
+
+    /// How much the agent has at most that it did not send yet.
+    pub fn unsent(&self) -> u64 {
+        self.published.gaps(0..self.reached).map(|gap| gap.end - gap.start).sum()
+    }
+
     /// The agent acknowledged everything below `accepted`.
     pub fn agent_acked(&mut self, accepted: u64) {
         self.agent_accepted = self.agent_accepted.max(accepted);
@@ -61,6 +76,8 @@ impl Facts {
         self.durable |= other.durable;
         self.evicted.union(&other.evicted);
         self.on_cable |= other.on_cable;
+        self.reached = self.reached.max(other.reached);
+        self.waited = self.waited.max(other.waited);
         self.agent_acked(other.agent_accepted);
         self.published_again += other.published_again;
         self.published.union(&other.published);

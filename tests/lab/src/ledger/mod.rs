@@ -20,6 +20,10 @@ pub use facts::Facts;
 /// The most restarts that are remembered; a run with more is refused rather than forgotten in part.
 pub const MAX_RESTARTS: usize = 100_000;
 
+/// With so many readings unsent an agent may take what waits for backlog, also on a connection that stands. It does so
+/// from 1,024 records on (`agent/src/uplink/spool/shelf.rs`), some of which are of sources that no cable shows.
+const MUCH: u64 = 512;
+
 /// Whose sequences: a device and one of its restarts.
 pub type RestartKey = (DeviceId, Restart);
 
@@ -72,8 +76,16 @@ impl Ledger {
         self.note((device, restart), |facts| facts.sampled(next));
     }
 
+    /// The first batch of a connection is on its way to the gateway: what the agent has by now is its backlog.
+    pub fn begins(&self) {
+        self.lock().values_mut().for_each(|facts| facts.waited = facts.reached);
+    }
+
     /// A batch passed on its way to the gateway.
     pub fn published(&self, spans: &[Span]) {
+        if self.lock().values().map(Facts::unsent).sum::<u64>() > MUCH {
+            self.begins();
+        }
         for span in spans {
             self.note((span.device, span.restart), |facts| facts.published(span.start.0..span.end.0));
         }
@@ -149,7 +161,10 @@ impl Cable {
                     });
                 }
             }
-            Up::Readings(run) => self.note(run.restart, |facts| facts.held(run.base.0, run.next.0)),
+            Up::Readings(run) => self.note(run.restart, |facts| {
+                facts.held(run.base.0, run.next.0);
+                facts.sends(run.first.0 + run.readings.iter().count() as u64);
+            }),
             Up::Describe(_) | Up::TimeRequest { .. } | Up::CommandResult(_) => {}
         }
     }

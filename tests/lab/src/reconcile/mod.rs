@@ -4,7 +4,8 @@
 //! 1. every sequence that anyone acknowledged is stored, dead-lettered or counted lost, and what the agent
 //!    acknowledged is counted lost only if the device had evicted it before: a claim is no way out of a promise;
 //! 2. no sequence has two readings, two dead letters or two covering losses;
-//! 3. every reading is what the sensor handed out, and readings stand in the order of their sequences;
+//! 3. every reading is what the sensor handed out, and readings stand in the order of their sequences, but for those
+//!    that had waited at the agent: these may be overtaken by what is fresh, and stay in their own order;
 //! 4. a record heals exactly where the log holds an earlier verdict, and nothing heals what the rules of an agent left out;
 //! 5. readings + dead letters + lost or left out - heals = next, and nothing is in flight. A restart whose ring was lost
 //!    with its device has an unknown tail: its `next` is what anybody ever saw of it, and is reported apart.
@@ -104,6 +105,10 @@ impl Restart<'_> {
         }
         fault("in the log twice", &self.stored.doubled);
         fault("stored behind a later sequence of its lane", &self.stored.disordered);
+        if self.facts.on_cable {
+            let fresh = self.stored.overtaken.overlaps(self.facts.waited..u64::MAX).collect();
+            fault("overtaken although it had not waited", &fresh);
+        }
         // Verdicts only ever rise from lost to dead-lettered to stored, so a record heals if and only if the
         // log holds a lower verdict on the same sequence.
         let mut lower = self.stored.lost.clone();

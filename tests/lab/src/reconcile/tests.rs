@@ -3,13 +3,13 @@
 use serde_json::json;
 use weir_protocol::batch::{LossKind, Span};
 use weir_protocol::items::{self, Items};
-use weir_protocol::serial::device_to_agent::{Hello, Ring};
+use weir_protocol::serial::device_to_agent::{Hello, Readings, Ring};
 use weir_protocol::serial::{Held, Up};
-use weir_protocol::{DeviceId, Restart, SchemaHash, Sequence};
+use weir_protocol::{ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value};
 
 use super::reconcile;
 use crate::census::{Census, Stored};
-use crate::ledger::{Facts, Ledger, RestartKey};
+use crate::ledger::{Cable, Facts, Ledger, RestartKey};
 use crate::truth::Truths;
 
 const DEVICE: DeviceId = match DeviceId::new("board-1") {
@@ -141,10 +141,41 @@ fn a_reading_that_is_there_twice_is_named() {
 
 #[test]
 fn a_reading_out_of_order_is_named() {
+    // Nothing of it had waited.
     assert_eq!(
         faults(&ten_acknowledged(), readings([0, 1, 4, 3, 2, 5, 6, 7, 8, 9])),
-        ["stored behind a later sequence of its lane: 2 (1 in all)"]
+        [
+            "stored behind a later sequence of its lane: 2 (1 in all)",
+            "overtaken although it had not waited: 3 (1 in all)"
+        ]
     );
+}
+
+#[test]
+fn what_is_fresh_may_overtake_what_waited_when_a_connection_began_and_nothing_else_may() {
+    let ledger = ten_acknowledged();
+    let mut cable = ledger.cable();
+    let sends = |cable: &mut Cable, first: u64| {
+        let reading = Reading {
+            channel: ChannelId(0),
+            time: Timestamp::from_millis(0),
+            clock: Clock::Synchronised,
+            value: Value::Integer(1),
+        };
+        let mut readings = Vec::new();
+        (0..5).for_each(|_| items::push(&mut readings, &reading));
+        let (base, next, first) = (Sequence(0), Sequence(10), Sequence(first));
+        let (restart, schema, readings) = (KEY.1, SchemaHash(1), Items::new(&readings));
+        cable.up(&Up::Readings(Readings { restart, schema, base, next, first, readings }));
+    };
+    cable.up(&Up::Hello(Hello { device: KEY.0, schema: SchemaHash(1), ring: Ring::Durable, held: Items::new(&[]) }));
+    sends(&mut cable, 0);
+    ledger.begins();
+    sends(&mut cable, 5);
+    // Five waited when the connection began.
+    assert_eq!(faults(&ledger, readings([5, 0, 6, 1, 7, 2, 3, 4, 8, 9])), [""; 0]);
+    let overtaken = "overtaken although it had not waited: 5 (1 in all)";
+    assert_eq!(faults(&ledger, readings([6, 0, 1, 2, 3, 4, 5, 7, 8, 9])), [overtaken]);
 }
 
 #[test]
@@ -159,7 +190,9 @@ fn a_reading_that_heals_is_right_exactly_over_an_earlier_loss() {
 
     let mut silent = healed.clone();
     reading(&mut silent, 4, false);
-    assert!(faults(&ledger, silent)[0].starts_with("a reading over an earlier verdict"));
+    // It comes behind 9 too, as if it had been overtaken.
+    let of_silence = faults(&ledger, silent);
+    assert!(of_silence.iter().any(|fault| fault.starts_with("a reading over an earlier verdict")), "{of_silence:?}");
 
     let mut for_nothing = readings(0..9);
     reading(&mut for_nothing, 9, true);

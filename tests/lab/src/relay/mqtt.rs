@@ -38,6 +38,8 @@ struct Watch {
     down: BytesMut,
     /// Batches without an answer, by packet id: at most 65,535.
     unanswered: HashMap<u16, Vec<Span>>,
+    /// A batch came by.
+    begun: bool,
     /// Something that is no MQTT came by.
     blind: bool,
 }
@@ -60,7 +62,7 @@ impl Observer {
     /// Watches a new connection.
     pub fn new(ledger: Ledger) -> Self {
         let (up, down) = (BytesMut::new(), BytesMut::new());
-        let watch = Watch { ledger, version: None, up, down, unanswered: HashMap::new(), blind: false };
+        let watch = Watch { ledger, version: None, up, down, unanswered: HashMap::new(), begun: false, blind: false };
         Self(Arc::new(Mutex::new(watch)))
     }
 
@@ -100,6 +102,9 @@ impl Watch {
     fn note(&mut self, seen: Seen) {
         match seen {
             Seen::Batch(id, payload) => {
+                if !std::mem::replace(&mut self.begun, true) {
+                    self.ledger.begins();
+                }
                 let spans = self.batch(&payload);
                 self.unanswered.insert(id, spans);
             }
