@@ -43,6 +43,21 @@ async fn a_disk_that_turned_read_only_ends_no_process_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_many_minutes_drains_in_little_memory_and_what_is_fresh_does_not_wait() {
+    soak_slice("day-backlog").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_box_that_blocks_loses_nothing_of_its_queue_whatever_its_disk_and_its_link_do() {
+    soak_slice("small-box-block").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_box_that_drops_counts_exactly_what_it_dropped_whatever_its_disk_and_its_link_do() {
+    soak_slice("small-box-drop").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_years_loses_nothing() {
     soak_slice("clock").await;
 }

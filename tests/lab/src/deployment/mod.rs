@@ -291,15 +291,20 @@ impl Deployment {
         self.drain_from(Census::default()).await
     }
 
-    /// As [`Deployment::drain`], with a census that was brought up to date before anything was removed.
-    pub async fn drain_from(&mut self, mut census: Census) -> Result<(Report, Census)> {
+    /// Stops boards and agent, in the order of the data; the gateway goes on with all of it.
+    pub async fn settle(&mut self) -> Result<()> {
         self.network.clear();
         self.tend()?;
         self.wait_for_gateway().await?;
         for index in 0..self.boards.len() {
             self.stop_board(index).await?;
         }
-        self.agent.stop(DRAIN).await?;
+        self.agent.stop(DRAIN).await
+    }
+
+    /// As [`Deployment::drain`], with a census that was brought up to date before anything was removed.
+    pub async fn drain_from(&mut self, mut census: Census) -> Result<(Report, Census)> {
+        self.settle().await?;
         census.catch_up(&self.log, &self.truths).await?;
         let comparison = compare(&self.log, self.kafka).await?;
         self.gateway.stop(DRAIN).await?;

@@ -23,6 +23,8 @@ mod plants;
 mod power;
 mod readonly;
 mod retention;
+mod small_box;
+mod small_disk;
 mod strace;
 mod sync;
 
@@ -107,7 +109,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 28] = [
     "kills",
     "mqtt-kills",
     "group-kills",
@@ -129,6 +131,8 @@ const NAMES: [&str; 26] = [
     "retention",
     "backlog",
     "day-backlog",
+    "small-box-block",
+    "small-box-drop",
     "blackouts",
     "blackouts-plain",
     "power-cuts",
@@ -184,6 +188,8 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "retention" => retention::run(bench).await,
         "backlog" => backlog::run(bench).await,
         "day-backlog" => day::run(bench).await,
+        "small-box-block" => small_box::run(bench, small_box::Policy::Block).await,
+        "small-box-drop" => small_box::run(bench, small_box::Policy::DropOldest).await,
         "blackouts" => blackouts::journaled(bench).await,
         "blackouts-plain" => blackouts::plain(bench).await,
         "power-cuts" => power::run(bench),

@@ -43,10 +43,15 @@ impl Injection {
 
     /// Waits until a call has failed. `when=1` counts for each thread, and several threads sync: more may follow.
     pub(super) async fn struck(&self) -> Result<()> {
+        self.struck_within(PATIENCE).await
+    }
+
+    /// The same of a process that may not call for longer.
+    pub(super) async fn struck_within(&self, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         while !fs::read_to_string(&self.trace).is_ok_and(|text| text.contains(INJECTED)) {
-            if begun.elapsed() > PATIENCE {
-                bail!("no {} was seen within {PATIENCE:?}; strace needs root or the capability SYS_PTRACE", self.calls);
+            if begun.elapsed() > limit {
+                bail!("no {} was seen within {limit:?}; strace needs root or the capability SYS_PTRACE", self.calls);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
