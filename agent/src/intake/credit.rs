@@ -1,8 +1,8 @@
 //! Credit: how far ahead of its acknowledgement a device may send.
 //!
-//! An absolute limit, computed from the room in the class `default` and shared among the lines; a reading that finds
-//! another class full stops its line. No room: no credit,
-//! and the device's own ring fills, which is the backpressure that loses nothing before that ring is full.
+//! An absolute limit, computed from the room in the class `default` and in the stage, and shared among the lines; a
+//! reading that finds another class full stops its line. No room: no credit, and the device's own ring fills, which is
+//! the backpressure that loses nothing before that ring is full.
 
 use weir_protocol::Sequence;
 use weir_protocol::serial::Down;
@@ -84,12 +84,15 @@ impl Intake {
     }
 
     fn ahead_allowed(&self) -> u64 {
-        if self.policy(ClassId::DEFAULT) == Policy::DropNewest {
+        let room = match self.policy(ClassId::DEFAULT) {
             // What finds no room is dropped, which takes the device's sending it.
-            return MAX_AHEAD;
-        }
-        let room = self.rooms.first().copied().unwrap_or(0);
-        let share = room.saturating_sub(self.stage.bytes_of(ClassId::DEFAULT)) / self.links.len().max(1) as u64;
+            Policy::DropNewest => u64::MAX,
+            Policy::Block | Policy::DropOldest => {
+                self.rooms.first().copied().unwrap_or(0).saturating_sub(self.stage.bytes_of(ClassId::DEFAULT))
+            }
+        };
+        // What finds the stage full has to be sent again.
+        let share = room.min(self.stage.room()) / self.links.len().max(1) as u64;
         (share / READING_COST).min(MAX_AHEAD)
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of one line: which device is on it, and what it was promised.
 
-use weir_protocol::{DeviceId, Restart};
+use weir_protocol::{DeviceId, Restart, Sequence};
 
 use crate::queue::ClassId;
 
@@ -21,12 +21,37 @@ pub(super) struct Link {
     pub starved: bool,
     /// The full class that a reading of it was for.
     pub stopped_by: Option<ClassId>,
+    /// What it was asked to send again last, until something comes that can be taken.
+    asked: Option<Asked>,
+}
+
+/// A request to send again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    restart: Restart,
+    from: Sequence,
+    /// The first sequence of the frame that came last since.
+    reached: Sequence,
 }
 
 /// The most restarts of one line that are kept in mind.
 const MAX_HELD: usize = 16;
 
 impl Link {
+    /// Whether to ask for everything from `from` on, because a frame begins at `first`. What was on the way when the
+    /// device was asked goes on where the frame before it ended, and is passed over: to ask for each frame of it would
+    /// have the device send everything as many times. A device that went back, or says where it stands, is asked again.
+    pub(super) fn asks(&mut self, restart: Restart, from: Sequence, first: Sequence) -> bool {
+        let asked = Asked { restart, from, reached: first };
+        let before = self.asked.replace(asked);
+        before.is_none_or(|before| (before.restart, before.from) != (restart, from) || first <= before.reached)
+    }
+
+    /// A frame came that can be taken.
+    pub(super) fn follows(&mut self) {
+        self.asked = None;
+    }
+
     /// Keeps a restart in mind.
     pub(super) fn hold(&mut self, restart: Restart) {
         if self.assigned == Some(restart) {

@@ -27,13 +27,22 @@ impl Intake {
         let key = (device, frame.restart);
         self.want_description(link, device, frame.schema);
         let position = self.catch_up(link, key, frame.base, frame.next);
-        if frame.first > position.accepted && !frame.readings.is_empty() {
-            self.counters.add(Event::Resends, 1);
-            self.reply(link, Down::Resend { restart: frame.restart, from: position.accepted });
+        if frame.first > position.accepted {
+            self.ask_again(link, frame.restart, position.accepted, frame.first);
         } else if let Ok(plan) = self.plan(link, key, frame) {
+            if let Some(known) = self.links.get_mut(&link) {
+                known.follows();
+            }
             self.stage_readings(link, key, (frame, plan.as_deref()), position);
         }
         self.answer(link, key);
+    }
+
+    fn ask_again(&mut self, link: LinkId, restart: Restart, from: Sequence, first: Sequence) {
+        if self.links.get_mut(&link).is_some_and(|known| known.asks(restart, from, first)) {
+            self.counters.add(Event::Resends, 1);
+            self.reply(link, Down::Resend { restart, from });
+        }
     }
 
     /// Takes what the device says of its ring: what it evicted before it was accepted here is lost.

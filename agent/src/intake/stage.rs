@@ -158,6 +158,11 @@ impl Stage {
         self.reduced.values().map(|set| 96 + 8 * set.range_count()).sum()
     }
 
+    /// Bytes that may still be staged before a commit, about.
+    pub(super) fn room(&self) -> u64 {
+        MAX_BYTES.saturating_sub(self.bytes())
+    }
+
     /// Whether nothing more is taken before a commit.
     pub(super) fn is_full(&self) -> bool {
         self.bytes() > MAX_BYTES || self.covered.claim_marks.len() > MAX_BESIDE

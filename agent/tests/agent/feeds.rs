@@ -105,6 +105,27 @@ async fn a_feed_that_is_filled_without_pause_sends_again_what_a_failing_disk_did
     assert_eq!(kept, [Kept::Readings(name, restart, 0..next)]);
 }
 
+/// Every reading used to be sent again each second for as long as a commit took, and with commits that are seconds apart
+/// all of them were.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_twice_while_a_commit_takes_long() {
+    // No time passes here but what somebody waits for, so that this is many silences.
+    let (office, handle) = Office::with_rules(&FaultyFs::new(7), "[queue]\ncommit_interval = \"50ms\"\n");
+    let bench = Bench::feeding(handle, &office.counters);
+    let name = device("plc-1");
+    let feed = bench.context("modbus", "plc-1").feed(name).expect("a feed");
+    puts(&feed, 0..100);
+    assert!(feed.kept(0..100).await);
+    let before = tokio::time::Instant::now();
+    puts(&feed, 100..3000);
+    assert!(feed.kept(100..3000).await);
+    assert!(before.elapsed() > Duration::from_secs(5), "the disk was slow");
+    assert_eq!((office.counters.get(Event::ReadingsRepeated), office.counters.get(Event::Resends)), (0, 0));
+    bench.feeds.finish().await;
+    let (restart, kept) = joined(&office.closes().await, name);
+    assert_eq!(kept, [Kept::Readings(name, restart, 0..3000)]);
+}
+
 #[tokio::test]
 async fn a_full_ring_evicts_the_oldest_which_is_claimed_and_never_said_to_be_kept() {
     let disk = FaultyFs::new(3);

@@ -106,6 +106,53 @@ fn what_does_not_follow_on_is_asked_for_and_is_not_loss() {
     assert_eq!(desk.kept(), []);
 }
 
+/// Each frame that was on the way when one was missing used to be answered alike, and the device sent everything behind
+/// the gap as many times.
+#[test]
+fn what_is_on_the_way_behind_a_gap_is_asked_for_once() {
+    let asked = |desk: &mut Desk| -> Vec<Down> {
+        desk.answers().into_iter().filter(|answer| matches!(answer, Down::Resend { .. })).collect()
+    };
+    let (mut desk, mut talker) = greeted(&FaultyFs::new(5));
+    for first in [2, 4, 6] {
+        desk.hears(&talker.readings(R, (0, 8), first, first + 2));
+    }
+    assert_eq!(asked(&mut desk), [resend(0)]);
+    // It went back, and the line lost the same frame again.
+    desk.hears(&talker.readings(R, (0, 8), 2, 4));
+    desk.hears(&talker.readings(R, (0, 8), 4, 8));
+    assert_eq!(asked(&mut desk), [resend(0)]);
+    // It lost all of it, and the device says where it stands after a silence.
+    desk.hears(&talker.readings(R, (0, 8), 4, 4));
+    assert_eq!(asked(&mut desk), [resend(0)]);
+    desk.hears(&talker.readings(R, (0, 8), 0, 8));
+    assert!(desk.commits());
+    assert!(desk.answers().contains(&ack(8)));
+    assert_eq!(desk.kept(), [Kept::Readings(talker.device, R, 0..8)]);
+    // The next gap is another one.
+    desk.hears(&talker.readings(R, (0, 12), 10, 12));
+    assert_eq!(asked(&mut desk), [resend(8)]);
+    assert_eq!((desk.count(Event::Resends), desk.count(Event::ReadingsRepeated)), (4, 0));
+}
+
+#[test]
+fn credit_is_for_no_more_than_can_be_staged() {
+    let (mut desk, mut talker) = greeted(&FaultyFs::new(5));
+    let many = 1000;
+    for line in 0..many {
+        desk.intake.attach(LinkId(100 + line));
+    }
+    desk.hears(&talker.readings(R, (0, 8), 0, 8));
+    assert!(desk.commits());
+    let credit = desk.answers().into_iter().find_map(|answer| match answer {
+        Down::Credit { upto, .. } => Some(upto.0),
+        _ => None,
+    });
+    let ahead = credit.expect("credit") - 8;
+    // A quarter of a mebibyte for all of them.
+    assert!(ahead > 0 && ahead * many * 40 <= 256 << 10, "{ahead} readings ahead");
+}
+
 #[test]
 fn what_a_full_ring_evicted_is_claimed_exactly() {
     let (mut desk, mut talker) = greeted(&FaultyFs::new(6));

@@ -72,12 +72,11 @@ impl Device {
         Ok(evicted)
     }
 
-    /// Sends again from the oldest, after a silence.
-    pub(super) fn rewind(&mut self) {
-        self.cursor = self.ring.base();
+    /// Says where it stands, after a silence. A disk may be slow for longer than that, so nothing is sent again before
+    /// the agent asks for it; what was evicted may be beyond the credit, and only who knows of it can give more.
+    pub(super) fn break_silence(&mut self) {
         // Not even an answer to the Hello: it went astray.
         self.owes_hello |= self.credit.is_none();
-        // What was evicted may be beyond the credit, and only who knows of it can give more.
         self.owes_report = true;
     }
 

@@ -11,8 +11,8 @@ use crate::intake::task::Handle;
 
 /// How long a stopping feed waits for the last acknowledgement.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Silence after which unacknowledged readings are sent again.
-const RESEND: Duration = Duration::from_secs(1);
+/// Silence after which it says where it stands; the agent then asks for what it does not have.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Speaks for the feed until `finish` is dropped, then says what is left and ends the restart.
 pub(super) async fn run(shared: Arc<Shared>, intake: Handle, finish: watch::Receiver<()>) {
@@ -64,9 +64,9 @@ async fn work(shared: &Shared, intake: Handle, mut finish: watch::Receiver<()>) 
             },
             _ = finish.changed(), if finishing.is_none() => finishing = Some(Instant::now()),
             () = tokio::time::sleep_until(give_up), if finishing.is_some() => return,
-            () = tokio::time::sleep_until(heard + RESEND), if !is_empty => {
+            () = tokio::time::sleep_until(heard + SILENCE), if !is_empty => {
                 heard = Instant::now();
-                shared.device().rewind();
+                shared.device().break_silence();
             }
             () = shared.filled.notified() => {}
         }

@@ -30,11 +30,11 @@ impl Office {
         Self::with_rules(disk, "")
     }
 
-    /// The same with the rules of these settings.
+    /// The same with the queue and the rules of these settings.
     pub(crate) fn with_rules(disk: &FaultyFs, settings: &str) -> (Self, Handle) {
         let config = Config::of(&Source::new("rules", settings)).unwrap_or_else(|error| panic!("{error}"));
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let options = QueueOptions { cap: 1 << 20, ..QueueOptions::default() };
+        let options = QueueOptions { cap: 1 << 20, ..QueueOptions::of(&config).expect("no key") };
         let (queue, _) = Queue::open(&fs, Path::new("/agent"), options, Incarnation(1)).expect("it opens");
         let (queue, counters) = (Arc::new(queue), Arc::new(Counters::default()));
         let random = StdRng::seed_from_u64(1);
