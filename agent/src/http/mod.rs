@@ -15,7 +15,6 @@ pub mod fuzz;
 mod listener;
 mod router;
 mod server;
-mod stall;
 
 use std::time::Duration;
 

@@ -10,9 +10,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 use super::listener::Stream;
-use super::stall::Impatient;
 use super::{Limits, Listening, MAX_HEAD, Router};
 use crate::counters::{Counters, Event};
 
@@ -73,11 +73,15 @@ pub(super) async fn serve_one(
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.answer(request, limits.body).await.into_response()) }
     });
+    let mut transport = TimeoutStream::new(stream);
+    // Else whoever opens a stream and never reads it would hold its place until it dies.
+    transport.set_write_timeout(Some(limits.stall));
+    let transport = Box::pin(transport);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Impatient::new(stream, limits.stall)), service);
+        .serve_connection(TokioIo::new(transport), service);
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {
         outcome = &mut served => outcome,
@@ -161,7 +165,7 @@ mod tests {
         }
     }
 
-    async fn rest(mut stream: TcpStream) -> String {
+    async fn rest(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
         let mut text = String::new();
         // Who is refused may find the connection reset behind the answer.
         let _ = stream.read_to_string(&mut text).await;
@@ -203,6 +207,24 @@ mod tests {
         assert!(kept.contains("200 OK") && kept.ends_with("weir"), "a connection that is kept ends as well: {kept}");
         let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(2 * MAX_HEAD));
         assert!(!port.says(&long).await.contains("200"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_its_answer_is_let_go() {
+        let router = Router::default()
+            .get("/long", |_| async { Answer::text(StatusCode::OK, "text/plain", "x".repeat(1 << 16)) });
+        let (mut client, ours) = tokio::io::duplex(64);
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (_stop, stopped) = watch::channel(());
+        let serving = tokio::spawn(serve_one(Box::new(ours), place, router, LIMITS, stopped));
+        client.write_all(closing("GET /long", "").as_bytes()).await.unwrap();
+        // It reads slowly for a while, which is no reason.
+        for _ in 0..4 {
+            tokio::time::sleep(LIMITS.stall / 2).await;
+            client.read_exact(&mut [0; 64]).await.unwrap();
+        }
+        tokio::time::timeout(2 * LIMITS.stall, serving).await.expect("it is let go").unwrap();
+        assert!(rest(client).await.len() < 1 << 16);
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::stall::Impatient;
+use super::stall::impatient;
 use super::websocket::Handover;
 use crate::front::socket;
 use crate::lobby::{Lobby, LobbyOptions, Ticket};
@@ -136,7 +136,7 @@ async fn serve_one(
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Impatient::new(stream)), service)
+        .serve_connection(TokioIo::new(impatient(stream)), service)
         .with_upgrades();
     let mut served = Box::pin(served);
     let finished = tokio::select! {

@@ -21,7 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::stall::Impatient;
+use super::stall::impatient;
 use crate::access::{Caller, Role, Who};
 
 /// Its name in the data directory.
@@ -156,7 +156,7 @@ async fn serve_one(stream: UnixStream, router: Router, mut stop: watch::Receiver
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(Impatient::new(stream)), service);
+        .serve_connection(TokioIo::new(impatient(stream)), service);
     let mut served = pin!(served);
     let finished = tokio::select! {
         outcome = &mut served => Some(outcome),

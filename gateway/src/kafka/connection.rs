@@ -17,7 +17,7 @@ use super::Kafka;
 use super::dispatch::{self, Answer, Client, Closing};
 use super::frames::{End, Frame, Requests, send};
 use super::refusal::Refusal;
-use crate::http::stall::Impatient;
+use crate::http::stall::{Impatient, impatient};
 use crate::lobby::Ticket;
 
 /// How long a request under way may take once the gateway stops.
@@ -33,7 +33,7 @@ pub(super) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let (reader, writer) = tokio::io::split(Impatient::new(stream));
+    let (reader, writer) = tokio::io::split(impatient(stream));
     let requests = Requests::new(reader, kafka.requests.clone(), kafka.options.request_timeout);
     let client = Client::new(kafka, address);
     let mut connection = Connection { kafka, client, requests, writer, stop: stop.clone() };
