@@ -20,6 +20,7 @@ pub mod line_protocol;
 pub mod modbus;
 pub mod mqtt;
 mod name;
+mod number;
 pub mod probe;
 pub mod serial;
 mod supervise;

@@ -6,7 +6,7 @@
 //! {"name": "state", "value": "on line", "unit": "1", "time": 1795262400.25}
 //! ```
 //!
-//! The unit is a UCUM code and `1` without one. A number is a double, whatever it looks like. `time` is in seconds since
+//! The unit is a UCUM code and `1` without one. A number is a double, but for whole ones that no double is. `time` is in seconds since
 //! 1970 by the clock of this machine, and now without one. Empty lines and those that begin with `#` say nothing.
 
 use std::borrow::Cow;
@@ -16,6 +16,7 @@ use weir_protocol::{Clock, Timestamp, Value};
 
 use crate::source::clock::SampleTime;
 use crate::source::feed::Sample;
+use crate::source::number;
 
 /// The longest line, in bytes.
 pub(super) const MAX_LINE: usize = 1024;
@@ -39,6 +40,7 @@ pub(super) struct Line<'a> {
 #[serde(untagged)]
 enum Printed<'a> {
     Boolean(bool),
+    Whole(i64),
     Number(f64),
     #[serde(borrow)]
     Text(Cow<'a, str>),
@@ -71,8 +73,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Line<'_>>, String> {
     let value = match value {
         "true" => Printed::Boolean(true),
         "false" => Printed::Boolean(false),
-        number => match number.parse::<f64>() {
-            Ok(number) if number.is_finite() => Printed::Number(number),
+        number => match number::parse(number) {
+            Some(Value::Integer(number)) => Printed::Whole(number),
+            Some(Value::Double(number)) => Printed::Number(number),
             _ => return Err(wrong("a number, true or false after the name; texts are written as JSON")),
         },
     };
@@ -84,6 +87,7 @@ impl Line<'_> {
     pub(super) fn sample(&self, now: SampleTime) -> Sample<'_> {
         let value = match &self.value {
             Printed::Boolean(value) => Value::Boolean(*value),
+            Printed::Whole(value) => number::whole(*value),
             Printed::Number(value) => Value::Double(*value),
             Printed::Text(value) => Value::Text(value),
         };
@@ -164,6 +168,8 @@ mod tests {
             ("temperature 21.5 Cel", ("temperature", "Double(21.5)", "Cel")),
             (" load\t1e-2 ", ("load", "Double(0.01)", "1")),
             ("count 3", ("count", "Double(3.0)", "1")),
+            ("serial 9007199254740993", ("serial", "Integer(9007199254740993)", "1")),
+            (r#"{"name": "serial", "value": 9007199254740993}"#, ("serial", "Integer(9007199254740993)", "1")),
             ("door true", ("door", "Boolean(true)", "1")),
             (r#"{"name": "flow", "value": -1, "unit": "m3/h"}"#, ("flow", "Double(-1.0)", "m3/h")),
             (r#"{"value": "on \"line\"", "name": "state"}"#, ("state", r#"Text("on \"line\"")"#, "1")),

@@ -11,12 +11,11 @@ use weir_protocol::reading::MAX_TEXT;
 use weir_protocol::{Channel, ChannelId, Items, SchemaHash, Value, ValueKind, items};
 
 use super::{PutError, Sample};
+use crate::source::number::EXACT;
 
 /// The longest channel name and unit of a description, in bytes.
 const MAX_NAME: usize = 64;
 const MAX_UNIT: usize = 32;
-/// Integers up to this are the same number as a double.
-const EXACT: u64 = 1 << 53;
 
 /// What a channel means.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +121,9 @@ fn converted(value: Value<'_>, kind: ValueKind) -> Option<Value<'_>> {
         (Value::Integer(value), ValueKind::Double) if value.unsigned_abs() <= EXACT => {
             Some(Value::Double(value as f64))
         }
+        (Value::Double(value), ValueKind::Integer) if value.fract() == 0.0 && value.abs() <= EXACT as f64 => {
+            Some(Value::Integer(value as i64))
+        }
         (Value::Float(value), ValueKind::Double) => Some(Value::Double(f64::from(value))),
         _ => None,
     }
@@ -157,7 +159,10 @@ mod tests {
     fn a_value_is_converted_only_where_it_stays_the_same() {
         assert_eq!(converted(Value::Integer(21), ValueKind::Double), Some(Value::Double(21.0)));
         assert_eq!(converted(Value::Integer((1 << 53) + 1), ValueKind::Double), None);
-        assert_eq!(converted(Value::Double(21.5), ValueKind::Integer), None);
+        assert_eq!(converted(Value::Double(-21.0), ValueKind::Integer), Some(Value::Integer(-21)));
+        for not_whole in [21.5, 1e300, f64::NAN] {
+            assert_eq!(converted(Value::Double(not_whole), ValueKind::Integer), None);
+        }
         assert_eq!(converted(Value::Text("21"), ValueKind::Double), None);
     }
 }

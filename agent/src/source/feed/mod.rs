@@ -39,7 +39,7 @@ pub struct Sample<'a> {
     /// The smallest step that can be told apart, in `unit`; 0 if unknown.
     pub resolution: f32,
     /// What was measured. The kind of the first sample is that of the channel; whole numbers and singles become
-    /// doubles where the channel has doubles.
+    /// doubles where the channel has doubles, and doubles whole numbers, as far as that is the same number.
     pub value: Value<'a>,
     /// When.
     pub at: SampleTime,

@@ -8,6 +8,7 @@ use weir_protocol::Value;
 use weir_protocol::reading::MAX_TEXT;
 
 use crate::source::name::MAX_GIVEN;
+use crate::source::number;
 
 /// How to read a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -24,8 +25,10 @@ pub enum Payload {
 /// A value of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measured {
-    /// A number. JSON has one kind only, so an integer is one too.
+    /// A number. JSON has one kind only, so a whole number is one too.
     Double(f64),
+    /// A whole number that no double is.
+    Integer(i64),
     /// A switch.
     Boolean(bool),
     /// A state by name.
@@ -43,6 +46,7 @@ impl Measured {
     pub fn value(&self) -> Value<'_> {
         match self {
             Self::Double(value) => Value::Double(*value),
+            Self::Integer(value) => Value::Integer(*value),
             Self::Boolean(value) => Value::Boolean(*value),
             Self::Text(value) => Value::Text(value),
         }
@@ -74,8 +78,15 @@ fn number(text: &str) -> Result<Measured, String> {
         "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Ok(Measured::Boolean(false)),
         _ => {}
     }
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    number.map(Measured::Double).ok_or_else(|| format!("{:?} is no number", shown(text)))
+    numeric(number::parse(text)).ok_or_else(|| format!("{:?} is no number", shown(text)))
+}
+
+fn numeric(number: Option<Value<'_>>) -> Option<Measured> {
+    match number? {
+        Value::Double(value) => Some(Measured::Double(value)),
+        Value::Integer(value) => Some(Measured::Integer(value)),
+        _ => None,
+    }
 }
 
 fn words(text: &str) -> Result<Measured, String> {
@@ -141,8 +152,9 @@ fn measured(json: &Json) -> Result<Measured, String> {
     match json {
         Json::Bool(value) => Ok(Measured::Boolean(*value)),
         Json::Number(value) => {
-            let number = value.as_f64().filter(|number| number.is_finite());
-            number.map(Measured::Double).ok_or_else(|| format!("{value} is too large"))
+            let fraction = || value.as_f64().filter(|number| number.is_finite()).map(Value::Double);
+            let number = value.as_i64().map(number::whole).or_else(fraction);
+            numeric(number).ok_or_else(|| format!("{value} is too large"))
         }
         Json::String(text) => words(text),
         _ => Err(format!("{} is no value", shown(&json.to_string()))),
@@ -213,6 +225,16 @@ mod tests {
         assert_eq!(Payload::Json.read(deep.as_bytes(), &[]).unwrap(), []);
         let too_deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(Payload::Json.read(too_deep.as_bytes(), &[]).is_err());
+    }
+
+    #[test]
+    fn a_whole_number_that_no_double_is_stays_whole() {
+        let message = br#"{"ns":1795262400123456789,"wh":21,"top":18446744073709551615}"#;
+        let read = Payload::Json.read(message, &["ns", "wh", "top"].map(str::to_owned)).unwrap();
+        let values: Vec<_> = read.into_iter().map(|(_, value)| value).collect();
+        let top = Measured::Double(18_446_744_073_709_551_615.0);
+        assert_eq!(values, [Measured::Integer(1_795_262_400_123_456_789), Measured::Double(21.0), top]);
+        assert_eq!(one(Payload::Number, "9007199254740993"), Ok(Measured::Integer(9_007_199_254_740_993)));
     }
 
     #[test]
