@@ -113,6 +113,8 @@ events! {
     RegistersFailed = "registers_failed",
     /// Messages of a local broker that say nothing, or whose device is one too many.
     MessagesRefused = "messages_refused",
+    /// Sessions at local brokers that could not be taken up again, thrown away with what the broker kept.
+    SessionsGivenUp = "sessions_given_up",
     /// Lines that were pushed and not taken, or not whole.
     LinesRefused = "lines_refused",
     /// Pushes that were refused as a whole.

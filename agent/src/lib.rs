@@ -27,6 +27,7 @@ pub mod http;
 pub mod identity;
 pub mod intake;
 pub mod local;
+pub mod mqtt;
 #[cfg(feature = "plant")]
 pub mod plant;
 pub mod processing;

@@ -68,8 +68,11 @@ pub fn configured(config: &Config) -> Vec<Source> {
         }));
     }
     for settings in config.mqtt.clone() {
-        let (name, agent) = (settings.name.get_ref().to_string(), config.name);
-        sources.push(Source::new("mqtt", name, move |context| mqtt::run(settings.clone(), agent, context)));
+        let (name, agent, session) =
+            (settings.name.get_ref().to_string(), config.name, Arc::<mqtt::Session>::default());
+        sources.push(Source::new("mqtt", name, move |context| {
+            mqtt::run(settings.clone(), agent, Arc::clone(&session), context)
+        }));
     }
     if let Some(settings) = config.line_protocol.clone() {
         let (name, machine) = (settings.listen.get_ref().to_string(), config.system.device);

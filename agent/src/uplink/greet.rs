@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::connection::{Broker, Connection, Event, Options};
+use super::connection::{self, Broker, Event, Options};
 use super::gateways::Gateway;
 use super::{Status, Topics, UplinkOptions};
 use crate::identity::explain;
@@ -19,7 +19,7 @@ pub(crate) async fn greet(options: &UplinkOptions, gateway: &Gateway, patience: 
     let shown = gateway.credentials.clone().read()?;
     let will = (Topics::of(options.agent).status, Status::gone(options.agent));
     let connecting = Options { will, ..options.connection.clone() };
-    let mut connection = Connection::open(&gateway.endpoint, &shown, false, &connecting);
+    let mut connection = connection::open(&gateway.endpoint, &shown, false, &connecting);
     let answer = match timeout(patience, connection.events.recv()).await {
         Ok(Some(Event::Connected(greeting))) if !greeting.at_least_once => {
             Err("this broker takes nothing above QoS 0, which nobody acknowledges: allow QoS 1 there".to_owned())

@@ -53,7 +53,7 @@ use accounts::Accounts;
 use attempt::{Attempt, Failed, Standing};
 pub use breaker::BreakerState;
 use budget::Budget;
-use connection::{Broker, Connection, Options};
+use connection::{Broker, Options};
 use gateways::{Gateway, Gateways, Order};
 pub(crate) use greet::greet;
 use health::{GatewayView, UplinkHealth, UplinkState};
@@ -251,7 +251,7 @@ impl Uplink {
         let shown = gateway.credentials.read()?;
         self.spend(Budget::connection);
         let retain = gateway.retain;
-        Ok(Attempt::new(Connection::open(&gateway.endpoint, &shown, retain, &self.options.connection), retain))
+        Ok(Attempt::new(connection::open(&gateway.endpoint, &shown, retain, &self.options.connection), retain))
     }
 
     /// A connection stands: says where, and whose promise an acknowledgement is unless it was said of this one before.

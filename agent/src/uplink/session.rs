@@ -153,12 +153,12 @@ impl<'a> Session<'a> {
         // Which brings what was missed, too.
         self.uplink.orders.take_again();
         let wanted = std::iter::once(&self.topics.command).chain(self.uplink.orders.topics());
-        if wanted.map(|topic| self.connection.subscribe(topic)).any(|subscribed| subscribed.is_err()) {
+        if wanted.map(|topic| self.connection.subscribe([topic.as_str()], true)).any(|subscribed| subscribed.is_err()) {
             return Outcome::Lost("the event loop takes nothing".to_owned());
         }
         loop {
             if self.uplink.orders.take_again()
-                && self.uplink.orders.topics().any(|topic| self.connection.subscribe(topic).is_err())
+                && self.uplink.orders.topics().any(|topic| self.connection.subscribe([topic.as_str()], true).is_err())
             {
                 return Outcome::Lost("the event loop takes nothing".to_owned());
             }

@@ -1,11 +1,11 @@
 //! From the settings to what the uplink works with.
 
 use super::budget::BudgetOptions;
-use super::connection::{Endpoint, Options, Version};
+use super::connection::{Endpoint, Options};
 use super::credentials::Credentials;
 use super::gateways::{Gateway, Order};
 use super::{OpenClasses, PaceOptions, UplinkOptions};
-use crate::config::{Config, Mqtt};
+use crate::config::Config;
 
 impl UplinkOptions {
     /// How to ship.
@@ -47,10 +47,7 @@ impl Gateway {
         let gateway = |set: &crate::config::GatewayConfig| Self {
             endpoint: Endpoint {
                 address: set.address.get_ref().clone(),
-                version: match set.mqtt.unwrap_or(config.uplink.mqtt) {
-                    Mqtt::V3 => Version::V4,
-                    Mqtt::V5 => Version::V5,
-                },
+                version: set.mqtt.unwrap_or(config.uplink.mqtt),
                 proxy: set.proxy.as_ref().map(|proxy| proxy.get_ref().clone()),
             },
             credentials: Credentials::of(set, &config.data_dir, config.name),

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
+use weir_agent::config::Mqtt;
 use weir_agent::counters::Event;
 use weir_agent::uplink::UplinkOptions;
-use weir_agent::uplink::connection::Version;
 
 use crate::support::mosquitto::{Consumer, Mosquitto};
 use crate::uplink::{Shipping, options, readings};
 
-const VERSIONS: [(Version, &str); 2] = [(Version::V5, "another broker"), (Version::V4, "unknown")];
+const VERSIONS: [(Mqtt, &str); 2] = [(Mqtt::V5, "another broker"), (Mqtt::V3, "unknown")];
 
-fn speaking(version: Version, port: u16) -> UplinkOptions {
+fn speaking(version: Mqtt, port: u16) -> UplinkOptions {
     let mut options = options(port);
     options.gateways[0].endpoint.version = version;
     options

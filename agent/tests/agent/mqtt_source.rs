@@ -1,5 +1,7 @@
 //! A subscriber on a local broker: what it keeps, and when the broker is told so.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
@@ -33,7 +35,14 @@ fn agent() -> AgentId {
 }
 
 fn lives(bench: &Bench, config: &MqttConfig) -> JoinHandle<Result<(), LifeError>> {
-    tokio::spawn(mqtt::run(config.clone(), agent(), bench.context("mqtt", "plant")))
+    tokio::spawn(mqtt::run(config.clone(), agent(), Arc::default(), bench.context("mqtt", "plant")))
+}
+
+/// One life after the other.
+fn supervised(bench: &Bench, text: &str) -> JoinHandle<()> {
+    let (config, session) = (config(text).expect("good settings"), Arc::default());
+    let live = move |context| mqtt::run(config.clone(), agent(), Arc::clone(&session), context);
+    tokio::spawn(supervise(bench.context("mqtt", "plant"), StdRng::seed_from_u64(1), live))
 }
 
 /// A subscriber of a running source, and the source.
@@ -77,10 +86,7 @@ async fn the_session_is_kept_by_the_broker_and_taken_up_again() {
     let (office, handle) = Office::open(&FaultyFs::new(1));
     let bench = Bench::feeding(handle, &office.counters);
     let broker = Broker::open().await;
-    let config = config(&section(broker.port(), COUNTER)).expect("good settings");
-    let context = bench.context("mqtt", "plant");
-    let live = move |context| mqtt::run(config.clone(), agent(), context);
-    let task = tokio::spawn(supervise(context, StdRng::seed_from_u64(1), live));
+    let task = supervised(&bench, &section(broker.port(), COUNTER));
     for round in 0..2 {
         let mut subscriber = broker.accept(true).await;
         assert_eq!((subscriber.client_id.as_str(), subscriber.clean), ("weir-edge-1-plant", false));
@@ -187,14 +193,70 @@ async fn a_subscription_that_the_broker_refuses_is_named() {
     assert!(error.ends_with("the broker refuses secret/#"), "{error}");
 }
 
+/// It used to close the connection, and a broker of 3.1.1 that keeps the session sent it again on each one for ever.
 #[tokio::test]
-async fn a_packet_that_is_far_too_large_closes_the_connection_and_says_what_to_type() {
+async fn a_packet_that_is_far_too_large_is_read_next_time_counted_and_acknowledged() {
+    let (office, handle) = Office::open(&FaultyFs::new(1));
+    let bench = Bench::feeding(handle, &office.counters);
+    let broker = Broker::open().await;
+    let life =
+        supervised(&bench, &section(broker.port(), &format!("mqtt = \"3.1.1\"\nmax_payload = \"1 KiB\"\n{COUNTER}")));
+    let large = vec![b'1'; 256 << 10];
+    let mut subscriber = broker.accept(false).await;
+    subscriber.subscribes(|_| true).await;
+    subscriber.publishes(1, "plant/1", &large, false).await;
+    let health = bench.looks(|health| health.failures == 1).await;
+    assert!(health.last_error.is_some_and(|error| error.contains("which the next connection reads and leaves out")));
+    let mut subscriber = broker.accept(false).await;
+    assert!(!subscriber.clean, "the session is taken up again");
+    subscriber.subscribes(|_| true).await;
+    subscriber.publishes(1, "plant/1", &large, false).await;
+    subscriber.publishes(2, "plant/1", b"{\"on\":true}", false).await;
+    assert_eq!((subscriber.acknowledges().await, subscriber.acknowledges().await), (1, 2));
+    assert_eq!((office.counters.get(Event::MessagesRefused), office.counters.get(Event::ReadingsAccepted)), (1, 1));
+    let error = bench.health.sources()[0].last_error.clone();
+    assert!(error.as_deref().is_some_and(|error| error.contains("raise max_payload")), "{error:?}");
+    bench.stops();
+    life.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_packet_that_nobody_could_read_costs_the_session_and_says_so() {
+    let broker = Broker::open().await;
+    let (office, handle) = Office::open(&FaultyFs::new(1));
+    let bench = Bench::feeding(handle, &office.counters);
+    let life = supervised(&bench, &section(broker.port(), &format!("mqtt = \"3.1.1\"\n{COUNTER}")));
+    let mut subscriber = broker.accept(false).await;
+    subscriber.subscribes(|_| true).await;
+    subscriber.begins(200 << 20).await;
+    let health = bench.looks(|health| health.failures == 1).await;
+    assert!(health.last_error.is_some_and(|error| error.contains("its session is given up")));
+    let mut forgetting = broker.accept(false).await;
+    assert!(forgetting.clean && forgetting.leaves().await);
+    let mut subscriber = broker.accept(false).await;
+    assert!(!subscriber.clean, "the next session is kept");
+    subscriber.subscribes(|_| true).await;
+    subscriber.publishes(1, "plant/1", b"{\"on\":true}", false).await;
+    assert_eq!(subscriber.acknowledges().await, 1);
+    assert_eq!(office.counters.get(Event::SessionsGivenUp), 1);
+    bench.stops();
+    life.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_broker_is_asked_for_no_message_twice() {
     let bench = Bench::unlinked();
-    let more = format!("mqtt = \"3.1.1\"\nmax_payload = \"1 KiB\"\n{COUNTER}");
-    let (_broker, mut subscriber, life) = connected(&bench, &more, false).await;
-    subscriber.publishes(1, "plant/1", &vec![b'1'; 256 << 10], false).await;
-    let error = life.await.expect("no panic").expect_err("too much").to_string();
-    assert!(error.contains("raise max_payload, or delete the session"), "{error}");
+    let more = format!("{COUNTER}{}", COUNTER.replace("plant/+", "plant/#").replace("json", "text"));
+    let broker = Broker::open().await;
+    let life = lives(&bench, &config(&section(broker.port(), &more)).expect("good settings"));
+    let mut subscriber = broker.accept(true).await;
+    assert_eq!(subscriber.subscribes(|_| true).await, ["plant/#"]);
+    // What it means is said by the first that fits, as before.
+    subscriber.publishes(1, "plant/1", b"{\"on\":true}", false).await;
+    let held = bench.gives(|held| !held.is_empty()).await;
+    assert_eq!((held[0].channel.as_str(), held[0].value), ("on", Value::Boolean(true)));
+    bench.stops();
+    life.await.expect("no panic").expect("a good end");
 }
 
 #[tokio::test]

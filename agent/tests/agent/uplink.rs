@@ -10,11 +10,11 @@ use rand::rngs::StdRng;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use weir_agent::config::Address;
+use weir_agent::config::{Address, Mqtt};
 use weir_agent::counters::{Counters, Event};
 use weir_agent::queue::{ClassId, Entries, Incarnation, Policy, Queue, QueueOptions};
 use weir_agent::uplink::budget::Budget;
-use weir_agent::uplink::connection::{Endpoint, Options, Version};
+use weir_agent::uplink::connection::{Endpoint, Options};
 use weir_agent::uplink::credentials::Credentials;
 use weir_agent::uplink::gateways::{Gateway as To, Order};
 use weir_agent::uplink::health::{UplinkHealth, UplinkView};
@@ -56,7 +56,7 @@ fn agent() -> AgentId {
 /// A gateway at a port of this machine, without TLS.
 pub(crate) fn plain(port: u16) -> To {
     let address = Address { port, ..Address::default() };
-    let endpoint = Endpoint { address, version: Version::V5, proxy: None };
+    let endpoint = Endpoint { address, version: Mqtt::V5, proxy: None };
     To { endpoint, credentials: Credentials::none(agent()), retain: true }
 }
 
@@ -379,7 +379,7 @@ async fn a_gateway_of_mqtt_3_is_served_too() {
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mut options = options(listener.local_addr().expect("an address").port());
-    options.gateways[0].endpoint.version = Version::V4;
+    options.gateways[0].endpoint.version = Mqtt::V3;
     let shipping = Shipping::start(options, &[0..2, 2..4]);
     let serve = async {
         // The first connection ends without an answer, which is how 3.1.1 refuses.

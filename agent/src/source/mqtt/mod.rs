@@ -7,11 +7,11 @@
 //! that it does not come for ever. Messages, devices and channels are bounded; a broker that is away is tried again
 //! with growing pauses.
 
-mod client;
 mod filter;
 pub mod fuzz;
 mod message;
 mod payload;
+mod session;
 mod settings;
 mod template;
 
@@ -31,34 +31,46 @@ use super::supervise::LifeError;
 use super::units::{UnitRule, unit_of};
 use crate::counters::Event as Counted;
 use crate::identity::{Identity, trust};
+use crate::mqtt::{Connection, Endpoint, Event, Message, Options, Receipt};
 use crate::uplink::credentials::Shown;
-use client::{Connection, Event, Message, Options};
 use message::{Subscription, Understood};
+use session::BESIDE_PAYLOAD;
 
 pub use payload::{Measured, Payload};
+pub use session::Session;
 pub use settings::{MAX_BROKERS, MqttConfig, TopicConfig, check};
 pub use template::Template;
 
 /// The most messages that are not acknowledged yet.
 const WINDOW: u16 = 256;
+/// Acknowledgements and subscriptions that wait for the event loop.
+const REQUESTS: usize = 1024;
 /// No room for so long is worth a word.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a source that stops waits for the disk, so that messages need not come again.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Listens to one broker until the connection ends or the source must stop.
+/// Listens to one broker until the connection ends or the source must stop. `session` is the same for all lives.
 ///
 /// # Errors
 /// The broker cannot be reached, does not take the subscriptions, or the connection broke.
-pub async fn run(config: MqttConfig, agent: AgentId, context: Context) -> Result<(), LifeError> {
+pub async fn run(config: MqttConfig, agent: AgentId, session: Arc<Session>, context: Context) -> Result<(), LifeError> {
     let mut options = options(&config, agent)?;
+    options.max_incoming = session.max_incoming(options.max_incoming);
     if !context.feeds.are_linked() {
         // Somebody takes a look: the session of the agent that runs is not to be disturbed.
         options.client_id.push_str("-once");
         options.session = 0;
     }
+    let renewed = tokio::select! {
+        () = context.stopped() => return Ok(()),
+        renewed = session.renew(&options) => renewed?,
+    };
+    if renewed {
+        context.counters.warn(Counted::SessionsGivenUp, || format!("{}: a new session", context.report.id()));
+    }
     let mut connection = Connection::open(&options);
-    let mut listener = Listener::new(&config, options, context.clone());
+    let mut listener = Listener::new(&config, options.endpoint, session, context.clone());
     loop {
         let is_full = listener.pending.len() >= usize::from(WINDOW);
         tokio::select! {
@@ -85,7 +97,11 @@ pub async fn run(config: MqttConfig, agent: AgentId, context: Context) -> Result
 
 /// What is known of one connection.
 struct Listener {
-    options: Options,
+    endpoint: Endpoint,
+    session: Arc<Session>,
+    /// What the broker is asked for.
+    filters: Vec<String>,
+    acknowledged: bool,
     subscriptions: Vec<Subscription>,
     units: Vec<UnitRule>,
     most_devices: usize,
@@ -99,15 +115,19 @@ struct Listener {
 
 /// A message that waits to be acknowledged.
 struct Pending {
-    packet: Option<u16>,
+    receipt: Option<Receipt>,
     /// True once its readings are on disk; false if some may be lost.
     kept: Pin<Box<dyn Future<Output = bool> + Send>>,
 }
 
 impl Listener {
-    fn new(config: &MqttConfig, options: Options, context: Context) -> Self {
+    fn new(config: &MqttConfig, endpoint: Endpoint, session: Arc<Session>, context: Context) -> Self {
+        let filters: Vec<String> = config.topic.get_ref().iter().map(|topic| topic.filter.get_ref().clone()).collect();
         Self {
-            options,
+            endpoint,
+            session,
+            filters: filter::needed(&filters).into_iter().map(str::to_owned).collect(),
+            acknowledged: *config.qos.get_ref() == 1,
             subscriptions: config.topic.get_ref().iter().map(Subscription::of).collect(),
             units: config.unit.clone(),
             most_devices: usize::from(*config.max_devices.get_ref()),
@@ -121,28 +141,37 @@ impl Listener {
 
     async fn take(&mut self, event: Event, connection: &Connection) -> Result<(), LifeError> {
         match event {
-            Event::Connected => connection.subscribe(&self.options)?,
-            Event::Subscribed(refused) if refused.is_empty() => {
+            Event::Connected(_) => {
+                connection.subscribe(self.filters.iter().map(String::as_str), self.acknowledged)?;
+            }
+            Event::Subscribed(refused) if refused.iter().all(Option::is_none) => {
                 self.context.report.running();
-                tracing::info!(source = self.context.report.id(), broker = %self.options.address, "subscribed");
+                tracing::info!(source = self.context.report.id(), broker = %self.endpoint.address, "subscribed");
             }
             Event::Subscribed(refused) => {
-                let named: Vec<&str> =
-                    refused.iter().filter_map(|at| Some(self.options.filters.get(*at)?.as_str())).collect();
-                return Err(format!("{}: the broker refuses {}", self.options.address, named.join(", ")).into());
+                let refused = self.filters.iter().zip(refused).filter(|(_, refused)| refused.is_some());
+                let named: Vec<&str> = refused.map(|(filter, _)| filter.as_str()).collect();
+                return Err(format!("{}: the broker refuses {}", self.endpoint.address, named.join(", ")).into());
             }
             Event::Message(message) => self.message(message).await,
-            Event::Closed(why) => return Err(format!("{}: {why}", self.options.address).into()),
+            Event::Stuck(stuck) => return Err(self.ended(self.session.note(stuck))),
+            Event::Closed(why) => return Err(self.ended(why)),
+            // Nothing is published here, and no will is left behind.
+            Event::RetainRefused | Event::Pinged | Event::Sent(_) | Event::Acked { .. } => {}
         }
         Ok(())
     }
 
+    fn ended(&self, why: String) -> LifeError {
+        format!("{}: {why}", self.endpoint.address).into()
+    }
+
     /// Puts the readings of a message once there is room for them.
     async fn message(&mut self, message: Message) {
-        let (topic, packet) = (&message.topic, message.packet);
+        let (topic, receipt) = (&message.topic, message.receipt);
         let subscription = self.subscriptions.iter().find(|subscription| subscription.matches(topic));
         if message.retained && subscription.is_some_and(|subscription| !subscription.takes_retained()) {
-            return self.done(packet);
+            return self.done(receipt);
         }
         let size = message.payload.len();
         let understood = match subscription {
@@ -158,15 +187,15 @@ impl Listener {
             Err(why) => Err(why),
         };
         match put {
-            Ok((feed, sequences)) if packet.is_some() => {
-                self.pending.push_back(Pending { packet, kept: Box::pin(async move { feed.kept(sequences).await }) });
+            Ok((feed, sequences)) if receipt.is_some() => {
+                self.pending.push_back(Pending { receipt, kept: Box::pin(async move { feed.kept(sequences).await }) });
             }
             Ok(_) => {}
             Err(why) => {
                 let id = self.context.report.id();
                 self.context.counters.warn(Counted::MessagesRefused, || format!("{id}: {topic}: {why}"));
                 self.context.report.error(format!("{topic}: {why}"));
-                self.done(packet);
+                self.done(receipt);
             }
         }
     }
@@ -205,9 +234,9 @@ impl Listener {
     }
 
     /// Nothing of this message has to be kept; it is acknowledged in its turn.
-    fn done(&mut self, packet: Option<u16>) {
-        if packet.is_some() {
-            self.pending.push_back(Pending { packet, kept: Box::pin(std::future::ready(true)) });
+    fn done(&mut self, receipt: Option<Receipt>) {
+        if receipt.is_some() {
+            self.pending.push_back(Pending { receipt, kept: Box::pin(std::future::ready(true)) });
         }
     }
 
@@ -231,8 +260,8 @@ impl Listener {
             // The broker gives it again when the connection is made anew.
             return Err("a message could not be kept and is asked for again".into());
         }
-        match pending.packet {
-            Some(packet) => Ok(connection.acknowledge(packet)?),
+        match pending.receipt {
+            Some(receipt) => Ok(connection.acknowledge(receipt)?),
             None => Ok(()),
         }
     }
@@ -262,17 +291,21 @@ fn options(config: &MqttConfig, agent: AgentId) -> Result<Options, LifeError> {
         None => None,
     };
     let id = config.client_id.as_ref().map(|id| id.get_ref().clone());
+    let max_payload = u32::try_from(config.max_payload.get_ref().0).unwrap_or(u32::MAX);
     Ok(Options {
-        mqtt: config.mqtt,
-        address: config.address.clone(),
+        endpoint: Endpoint { address: config.address.clone(), version: config.mqtt, proxy: None },
         shown: Shown { tls, login },
         client_id: id.unwrap_or_else(|| format!("weir-{agent}-{}", config.name.get_ref().as_str())),
         keep_alive: config.keep_alive.get_ref().0,
         session: u32::try_from(config.session.get_ref().0.as_secs()).unwrap_or(u32::MAX),
-        window: WINDOW,
-        max_payload: u32::try_from(config.max_payload.get_ref().0).unwrap_or(u32::MAX),
-        filters: config.topic.get_ref().iter().map(|topic| topic.filter.get_ref().clone()).collect(),
-        acknowledged: *config.qos.get_ref() == 1,
+        will: None,
+        // Nothing is published.
+        in_flight: 1,
+        receive_max: Some(WINDOW),
+        acknowledges: true,
+        max_incoming: max_payload.saturating_add(BESIDE_PAYLOAD),
+        max_outgoing: BESIDE_PAYLOAD,
+        requests: REQUESTS,
     })
 }
 

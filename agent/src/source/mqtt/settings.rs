@@ -21,7 +21,7 @@ const MAX_TOPICS: usize = 256;
 /// The most fields of one subscription.
 const MAX_FIELDS: usize = 256;
 /// The largest payload that may be allowed.
-const MOST_PAYLOAD: ByteSize = ByteSize::mib(16);
+pub(super) const MOST_PAYLOAD: ByteSize = ByteSize::mib(16);
 /// The most devices that may be allowed.
 const MOST_DEVICES: u16 = 256;
 

@@ -6,8 +6,7 @@ use tokio::time::Instant;
 use weir_protocol::AgentId;
 
 use super::*;
-use crate::config::Address;
-use crate::uplink::connection::Version;
+use crate::config::{Address, Mqtt};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -17,7 +16,7 @@ fn three(now: Instant) -> Gateways {
     let gateway = |name: &str| Gateway {
         endpoint: Endpoint {
             address: Address { host: name.to_owned(), ..Address::default() },
-            version: Version::V5,
+            version: Mqtt::V5,
             proxy: None,
         },
         credentials: Credentials::none(agent),

@@ -6,6 +6,7 @@ use weir_protocol::batch::describe;
 
 use super::{Outcome, Session};
 use crate::counters::Event;
+use crate::mqtt::Message;
 use crate::uplink::budget::Budget;
 use crate::uplink::connection::Event as Mqtt;
 use crate::uplink::flight::Flight;
@@ -27,7 +28,8 @@ impl Session<'_> {
                 Some(Outcome::Lost(reason))
             }
             Some(Mqtt::Connected(_) | Mqtt::RetainRefused) => Some(Outcome::Lost("a second CONNACK".to_owned())),
-            Some(Mqtt::NotSubscribed(code)) => {
+            Some(Mqtt::Subscribed(refused)) => {
+                let code = refused.into_iter().flatten().next()?;
                 let command = &self.topics.command;
                 self.uplink.counters.warn(Event::NotesRefused, || {
                     format!("no subscription to {command} (0x{code:02x}): what the gateway asks for is not heard; allow it there")
@@ -42,7 +44,7 @@ impl Session<'_> {
                 self.flights.sent(packet);
                 None
             }
-            Some(Mqtt::Message { topic, payload, retained }) => {
+            Some(Mqtt::Message(Message { topic, payload, retained, .. })) => {
                 let bytes = topic.len() + payload.len();
                 self.uplink.spend(|budget, now| budget.publish(bytes, now));
                 if topic == self.topics.command {
@@ -53,6 +55,8 @@ impl Session<'_> {
                 None
             }
             Some(Mqtt::Acked { packet, reason }) => self.acked(packet, reason),
+            // The session is new with each connection, so the next one gets past it.
+            Some(Mqtt::Stuck(_)) => None,
         }
     }
 

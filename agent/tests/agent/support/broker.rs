@@ -112,6 +112,18 @@ impl Subscriber {
         self.stream.write_all(&bytes).await.expect("an open connection");
     }
 
+    /// Begins a message with QoS 1 whose packet has so many bytes behind its fixed header (3.1.1, 2.2.3), and says no
+    /// more of it.
+    pub(crate) async fn begins(&mut self, mut length: u32) {
+        let mut header = vec![0x32];
+        while length > 0 {
+            let more = if length > 0x7f { 0x80 } else { 0 };
+            header.push((length & 0x7f) as u8 | more);
+            length >>= 7;
+        }
+        self.stream.write_all(&header).await.expect("an open connection");
+    }
+
     /// Publishes without end with QoS 0, until the subscriber hangs up.
     pub(crate) async fn floods(mut self, topic: &str, payload: &[u8]) {
         let bytes = self.publish(0, topic, payload, false).repeat(1000);
