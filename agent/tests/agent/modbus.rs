@@ -237,14 +237,72 @@ async fn a_register_that_is_refused_fails_alone_and_the_others_stay_together() {
 #[tokio::test]
 async fn a_device_that_refuses_everything_is_asked_once_a_request_and_named() {
     let (plc, mut tasks) = (meter(), JoinSet::new());
-    plc.becomes(Manner::Refusing(6));
+    plc.becomes(Manner::Refusing(4));
     let (mut poller, line) = poller(&plc.serve(&mut tasks).await, "", METER);
     assert_eq!(poll(&mut poller, &line).await, (Vec::new(), Ok(())));
     assert_eq!((poller.failures(), plc.asked().len()), (6, 4));
-    assert!(poller.failing().unwrap().contains("pump: exception 6: server device busy"));
+    assert!(poller.failing().unwrap().contains("pump: exception 4: server device failure"));
     plc.becomes(Manner::Honest);
     assert_eq!(poll(&mut poller, &line).await, (of_the_meter(), Ok(())));
     assert_eq!(poller.failing(), None);
+}
+
+#[tokio::test]
+async fn a_device_that_is_busy_is_asked_again_in_a_moment_and_not_for_ever() {
+    let (plc, mut tasks) = (meter(), JoinSet::new());
+    let (mut poller, line) = poller(&plc.serve(&mut tasks).await, "", METER);
+    for exception in [5, 6] {
+        plc.becomes(Manner::Busy(exception, 3));
+        assert_eq!(poll(&mut poller, &line).await, (of_the_meter(), Ok(())));
+        assert_eq!((poller.failing(), plc.asked().len()), (None, 4 + 3));
+    }
+    plc.becomes(Manner::Busy(6, 100));
+    assert_eq!(poll(&mut poller, &line).await, (Vec::new(), Ok(())));
+    assert_eq!((poller.failures(), plc.asked().len()), (6, 4 + 3));
+    assert!(poller.failing().unwrap().contains("pump: exception 6: server device busy"));
+}
+
+/// Some devices do not answer what they do not have. One such register used to end each life of the source, and nothing
+/// behind it was ever read.
+#[tokio::test]
+async fn a_request_that_a_device_does_not_answer_fails_alone_if_it_answers_others() {
+    for ignored in [HOLDING, INPUT, DISCRETE] {
+        let (plc, mut tasks) = (meter(), JoinSet::new());
+        plc.becomes(Manner::Ignoring(ignored));
+        let (mut poller, line) = poller(&plc.serve(&mut tasks).await, "timeout = \"50ms\"", METER);
+        let of_this = |name: &str| match ignored {
+            HOLDING => ["flow Cel", "alarm 1", "model 1"].contains(&name),
+            INPUT => name == "power W",
+            _ => name == "door 1",
+        };
+        let expected: Given = of_the_meter().into_iter().filter(|(name, _)| !of_this(name)).collect();
+        assert_eq!(poll(&mut poller, &line).await, (expected, Ok(())));
+        assert!(poller.failing().unwrap().contains("no answer in 50 ms"));
+        plc.becomes(Manner::Honest);
+        assert_eq!(poll(&mut poller, &line).await, (of_the_meter(), Ok(())), "its values come back");
+    }
+}
+
+#[tokio::test]
+async fn half_an_answer_is_none_and_its_rest_is_not_taken_for_the_next() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("ttyBUS");
+    let (plc, mut tasks) = (meter(), JoinSet::new());
+    let (from_agent, to_agent, _slave) = pty::plug(&path);
+    let served = plc.clone();
+    tasks.spawn(async move { served.rtu(tokio::io::join(from_agent, to_agent), &[1]).await });
+    let address = format!("rtu://{}?baud=115200&parity=none", path.display());
+    let (mut poller, line) = poller(&address, "timeout = \"100ms\"", METER);
+    plc.becomes(Manner::Halving);
+    for _ in 0..3 {
+        let (values, _) = poll(&mut poller, &line).await;
+        let all = of_the_meter();
+        assert!(values.iter().all(|value| all.contains(value)), "{values:?}");
+    }
+    plc.becomes(Manner::Honest);
+    // What is left of the last half comes first.
+    let _ = poll(&mut poller, &line).await;
+    assert_eq!(poll(&mut poller, &line).await, (of_the_meter(), Ok(())));
 }
 
 #[tokio::test]
@@ -257,10 +315,13 @@ async fn a_device_that_lies_is_not_believed_and_read_again_on_a_new_connection()
         assert_eq!(values, Vec::new(), "{manner:?}");
         let error = outcome.expect_err("a lie");
         assert!(error.contains("unit 1, holding 100 to 105: "), "{manner:?}: {error}");
+        if manner == Manner::Rude {
+            assert!(error.ends_with("the device closed the connection"), "{error}");
+        }
     }
     plc.becomes(Manner::Honest);
     assert_eq!(poll(&mut poller, &line).await, (of_the_meter(), Ok(())));
-    assert_eq!(plc.connections(), 6, "one each");
+    assert_eq!(plc.connections(), 7, "one each, and one more for a second question to silence");
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ impl Line {
             Ok(Err(Error::Transport(error))) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(ReadError::Wrong(error.to_string()));
             }
-            Ok(Err(Error::Transport(error))) => return Err(ReadError::Broken(error)),
+            Ok(Err(Error::Transport(error))) => return Err(broken(error)),
             Ok(Err(Error::Protocol(error))) => return Err(ReadError::Wrong(short(&error))),
             Ok(Ok(Err(code))) => {
                 state.context = Some(context);
@@ -189,6 +189,21 @@ fn take(response: Response, place: &Place) -> Result<Answer, ReadError> {
         }
         (response, _) => Err(ReadError::Wrong(format!("function {}", response.function_code()))),
     }
+}
+
+/// The library takes the last error of the system, whatever that was about, for the end of a connection.
+fn broken(error: io::Error) -> ReadError {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
+    };
+    let of_a_line =
+        [BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut];
+    // What a serial line answers that was pulled out.
+    let is_pulled = error.raw_os_error().is_some_and(|code| [libc::EIO, libc::ENXIO, libc::ENODEV].contains(&code));
+    if is_pulled || of_a_line.contains(&error.kind()) {
+        return ReadError::Broken(error);
+    }
+    ReadError::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the device closed the connection"))
 }
 
 /// Without the answer, which may be long.

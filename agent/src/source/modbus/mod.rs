@@ -1,8 +1,9 @@
 //! Modbus: registers of PLCs, meters and inverters, over TCP or a serial line (RTU).
 //!
 //! What it guarantees: nothing is ever written to a device; devices on one line take turns; a register that its device
-//! refuses fails alone and is named in health; a device that is silent or answers wrongly ends this life of its source
-//! alone, and is tried again with growing pauses. Requests, answers and the time for them are bounded.
+//! refuses, or a request that it alone does not answer, fails alone and is named in health; a device that is silent or
+//! answers wrongly ends this life of its source alone, and is tried again with growing pauses. Requests, answers and
+//! the time for them are bounded.
 //!
 //! ```text
 //! settings -> plan (neighbours in one request) -> line (one request at a time) -> value (bytes, order, scale) -> feed

@@ -13,6 +13,10 @@ use super::value::Layout;
 
 /// The most values that a message names.
 const NAMED: usize = 8;
+/// How often a device that is busy is asked again while everything is read once, and after what pause.
+const BUSY: (u32, Duration) = (3, Duration::from_millis(100));
+/// The most requests that may stay without an answer before the first that has one; then the device is not there.
+const MOST_SILENT: u32 = 2;
 
 /// Reads a device again and again.
 pub struct Poller {
@@ -61,7 +65,8 @@ impl Poller {
         &self.values
     }
 
-    /// Reads everything once and gives each value as it comes. A value that the device refuses fails alone.
+    /// Reads everything once and gives each value as it comes. A value that the device refuses fails alone; a request
+    /// that it does not answer, as some do instead of refusing, fails alone if it answers others.
     ///
     /// # Errors
     /// The device does not answer, or wrongly; what it gave before is given.
@@ -69,10 +74,22 @@ impl Poller {
         let mut asked: VecDeque<Block> = std::mem::take(&mut self.blocks).into();
         self.failing.clear();
         let mut outcome = Ok(());
+        let (mut answers, mut silent, mut busy) = (0_u32, Vec::new(), 0);
         while let Some(block) = asked.pop_front() {
             match line.read(self.unit, &block.place, self.patience).await {
-                Ok(answer) => self.take(&block, &answer, &mut give),
+                Ok(answer) => {
+                    answers += 1;
+                    self.take(&block, &answer, &mut give);
+                }
+                Err(ReadError::Refused(code)) if is_busy(code) && busy < BUSY.0 => {
+                    busy += 1;
+                    // Others on the line go on meanwhile.
+                    tokio::time::sleep(BUSY.1).await;
+                    asked.push_front(block);
+                    continue;
+                }
                 Err(ReadError::Refused(code)) => {
+                    answers += 1;
                     if let Some([first, second]) = about_one(code).then(|| block.halves(&self.places)).flatten() {
                         asked.push_front(second);
                         asked.push_front(first);
@@ -81,11 +98,17 @@ impl Poller {
                     let why = ReadError::Refused(code).to_string();
                     self.failing.extend(block.values.iter().map(|value| (*value, why.clone())));
                 }
+                Err(error @ ReadError::Silent(_)) => {
+                    let why = error.to_string();
+                    self.failing.extend(block.values.iter().map(|value| (*value, why.clone())));
+                    silent.push(self.told(line, &block.place, &error));
+                    if answers == 0 && silent.len() as u32 >= MOST_SILENT {
+                        self.blocks.push(block);
+                        break;
+                    }
+                }
                 Err(error) => {
-                    let Place { table, start, count } = block.place;
-                    let (line, table) = (line.address(), table.name());
-                    let last = u32::from(start) + u32::from(count) - 1;
-                    outcome = Err(format!("{line}, unit {}, {table} {start} to {last}: {error}", self.unit));
+                    outcome = Err(self.told(line, &block.place, &error));
                     self.blocks.push(block);
                     break;
                 }
@@ -93,7 +116,17 @@ impl Poller {
             self.blocks.push(block);
         }
         self.blocks.extend(asked);
-        outcome
+        match silent.into_iter().next() {
+            Some(first) if answers == 0 => outcome.and(Err(first)),
+            _ => outcome,
+        }
+    }
+
+    /// What went wrong with a request, and where.
+    fn told(&self, line: &Line, place: &Place, error: &ReadError) -> String {
+        let (line, table, first) = (line.address(), place.table.name(), place.start);
+        let last = u32::from(first) + u32::from(place.count) - 1;
+        format!("{line}, unit {}, {table} {first} to {last}: {error}", self.unit)
     }
 
     /// Which values could not be read, and why.
@@ -129,6 +162,11 @@ impl Poller {
             }
         }
     }
+}
+
+/// Whether a device that answers so may answer otherwise in a moment.
+fn is_busy(code: ExceptionCode) -> bool {
+    matches!(code, ExceptionCode::Acknowledge | ExceptionCode::ServerDeviceBusy)
 }
 
 /// Whether a device that answers so refuses one of the addresses, and may give the others.

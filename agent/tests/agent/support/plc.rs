@@ -28,6 +28,12 @@ pub(crate) enum Manner {
     Silent,
     /// Answers with this exception whatever it is asked.
     Refusing(u8),
+    /// Answers with this exception so many times.
+    Busy(u8, u32),
+    /// Says nothing to this function.
+    Ignoring(u8),
+    /// Says the first half of an answer, and the rest of it in front of the next.
+    Halving,
     /// Answers another transaction, or as another unit on a serial line.
     Mistaken,
     /// Answers with a register less than it was asked for.
@@ -47,6 +53,8 @@ struct State {
     manner: Manner,
     asked: Vec<Asked>,
     connections: u32,
+    /// The rest of an answer.
+    unsaid: Vec<u8>,
     chance: Option<StdRng>,
 }
 
@@ -144,11 +152,20 @@ impl Plc {
             let unit = if self.manner() == Manner::Mistaken { frame[0] + 1 } else { frame[0] };
             let mut sent = [&[unit], &answer[..]].concat();
             sent.extend(crc(&sent));
-            let sent = self.garbled(sent);
+            let sent = self.halved(self.garbled(sent));
             if stream.write_all(&sent).await.is_err() {
                 return;
             }
         }
+    }
+
+    fn halved(&self, answer: Vec<u8>) -> Vec<u8> {
+        let mut state = self.state();
+        let mut sent = std::mem::take(&mut state.unsaid);
+        let half = if state.manner == Manner::Halving { answer.len() / 2 } else { answer.len() };
+        sent.extend(&answer[..half]);
+        state.unsaid = answer[half..].to_vec();
+        sent
     }
 
     /// What chance makes of an answer: other bytes at its beginning, where it says what it is, and perhaps fewer or more.
@@ -181,7 +198,13 @@ impl Plc {
         let places = (0..count).map(|at| (function, start.wrapping_add(at)));
         match state.manner {
             Manner::Silent => return None,
-            Manner::Refusing(code) => return exception(code),
+            Manner::Refusing(code) | Manner::Busy(code, 1..) => {
+                if let Manner::Busy(_, times) = &mut state.manner {
+                    *times -= 1;
+                }
+                return exception(code);
+            }
+            Manner::Ignoring(ignored) if ignored == function => return None,
             _ => {}
         }
         let data: Option<Vec<u8>> = match function {
