@@ -11,6 +11,7 @@ use weir_agent::config::Config;
 use weir_agent::counters::Event;
 use weir_agent::health::SourceState;
 use weir_agent::source::LifeError;
+use weir_agent::source::clock::SampleTime;
 use weir_agent::source::line_protocol::{self, LineProtocolConfig, Naming, Outcome, Precision, Refused, Writer};
 use weir_protocol::settings::Source;
 use weir_protocol::{Clock, Timestamp, Value};
@@ -234,14 +235,20 @@ async fn readings_have_the_names_units_and_times_that_their_lines_and_the_settin
 }
 
 #[tokio::test]
-async fn a_time_is_not_believed_while_this_machines_clock_is_not() {
-    let bench = Bench::unlinked();
-    let mut context = bench.context("line_protocol", "test");
-    context.clocks = clocks(|| false);
-    let naming = Naming { device_tag: "host".to_owned(), device: device("box"), tags: None };
-    let writer = Writer::new(&config("wait = \"10ms\"").expect("good settings"), naming, context);
-    writer.write("m n=0i 1795262400000000000", Precision::default()).await;
-    assert_eq!(bench.feeds.held()[0].at.clock, Clock::Uptime);
+async fn a_time_is_not_believed_while_this_machines_clock_is_not_unless_senders_know_better() {
+    let noon = SampleTime { time: Timestamp(1_795_262_400_000_000), clock: Clock::Synchronised };
+    for (trust, believed) in [("", false), ("trust_time = true", true)] {
+        let bench = Bench::unlinked();
+        let mut context = bench.context("line_protocol", "test");
+        context.clocks = clocks(|| false);
+        let naming = Naming { device_tag: "host".to_owned(), device: device("box"), tags: None };
+        let writer =
+            Writer::new(&config(&format!("wait = \"10ms\"\n{trust}")).expect("good settings"), naming, context);
+        writer.write("m said=0i 1795262400000000000\nm unsaid=0i", Precision::default()).await;
+        let held = bench.feeds.held();
+        assert_eq!(held[0].at == noon, believed, "{:?}", held[0]);
+        assert_eq!(held[1].at.clock, Clock::Uptime, "nobody said a time");
+    }
 }
 
 #[tokio::test]

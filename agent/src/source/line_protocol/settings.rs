@@ -31,6 +31,9 @@ pub struct LineProtocolConfig {
     pub device_tag: String,
     /// The device of lines without that tag.
     pub device: Option<DeviceId>,
+    /// Whether senders have synchronised clocks of their own: what they say of the time then holds whatever the clock
+    /// of this machine is worth.
+    pub trust_time: bool,
     /// The tags that belong to the name of a channel; not set: all.
     pub tags: Option<Vec<String>>,
     /// The most devices.
@@ -55,6 +58,7 @@ impl Default for LineProtocolConfig {
             token_file: None,
             device_tag: "host".to_owned(),
             device: None,
+            trust_time: false,
             tags: None,
             max_devices: unwritten(32),
             body: unwritten(ByteSize::mib(2)),

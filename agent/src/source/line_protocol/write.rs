@@ -39,6 +39,7 @@ pub struct Writer {
     most_devices: usize,
     ring: usize,
     patience: Duration,
+    trusts_time: bool,
     feeds: tokio::sync::Mutex<BTreeMap<DeviceId, Feed>>,
 }
 
@@ -82,6 +83,7 @@ impl Writer {
             most_devices: usize::from(*config.max_devices.get_ref()),
             ring: *config.ring.get_ref() as usize,
             patience: config.wait.get_ref().0,
+            trusts_time: config.trust_time,
             feeds: Default::default(),
         }
     }
@@ -146,15 +148,18 @@ impl Writer {
         }
     }
 
-    /// What a sender says of the time is a wall clock's. It is believed as far as this machine's own clock is, and not
-    /// if it is ahead of it.
+    /// What a sender says of the time is a wall clock's, and mostly this machine's, as senders are mostly here. So it is
+    /// believed as far as that is, and not if it is ahead of it; without a clock to compare with only if the settings
+    /// say that senders have better ones.
     fn sampled(&self, said: Option<Timestamp>) -> SampleTime {
         let now = self.context.now();
-        match said {
-            Some(time) if now.clock == Clock::Synchronised && time.since(now.time) <= AHEAD_MICROS => {
-                SampleTime { time, clock: Clock::Synchronised }
-            }
-            _ => now,
+        let is_believed = |time: &Timestamp| match now.clock {
+            Clock::Synchronised => time.since(now.time) <= AHEAD_MICROS,
+            _ => self.trusts_time,
+        };
+        match said.filter(is_believed) {
+            Some(time) => SampleTime { time, clock: Clock::Synchronised },
+            None => now,
         }
     }
 }
