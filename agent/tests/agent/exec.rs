@@ -94,7 +94,7 @@ async fn is_gone(held: &[Held]) {
 #[tokio::test]
 async fn a_program_ends_after_its_time_and_what_it_started_with_it() {
     let bench = Bench::unlinked();
-    let script = "sleep 1000 & echo child $!; sleep 1000";
+    let script = "trap '' TERM HUP INT; sleep 1000 & echo child $!; sleep 1000";
     let life = lives(&bench, script, "interval = \"150ms\"\ntimeout = \"100ms\"");
     let ended = life.await.expect("no panic").expect_err("it took too long");
     assert_eq!(ended.to_string(), "it ran for more than 100ms; raise timeout");
@@ -115,6 +115,31 @@ async fn a_program_ends_with_the_agent_and_what_it_left_behind_ends_with_it() {
     let ended = life.await.expect("no panic").expect_err("it ended");
     assert_eq!(ended.to_string(), "it exited with code 0; it is to go on printing");
     is_gone(&bench.feeds.held()).await;
+}
+
+/// A daemon leaves the group, and may hold the pipe of the program that started it.
+#[tokio::test]
+async fn whoever_leaves_the_group_and_keeps_the_pipe_holds_nobody_up() {
+    let bench = Bench::unlinked();
+    let life = lives(&bench, "setsid sleep 60 & echo daemon $!", "interval = \"100ms\"\ntimeout = \"100s\"");
+    bench.looks(|health| health.readings >= 2).await;
+    let health = bench.health.sources().remove(0);
+    assert_eq!((health.failures, health.last_error), (0, None));
+    bench.stops();
+    life.await.expect("no panic").expect("a good end");
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_refused_and_the_next_line_is_read() {
+    let bench = Bench::unlinked();
+    let life = lives(&bench, "printf 'a \\377 1\\nlevel 2 m\\n'; exec sleep 60", "stream = true");
+    let held = bench.gives(|held| !held.is_empty()).await;
+    assert_eq!(named(&held), [("level", "m", Value::Double(2.0))]);
+    assert_eq!(bench.counters.get(Event::ProgramLinesRefused), 1);
+    let error = bench.health.sources()[0].last_error.clone().unwrap_or_default();
+    assert!(error.contains("expected UTF-8"), "{error}");
+    bench.stops();
+    life.await.expect("no panic").expect("a good end");
 }
 
 #[tokio::test]

@@ -109,6 +109,8 @@ impl<'a> Run<'a> {
                     0 => prints = false,
                     length => {
                         lines.feed(&printed[..length], |line| take(self.context, self.feed, &mut self.pace, line));
+                        // What ends no line is paced as well.
+                        self.pace.spend((length / MAX_LINE) as u32);
                         self.pace.wait().await;
                     }
                 },
@@ -184,8 +186,13 @@ impl Pace {
         if self.began.elapsed() >= self.each {
             (self.count, self.began) = (0, Instant::now());
         }
-        self.count = self.count.saturating_add(1);
+        self.spend(1);
         self.count <= self.most
+    }
+
+    /// Counts several.
+    fn spend(&mut self, things: u32) {
+        self.count = self.count.saturating_add(things);
     }
 
     /// Waits until the next thing is within the bound.
