@@ -30,6 +30,21 @@ pub(crate) fn within<T: PartialOrd + Display>(
     Err(source.error(number.span(), message))
 }
 
+/// Refuses one of two keys that come together.
+pub(crate) fn together<A, B>(
+    source: &Source,
+    (first, one): (&str, &Option<Spanned<A>>),
+    (second, other): (&str, &Option<Spanned<B>>),
+) -> Result<(), SettingsError> {
+    let (at, which, missing) = match (one, other) {
+        (Some(one), None) => (one.span(), first, second),
+        (None, Some(other)) => (other.span(), second, first),
+        _ => return Ok(()),
+    };
+    let message = format!("{which} comes together with {missing}");
+    Err(source.error(at, message).with_help(format!("set {missing}, too")))
+}
+
 /// A default stands nowhere in the file.
 pub(crate) fn unwritten<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)

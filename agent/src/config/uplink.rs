@@ -7,6 +7,7 @@ use weir_protocol::batch::MAX_PAYLOAD;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
 use super::address::Addresses;
+use super::check::together;
 use super::{Address, BudgetConfig, Proxy, at_least, unwritten};
 
 /// The most gateways.
@@ -230,8 +231,8 @@ impl UplinkConfig {
     }
 
     fn check_pairs(&self, source: &Source) -> Result<(), SettingsError> {
-        pair(source, ("uplink.certificate", &self.certificate), ("uplink.key", &self.key))?;
-        pair(source, ("uplink.username", &self.username), ("uplink.password_file", &self.password_file))
+        together(source, ("uplink.certificate", &self.certificate), ("uplink.key", &self.key))?;
+        together(source, ("uplink.username", &self.username), ("uplink.password_file", &self.password_file))
     }
 }
 
@@ -256,8 +257,8 @@ impl GatewayConfig {
     }
 
     fn check(&self, source: &Source) -> Result<(), SettingsError> {
-        pair(source, ("certificate", &self.certificate), ("key", &self.key))?;
-        pair(source, ("username", &self.username), ("password_file", &self.password_file))?;
+        together(source, ("certificate", &self.certificate), ("key", &self.key))?;
+        together(source, ("username", &self.username), ("password_file", &self.password_file))?;
         let address = self.address.get_ref();
         if self.proxy.is_some() && address.is_ipv6() && (address.tls || address.websocket.is_some()) {
             let message = "through a proxy the gateway needs a name or an address of IPv4";
@@ -265,21 +266,6 @@ impl GatewayConfig {
         }
         Ok(())
     }
-}
-
-/// Refuses one of two keys that come together.
-fn pair<A, B>(
-    source: &Source,
-    (first, one): (&str, &Option<Spanned<A>>),
-    (second, other): (&str, &Option<Spanned<B>>),
-) -> Result<(), SettingsError> {
-    let (at, which, missing) = match (one, other) {
-        (Some(one), None) => (one.span(), first, second),
-        (None, Some(other)) => (other.span(), second, first),
-        _ => return Ok(()),
-    };
-    let message = format!("{which} comes together with {missing}");
-    Err(source.error(at, message).with_help(format!("set {missing}, too")))
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, de};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
+
+use super::Tls;
 
 /// The longest path that a socket may have on Linux, in bytes (unix(7): `sun_path`, with a zero at its end).
 pub(super) const MAX_PATH: usize = 107;
@@ -81,6 +84,7 @@ pub struct ListenError {
 pub struct Listening {
     listener: Listener,
     address: Address,
+    tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -112,7 +116,19 @@ impl Listening {
             Listener::Tcp(listener) => listener.local_addr().map_or_else(|_| address.clone(), Address::Tcp),
             Listener::Unix(_) => address.clone(),
         };
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, tls: None })
+    }
+
+    /// The same with TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// What takes a connection; None: it is plain.
+    pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.tls.as_ref().map(Tls::acceptor)
     }
 
     /// Where it is.

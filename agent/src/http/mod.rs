@@ -2,7 +2,7 @@
 //!
 //! What it guarantees: connections, heads and bodies are bounded, and so is the time to send them and to read the
 //! answer; one connection more than allowed is answered 503 and closed; a request that nothing answers is told what
-//! there is; nothing here can hold up a stop. It speaks HTTP/1 on TCP or on a Unix socket, without TLS.
+//! there is; nothing here can hold up a stop. It speaks HTTP/1 on TCP or on a Unix socket, with TLS where a port is given one.
 //!
 //! ```text
 //! Listening (address, socket) -> serve (connections, limits) -> Router (path, method, body) -> a handler -> Answer
@@ -15,6 +15,7 @@ pub mod fuzz;
 mod listener;
 mod router;
 mod server;
+mod tls;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub use client::{ClientError, Reply, get};
 pub use listener::{Address, ListenError, Listening};
 pub use router::{Request, Router};
 pub use server::serve;
+pub use tls::{Tls, TlsError};
 
 /// The largest request head in bytes, hyper's own floor.
 pub const MAX_HEAD: usize = 8192;

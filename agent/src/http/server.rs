@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::listener::Stream;
 use super::{Limits, Listening, MAX_HEAD, Router};
@@ -43,7 +44,12 @@ pub async fn serve(
         };
         match (accepted, Arc::clone(&places).try_acquire_owned()) {
             (Ok(stream), Ok(place)) => {
-                connections.spawn(serve_one(stream, place, router.clone(), limits, stop.clone()));
+                let (acceptor, router, stop) = (listening.acceptor(), router.clone(), stop.clone());
+                connections.spawn(async move {
+                    if let Some(stream) = greet(stream, acceptor, limits).await {
+                        serve_one(stream, place, router, limits, stop).await;
+                    }
+                });
             }
             (Ok(stream), Err(_)) => {
                 let what = || format!("{}: as many connections as are allowed", listening.address());
@@ -59,6 +65,19 @@ pub async fn serve(
     drop(listening);
     let ended = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FAREWELL, ended).await;
+}
+
+/// Agrees on TLS, if that is wanted; a client that takes longer for it than for a head of a request is let go.
+async fn greet(stream: Stream, acceptor: Option<TlsAcceptor>, limits: Limits) -> Option<Stream> {
+    let Some(acceptor) = acceptor else { return Some(stream) };
+    match tokio::time::timeout(limits.head, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS with an HTTP client");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// Serves one connection until it ends or `stop` says something.

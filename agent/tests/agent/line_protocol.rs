@@ -1,15 +1,18 @@
 //! Line protocol: what senders push, what they are told, and what is on disk then.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use weir_agent::config::Config;
 use weir_agent::counters::Event;
 use weir_agent::health::SourceState;
+use weir_agent::identity::trust;
 use weir_agent::source::LifeError;
 use weir_agent::source::clock::SampleTime;
 use weir_agent::source::line_protocol::{self, LineProtocolConfig, Naming, Outcome, Precision, Refused, Writer};
@@ -51,16 +54,11 @@ impl Port {
 
     /// Sends a request; the status, and everything that was answered.
     async fn asks(&self, head: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = tokio::net::UnixStream::connect(self.dir.path().join("lines")).await.expect("a port");
-        let length = body.len();
-        let head = format!("{head}\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-        // Whoever refuses a body may hang up before it is sent.
-        let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        let answer = String::from_utf8(answer).expect("text");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-        (status.unwrap_or_else(|| panic!("no answer: {answer:?}")), answer)
+        exchange(self.connect().await, head, body).await
+    }
+
+    async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.dir.path().join("lines")).await.expect("a port")
     }
 
     async fn pushes(&self, lines: &str) -> (u16, String) {
@@ -83,6 +81,19 @@ async fn end(bench: Bench, office: Office) {
     feeds.finish().await;
     drop(feeds);
     office.ends().await;
+}
+
+/// Sends a request; the status, and everything that was answered.
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &[u8]) -> (u16, String) {
+    let length = body.len();
+    let head = format!("{head}\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    // Whoever refuses a body may hang up before it is sent.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).expect("text");
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no answer: {answer:?}")), answer)
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -207,6 +218,30 @@ async fn a_token_is_asked_for_in_each_of_the_ways_that_clients_know() {
         let head = format!("POST /write HTTP/1.1\r\nauthorization: {shown}");
         assert_eq!(port.asks(&head, format!("m n={at}i").as_bytes()).await.0, 204, "{shown}");
     }
+    port.closes().await;
+    office.closes().await;
+}
+
+#[tokio::test]
+async fn a_port_with_a_certificate_speaks_tls_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(vec!["edge-1.example".to_owned()]).expect("a certificate");
+    let (certificate, key) = (dir.path().join("lines.pem"), dir.path().join("lines.key"));
+    std::fs::write(&certificate, made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let (office, handle) = Office::open(&FaultyFs::new(1));
+    let files = format!("certificate = \"{}\"\nkey = \"{}\"", certificate.display(), key.display());
+    let port = Port::open(Bench::feeding(handle, &office.counters), &files).await;
+    let mut plain = port.connect().await;
+    plain.write_all(b"POST /write HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nm n=0i").await.expect("a port");
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let client = TlsConnector::from(Arc::new(trust::client(&certificate, None).expect("an authority")));
+    let name = "edge-1.example".try_into().expect("a name");
+    let stream = client.connect(name, port.connect().await).await.expect("TLS");
+    assert_eq!(exchange(stream, "POST /write HTTP/1.1", b"m n=1i").await.0, 204);
+    assert_eq!(office.counters.get(Event::ReadingsAccepted), 1);
     port.closes().await;
     office.closes().await;
 }
@@ -339,6 +374,8 @@ async fn what_collectd_sends_is_taken_too() {
 fn settings_that_open_more_than_was_meant_are_refused() {
     let refused = [
         ("listen = \"0.0.0.0:8086\"", "insecure = true"),
+        ("listen = \"0.0.0.0:8086\"\ncertificate = \"/c\"\nkey = \"/k\"", "nobody has to show a token"),
+        ("certificate = \"/c\"", "comes together with key"),
         ("listen = \"localhost\"", "expected \"127.0.0.1:9464\""),
         ("body = \"100 B\"", "expected 1 KiB to 32 MiB"),
         ("connections = 0", "expected 1 to 256"),
@@ -352,4 +389,6 @@ fn settings_that_open_more_than_was_meant_are_refused() {
     }
     let open = config("listen = \"0.0.0.0:8086\"\ninsecure = true").expect("it was said twice");
     assert!(!open.listen.get_ref().is_local());
+    config("listen = \"0.0.0.0:8086\"\ncertificate = \"/c\"\nkey = \"/k\"\ntoken_file = \"/t\"")
+        .expect("with TLS and a token");
 }

@@ -2,7 +2,8 @@
 //!
 //! What it guarantees: **204 means on disk here**; a line that cannot be read is named and takes no other with it; a
 //! queue without room is a 503 with `Retry-After`, and evicts nothing; connections, bodies packed and unpacked, the
-//! time to send them, devices and channels are bounded; without a token only this machine gets in.
+//! time to send them, devices and channels are bounded; from other machines it is reached with TLS and a token, unless the
+//! settings say that it need not be.
 
 mod body;
 mod collectd;
@@ -19,7 +20,7 @@ use weir_protocol::DeviceId;
 
 use super::context::Context;
 use super::supervise::LifeError;
-use crate::http::{self, Limits, Listening};
+use crate::http::{self, Limits, Listening, Tls};
 
 pub use line::{Field, Line, Naming, Precision};
 pub use settings::LineProtocolConfig;
@@ -31,10 +32,12 @@ const SOCKET_MODE: u32 = 0o660;
 /// Listens until the source must stop. `machine` is the device of lines that name none.
 ///
 /// # Errors
-/// The port cannot be opened, or the token cannot be read.
+/// The port cannot be opened, or the token or the certificate cannot be read.
 pub async fn run(config: LineProtocolConfig, machine: DeviceId, context: Context) -> Result<(), LifeError> {
     let token = config.token_file.as_deref().map(token).transpose()?;
-    let listening = Listening::open(config.listen.get_ref(), SOCKET_MODE)?;
+    let tls = config.certificate.as_ref().zip(config.key.as_ref());
+    let tls = tls.map(|(certificate, key)| Tls::open(certificate.get_ref(), key.get_ref())).transpose()?;
+    let listening = Listening::open(config.listen.get_ref(), SOCKET_MODE)?.with_tls(tls);
     tracing::info!(address = %listening.address(), "line protocol: listening");
     context.report.running();
     let naming = Naming {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use weir_protocol::DeviceId;
 use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 
-use crate::config::check::{unwritten, within};
+use crate::config::check::{together, unwritten, within};
 use crate::http::Address;
 use crate::source::units::{self, UnitRule};
 
@@ -23,8 +23,12 @@ const MOST_DEVICES: u16 = 256;
 pub struct LineProtocolConfig {
     /// Where it listens.
     pub listen: Spanned<Address>,
-    /// Whether another address than that of this machine is meant so.
+    /// Whether another address than that of this machine is meant so, without TLS or a token.
     pub insecure: bool,
+    /// The certificate of the port, a PEM file.
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// Its key, a PEM file.
+    pub key: Option<Spanned<PathBuf>>,
     /// A file whose first line senders must show.
     pub token_file: Option<PathBuf>,
     /// The tag that names the device.
@@ -55,6 +59,8 @@ impl Default for LineProtocolConfig {
         Self {
             listen: unwritten(Address::Tcp(([127, 0, 0, 1], 8086).into())),
             insecure: false,
+            certificate: None,
+            key: None,
             token_file: None,
             device_tag: "host".to_owned(),
             device: None,
@@ -75,10 +81,18 @@ impl LineProtocolConfig {
     /// Checks what one key alone cannot say.
     pub fn check(&self, source: &Source) -> Result<(), SettingsError> {
         let listen = self.listen.get_ref();
+        together(source, ("certificate", &self.certificate), ("key", &self.key))?;
         if !listen.is_local() && !self.insecure {
-            let message = format!("{listen} can be reached from other machines, and this port has no TLS");
-            let help = "listen on 127.0.0.1, or write insecure = true beside a token_file";
-            return Err(source.error(self.listen.span(), message).with_help(help));
+            let missing = match (&self.certificate, &self.token_file) {
+                (None, _) => "this port has no TLS",
+                (Some(_), None) => "nobody has to show a token",
+                (Some(_), Some(_)) => "",
+            };
+            if !missing.is_empty() {
+                let message = format!("{listen} can be reached from other machines, and {missing}");
+                let help = "set certificate, key and token_file, or listen on 127.0.0.1, or write insecure = true";
+                return Err(source.error(self.listen.span(), message).with_help(help));
+            }
         }
         within(source, &self.body, ByteSize::kib(1)..=MOST_BODY, "")?;
         within(source, &self.connections, 1..=MOST_CONNECTIONS, "connections")?;

@@ -10,7 +10,7 @@ use weir_protocol::settings::{ByteSize, Period, SettingsError, Source, Spanned};
 use super::filter;
 use super::payload::Payload;
 use super::template::Template;
-use crate::config::check::{unwritten, within};
+use crate::config::check::{together, unwritten, within};
 use crate::config::{Address, Mqtt};
 use crate::source::units::{self, UnitRule};
 
@@ -169,14 +169,8 @@ impl MqttConfig {
     }
 
     fn check_credentials(&self, source: &Source) -> Result<(), SettingsError> {
-        let pair = |one: Option<core::ops::Range<usize>>, other: bool, missing: &str| match one {
-            Some(at) if !other => Err(source.error(at, format!("this comes together with {missing}"))),
-            _ => Ok(()),
-        };
-        pair(self.certificate.as_ref().map(Spanned::span), self.key.is_some(), "key")?;
-        pair(self.key.as_ref().map(Spanned::span), self.certificate.is_some(), "certificate")?;
-        pair(self.username.as_ref().map(Spanned::span), self.password_file.is_some(), "password_file")?;
-        pair(self.password_file.as_ref().map(Spanned::span), self.username.is_some(), "username")?;
+        together(source, ("certificate", &self.certificate), ("key", &self.key))?;
+        together(source, ("username", &self.username), ("password_file", &self.password_file))?;
         match self.ca.as_ref().or(self.certificate.as_ref()) {
             Some(at) if !self.address.tls => {
                 let host = &self.address.host;
