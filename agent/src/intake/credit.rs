@@ -14,6 +14,9 @@ use crate::queue::{ClassId, Key, Policy};
 
 /// The most readings that a device may be ahead.
 const MAX_AHEAD: u64 = 1024;
+/// So far a device may be ahead however many there are, while something can be staged: with commits that are far apart
+/// its ring would overflow sooner than all of them send at once.
+const LEAST_AHEAD: u64 = 256;
 /// What a reading takes in the queue, for the estimate; what really comes is measured when it is staged.
 const READING_COST: u64 = 40;
 /// What a claim or an end takes in the queue, at most.
@@ -91,8 +94,12 @@ impl Intake {
                 self.rooms.first().copied().unwrap_or(0).saturating_sub(self.stage.bytes_of(ClassId::DEFAULT))
             }
         };
+        let links = self.links.len().max(1) as u64;
         // What finds the stage full has to be sent again.
-        let share = room.min(self.stage.room()) / self.links.len().max(1) as u64;
-        (share / READING_COST).min(MAX_AHEAD)
+        let stageable = match self.stage.room() {
+            0 => 0,
+            bytes => (bytes / links / READING_COST).max(LEAST_AHEAD),
+        };
+        (room / links / READING_COST).min(stageable).min(MAX_AHEAD)
     }
 }
