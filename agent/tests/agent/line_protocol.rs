@@ -240,7 +240,7 @@ async fn a_port_with_a_certificate_speaks_tls_and_nothing_else() {
     let client = TlsConnector::from(Arc::new(trust::client(&certificate, None).expect("an authority")));
     let name = "edge-1.example".try_into().expect("a name");
     let stream = client.connect(name, port.connect().await).await.expect("TLS");
-    assert_eq!(exchange(stream, "POST /write HTTP/1.1", b"m n=1i").await.0, 204);
+    assert_eq!(exchange(stream, "POST /write HTTP/1.1", b"m n=0i").await.0, 204);
     assert_eq!(office.counters.get(Event::ReadingsAccepted), 1);
     port.closes().await;
     office.closes().await;
