@@ -21,6 +21,8 @@ mod lan_broker;
 mod modbus;
 #[path = "sources/peer.rs"]
 mod peer;
+#[path = "sources/rules.rs"]
+mod rules;
 #[path = "sources/stage.rs"]
 mod stage;
 #[path = "sources/system.rs"]

@@ -108,6 +108,17 @@ impl Stage {
         all
     }
 
+    /// How many dead letters there are.
+    pub(crate) async fn dead_letters(&self) -> usize {
+        let mut count = 0;
+        for (topic, partition) in self.deployment.log.partitions().await.unwrap() {
+            if topic == "weir.deadletter" {
+                count += self.deployment.log.page(&topic, partition, 0).await.unwrap().records.len();
+            }
+        }
+        count
+    }
+
     /// Waits until the log holds a reading of each channel with this unit and this value.
     pub(crate) async fn expect(&self, device: &str, expected: &[(&str, &str, Json)]) {
         let is_there = |readings: &[Reading], (channel, unit, value): &(&str, &str, Json)| {

@@ -171,7 +171,8 @@ impl Intake {
                 (*value, Place::Window(group.key()))
             }
         };
-        self.stage.reading(&place, key, schema, sequence, &Reading { value, ..*reading }, bytes);
+        let channel = plan.map_or(reading.channel, |plan| plan.id_of(reading.channel));
+        self.stage.reading(&place, key, schema, sequence, &Reading { channel, value, ..*reading }, bytes);
         if let Some(plan) = plan {
             self.processor.accept(plan, key, sequence, reading, (verdict, self.commit));
         }

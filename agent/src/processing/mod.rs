@@ -13,6 +13,7 @@
 
 mod accumulator;
 pub(crate) mod held;
+mod ids;
 mod plan;
 mod rules;
 pub mod settings;
@@ -185,7 +186,7 @@ impl Processor {
         match &steps.window {
             Some(group) if is_finite => {
                 let key = group.key().of(device, restart, plan.schema);
-                match self.windows.has_room(&key, reading.channel) {
+                match self.windows.has_room(&key, steps.id) {
                     true => Verdict::Hold { value, group: Arc::clone(group) },
                     false => Verdict::Pass { value, class },
                 }
@@ -237,7 +238,9 @@ impl Processor {
         }
         if let Verdict::Hold { value, group } = verdict {
             let key = group.key().of(device, restart, plan.schema);
-            let folded = self.windows.fold(key, sequence.0, &Reading { value: *value, ..*reading }, (self.now, commit));
+            let channel = plan.id_of(reading.channel);
+            let folded = Reading { channel, value: *value, ..*reading };
+            let folded = self.windows.fold(key, sequence.0, &folded, (self.now, commit));
             debug_assert!(folded.is_ok(), "it was decided by the room there is");
         }
     }

@@ -13,6 +13,7 @@ use weir_protocol::channel::MAX_CHANNELS;
 use weir_protocol::name::Name;
 use weir_protocol::{Channel, ChannelId, DeviceId, Items, SchemaHash, Value, ValueKind, items};
 
+use super::ids::Ids;
 use super::rules::{Rule, Rules};
 use super::settings::Take;
 use super::units;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
 /// What becomes of the readings of one channel, in this order.
 #[derive(Clone, Debug)]
 pub(crate) struct Steps {
+    /// The channel that it comes out as.
+    pub id: ChannelId,
     /// The rule, counted from 1; none if no rule names the channel.
     pub rule: Option<u16>,
     /// The kind of the values that come in; others pass as they are.
@@ -95,6 +98,12 @@ impl Plan {
                 Made::unchanged(channel)
             }));
         }
+        let mut ids = Ids::beside(channels.iter().map(|channel| channel.id));
+        for (channel, made) in channels.iter().zip(&mut steps) {
+            if (channel.unit, channel.kind) != (&*made.steps.unit, made.kind) {
+                made.steps.id = ids.of(&made.steps.name, &made.steps.unit, made.kind);
+            }
+        }
         let mut encoded = Vec::new();
         steps.iter().for_each(|made| items::push(&mut encoded, &made.channel()));
         let schema = SchemaHash::of(Items::new(&encoded));
@@ -102,9 +111,14 @@ impl Plan {
         if schema != description.schema {
             described.push((schema, encoded));
         }
-        group(&mut steps, &mut described);
-        let channels = steps.into_iter().map(|made| (made.id, made.steps)).collect();
+        group(&mut steps, &mut described, &mut ids);
+        let channels = steps.into_iter().map(|made| (made.from, made.steps)).collect();
         Some(Self { schema, channels, described, problems })
+    }
+
+    /// The channel that one comes out as.
+    pub(crate) fn id_of(&self, channel: ChannelId) -> ChannelId {
+        self.channels.get(&channel).map_or(channel, |steps| steps.id)
     }
 
     /// Keeps what the gateway must know. `Err` says what is wrong with it.
@@ -119,7 +133,8 @@ impl Plan {
 
 /// One channel as it comes out.
 struct Made {
-    id: ChannelId,
+    /// The channel that comes in.
+    from: ChannelId,
     kind: ValueKind,
     resolution: f32,
     take: Vec<Take>,
@@ -130,6 +145,7 @@ struct Made {
 impl Made {
     fn unchanged(channel: &Channel<'_>) -> Self {
         let steps = Steps {
+            id: channel.id,
             rule: None,
             kind: channel.kind,
             drop: false,
@@ -141,8 +157,8 @@ impl Made {
             name: channel.name.to_owned(),
             unit: channel.unit.to_owned(),
         };
-        let (id, kind, resolution) = (channel.id, channel.kind, channel.resolution);
-        Self { id, kind, resolution, take: Vec::new(), every: None, steps }
+        let (from, kind, resolution) = (channel.id, channel.kind, channel.resolution);
+        Self { from, kind, resolution, take: Vec::new(), every: None, steps }
     }
 
     fn by<'c>(rule: &'c Rule, channel: &Channel<'c>, taken: &mut BTreeSet<&'c str>) -> Result<Self, String> {
@@ -197,8 +213,8 @@ impl Made {
     }
 
     fn channel(&self) -> Channel<'_> {
-        let Self { id, kind, resolution, steps, .. } = self;
-        Channel { id: *id, name: &steps.name, unit: &steps.unit, kind: *kind, resolution: *resolution }
+        let Self { kind, resolution, steps, .. } = self;
+        Channel { id: steps.id, name: &steps.name, unit: &steps.unit, kind: *kind, resolution: *resolution }
     }
 }
 
@@ -224,7 +240,7 @@ impl Bounds {
 }
 
 /// Puts channels whose windows are equally long, and go into one class, together; as many as one description can name.
-fn group(steps: &mut [Made], described: &mut Vec<(SchemaHash, Vec<u8>)>) {
+fn group(steps: &mut [Made], described: &mut Vec<(SchemaHash, Vec<u8>)>, ids: &mut Ids) {
     let mut groups: BTreeMap<(Duration, Name), Vec<Vec<usize>>> = BTreeMap::new();
     for (at, made) in steps.iter().enumerate() {
         let Some(key) = made.every else { continue };
@@ -240,7 +256,7 @@ fn group(steps: &mut [Made], described: &mut Vec<(SchemaHash, Vec<u8>)>) {
     {
         let mut encoded = Vec::new();
         let takes = part.iter().flat_map(|at| steps[*at].take.iter().map(move |take| (*at, *take)));
-        for (id, (at, take)) in (0..).zip(takes) {
+        for (at, take) in takes {
             let made = &steps[at];
             let name = format!("{}.{take}", made.steps.name);
             let (unit, kind, resolution) = match take {
@@ -248,7 +264,8 @@ fn group(steps: &mut [Made], described: &mut Vec<(SchemaHash, Vec<u8>)>) {
                 Take::Mean if made.kind != ValueKind::Float => (&*made.steps.unit, ValueKind::Double, made.resolution),
                 _ => (&*made.steps.unit, made.kind, made.resolution),
             };
-            items::push(&mut encoded, &Channel { id: ChannelId(id), name: &name, unit, kind, resolution });
+            let id = ids.of(&name, unit, kind);
+            items::push(&mut encoded, &Channel { id, name: &name, unit, kind, resolution });
         }
         let summary = SchemaHash::of(Items::new(&encoded));
         described.push((summary, encoded));

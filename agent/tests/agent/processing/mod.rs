@@ -1,5 +1,6 @@
 //! What rules make of readings, one story each.
 
+mod ids;
 mod steps;
 mod windows;
 
