@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::arguments::{EnrollArgs, Format};
-use super::{Failure, print, print_json, runtime};
+use super::{Failure, owner, print, print_json, runtime};
 use crate::config::Config;
 use crate::identity::enrolment::{self, EnrolError, Recognised};
 use crate::identity::{IdentityError, Store, trust};
 
 pub(super) fn run(config: &Config, args: &EnrollArgs) -> Result<(), Failure> {
+    owner::may_change(config)?;
     let store = Store::of(&config.data_dir);
     if store.exists() && !args.force {
         return Err(Failure::Failed(IdentityError::Exists(store.device()).to_string()));

@@ -11,6 +11,7 @@ pub mod fuzz;
 mod generate;
 mod logging;
 mod once;
+mod owner;
 mod ports;
 mod queue;
 mod show;

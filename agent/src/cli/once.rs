@@ -61,7 +61,7 @@ pub(super) fn run(config: Config, wait: Duration, format: Format) -> Result<(), 
             silent.push(format!("{}: no such line now", line.path.get_ref()));
         }
         for path in paths {
-            match runtime.block_on(async { tokio::time::timeout(wait, device(&path, line.baud)).await }) {
+            match runtime.block_on(async { tokio::time::timeout(wait, device(&path, *line.baud.get_ref())).await }) {
                 Ok(Ok(readings)) => printed.extend(readings),
                 Ok(Err(error)) => silent.push(format!("{}: {error}", path.display())),
                 Err(_) => silent.push(format!("{}: no reading in {} s", path.display(), wait.as_secs())),

@@ -6,8 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use weir_storage::OpenError;
 
-use super::Failure;
 use super::arguments::RunArgs;
+use super::{Failure, owner};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::health::Health;
@@ -18,6 +18,7 @@ use crate::uplink::orders::Orders;
 use crate::{Control, Environment, RunError, Shutdown};
 
 pub(super) fn run(config: Config, args: &RunArgs) -> Result<(), Failure> {
+    owner::may_change(&config)?;
     // One thread: the work is moving bytes, and every further one costs memory on a small board.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

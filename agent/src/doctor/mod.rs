@@ -24,6 +24,7 @@ use weir_protocol::time::{SystemClock, WallClock};
 use crate::config::Config;
 use crate::local::ask;
 pub use person::Person;
+pub(crate) use person::user_name;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

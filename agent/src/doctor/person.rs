@@ -81,6 +81,11 @@ fn of_the_unit(root: &Path) -> Option<Person> {
     Some(Person { name: USER.to_owned(), user, groups })
 }
 
+/// The name of a user of this machine.
+pub(crate) fn user_name(user: u32) -> Option<String> {
+    name_of(Path::new("/"), user)
+}
+
 fn name_of(root: &Path, user: u32) -> Option<String> {
     let id = user.to_string();
     entries(root, "passwd")

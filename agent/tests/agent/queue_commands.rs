@@ -98,3 +98,28 @@ async fn damage_is_named_and_repaired() {
     assert!(place.output(&["queue", "verify"]).status.success());
     assert_eq!(json(&place, &["queue", "inspect"])["restarts"], serde_json::json!([]));
 }
+
+/// Somebody typed `sudo weir-agent queue repair` where the unit's user owns everything: what root wrote there, the agent
+/// could not open at its next start.
+#[test]
+fn root_is_kept_from_changing_what_another_user_has() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::with_data("[system]\nenabled = false\n");
+    std::fs::create_dir_all(place.data().join("queue")).expect("a directory");
+    let (user, group) = (Some(54_321), Some(54_321));
+    for dir in [place.data().join("queue"), place.data()] {
+        std::os::unix::fs::chown(dir, user, group).expect("root may");
+    }
+    let enroll = ["enroll", "--gateway", "https://127.0.0.1:1", "--token", "t"];
+    let export = ["queue", "export", "/nowhere/at/all"];
+    for words in [&["run"][..], &["queue", "repair"], &export, &["queue", "import", "/proc/self/status"], &enroll] {
+        let told = fails(&place, words, 69);
+        assert!(told.contains("#54321") && told.contains("sudo -u '#54321'"), "{words:?}: {told}");
+    }
+    assert_eq!(std::fs::read_dir(place.data().join("queue")).expect("a directory").count(), 0, "nothing was made");
+    std::os::unix::fs::chown(place.data().join("queue"), Some(0), Some(0)).expect("root may");
+    fails(&place, &["queue", "import", "/nowhere/at/all"], 69);
+    assert!(place.output(&["queue", "repair"]).status.success(), "root runs the agent there, as in a container");
+}

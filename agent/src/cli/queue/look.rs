@@ -5,6 +5,7 @@ use weir_protocol::settings::ByteSize;
 
 use super::{Failure, failure, fs, log_dir, print, print_json, vault};
 use crate::cli::arguments::Format;
+use crate::cli::owner;
 use crate::config::Config;
 use crate::queue::{self, ClassSummary, Examination, Holding, Incarnation, Inspection, RepairError, Summary};
 
@@ -87,6 +88,7 @@ pub(super) fn verify(config: &Config, format: Format) -> Result<(), Failure> {
 
 pub(super) fn repair(config: &Config, format: Format) -> Result<(), Failure> {
     log_dir(config)?;
+    owner::may_change(config)?;
     let repaired = match queue::repair(&fs(), &config.data_dir, &vault(config)?, Incarnation(random())) {
         Ok(repaired) => repaired,
         Err(RepairError::Queue(error)) => return Err(failure(error)),

@@ -3,6 +3,7 @@
 mod look;
 mod transfer;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rand::random;
 use weir_storage::{Fs, OpenError, RealFs};
 
 use super::arguments::QueueCommand;
-use super::{Failure, load, print, print_json};
+use super::{Failure, load, owner, print, print_json};
 use crate::config::Config;
 use crate::queue::{Incarnation, LOG_DIR, Queue, QueueError, QueueOptions, Vault};
 
@@ -32,11 +33,14 @@ pub(super) fn fs() -> Arc<dyn Fs> {
 /// The directory of the log, which must be there.
 fn log_dir(config: &Config) -> Result<PathBuf, Failure> {
     let dir = config.data_dir.join(LOG_DIR);
-    if dir.is_dir() {
-        return Ok(dir);
-    }
-    let help = "start the agent once, or name its settings with --config PATH";
-    Err(Failure::Unavailable(format!("{}: no queue here yet; {help}", dir.display())))
+    let (why, help) = match std::fs::metadata(&dir) {
+        Ok(found) if found.is_dir() => return Ok(dir),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            (error.to_string(), "type the same with sudo in front")
+        }
+        _ => ("no queue here yet".to_owned(), "start the agent once, or name its settings with --config PATH"),
+    };
+    Err(Failure::Unavailable(format!("{}: {why}; {help}", dir.display())))
 }
 
 /// What opens the queue.
@@ -46,6 +50,7 @@ fn vault(config: &Config) -> Result<Arc<Vault>, Failure> {
 
 /// Opens the queue to change it, which only one process can.
 fn open(config: &Config) -> Result<Queue, Failure> {
+    owner::may_change(config)?;
     let options = QueueOptions::of(config).map_err(failure)?;
     match Queue::open(&fs(), &config.data_dir, options, Incarnation(random())) {
         Ok((queue, _)) => Ok(queue),
