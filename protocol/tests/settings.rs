@@ -94,7 +94,7 @@ fn other_settings_lie_over_the_file_key_by_key_below_the_environment_and_are_bla
     assert_eq!(judged.to_string(), "over:4:10: too few\n  |\n4 | window = 3\n  |          ^");
     for (text, expected) in [
         ("\n[queue]\ncaps = 1\n", "over:3:1: unknown key `caps`"),
-        ("\nqueue = 1\n", "over:2:9: invalid type: integer `1`"),
+        ("\nqueue = 1\n", "over:2:9: got 1, expected a table of keys"),
         ("[queue\n", "over:1:7: "),
     ] {
         let wrong = over(text).parse::<Settings>().expect_err("wrong").to_string();

@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
+use serde::{Deserialize, Deserializer, de};
 use weir_protocol::name::Name;
 use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
 
@@ -43,6 +45,16 @@ pub(crate) fn together<A, B>(
     };
     let message = format!("{which} comes together with {missing}");
     Err(source.error(at, message).with_help(format!("set {missing}, too")))
+}
+
+/// Reads a path that means the same wherever the program is started.
+pub(crate) fn whole_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let shown = path.display();
+    Err(de::Error::custom(format!("got {shown:?}, expected a whole path such as \"/var/lib/weir/agent\"")))
 }
 
 /// A default stands nowhere in the file.

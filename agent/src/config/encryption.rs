@@ -45,14 +45,20 @@ pub enum KeyError {
         /// Its length.
         got: usize,
     },
+    /// The section names none.
+    #[error("[queue.encryption] names no key: set key_file or credential")]
+    NotNamed,
     /// systemd gave none.
     #[error("there is no credential {0}: add LoadCredential={0}:/path/of/the/key to the unit, or set key_file instead")]
     NoCredential(String),
 }
 
 impl EncryptionConfig {
-    /// The key that seals and the one before it; none if nothing is sealed.
-    pub fn keys(&self) -> Result<Option<(Key, Option<Key>)>, KeyError> {
+    /// The key that seals, and the one before it.
+    ///
+    /// # Errors
+    /// [`KeyError`]. A section that names no key never means that nothing is sealed.
+    pub fn keys(&self) -> Result<(Key, Option<Key>), KeyError> {
         let path = match (&self.key_file, &self.credential) {
             (Some(path), _) => path.get_ref().clone(),
             (None, Some(name)) => {
@@ -60,19 +66,27 @@ impl EncryptionConfig {
                     std::env::var_os(CREDENTIALS).ok_or_else(|| KeyError::NoCredential(name.get_ref().clone()))?;
                 Path::new(&dir).join(name.get_ref())
             }
-            (None, None) => return Ok(None),
+            (None, None) => return Err(KeyError::NotNamed),
         };
         let previous = self.previous_key_file.as_deref().map(read).transpose()?;
-        Ok(Some((read(&path)?, previous)))
+        Ok((read(&path)?, previous))
     }
 
     /// Whether it makes sense.
-    pub(super) fn check(&self, source: &Source) -> Result<(), SettingsError> {
-        if let (Some(_), Some(credential)) = (&self.key_file, &self.credential) {
+    pub(super) fn check(section: &Spanned<Self>, source: &Source) -> Result<(), SettingsError> {
+        let this = section.get_ref();
+        if this.key_file.is_none() && this.credential.is_none() {
+            // Whoever wrote the section believes that the queue is sealed.
+            let message = "got no key, expected key_file or credential";
+            let help =
+                "set key_file = \"/etc/weir/queue.key\", or remove [queue.encryption]: nothing is encrypted then";
+            return Err(source.error(section.span(), message).with_help(help));
+        }
+        if let (Some(_), Some(credential)) = (&this.key_file, &this.credential) {
             let message = "got a credential beside key_file, expected one of them";
             return Err(source.error(credential.span(), message).with_help("remove one"));
         }
-        match &self.credential {
+        match &this.credential {
             Some(name) if name.get_ref().is_empty() || name.get_ref().contains('/') => {
                 let help = "write the name in LoadCredential=NAME:PATH of the unit";
                 Err(source.error(name.span(), format!("got {:?}, expected a name", name.get_ref())).with_help(help))

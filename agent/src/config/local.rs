@@ -44,6 +44,12 @@ impl LocalConfig {
             let message = format!("got {} addresses, expected at most {MAX_PORTS}", ports.len());
             return Err(source.error(listen.span(), message));
         }
+        // With port 0 each is another one.
+        let is_fixed = |address: &&Address| !matches!(address, Address::Tcp(at) if at.port() == 0);
+        let repeated = ports.iter().enumerate().filter(|(at, address)| ports[..*at].contains(address));
+        if let Some(address) = repeated.map(|(_, address)| address).find(is_fixed) {
+            return Err(source.error(listen.span(), format!("{address} is there twice")).with_help("remove one"));
+        }
         match ports.iter().find(|address| !address.is_local()).filter(|_| !self.insecure) {
             Some(address) => Err(source
                 .error(listen.span(), format!("{address} can be reached from other machines, without a password"))

@@ -55,6 +55,7 @@ pub struct Config {
     /// Name of the agent and its MQTT client id.
     pub name: AgentId,
     /// Where queue and state are kept.
+    #[serde(deserialize_with = "check::whole_path")]
     pub data_dir: PathBuf,
     /// How long to go on shipping after SIGTERM.
     pub drain: Period,

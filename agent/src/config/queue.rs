@@ -25,7 +25,7 @@ pub struct QueueConfig {
     /// The least time between two commits.
     pub commit_interval: Period,
     /// Where the key is, if it is encrypted.
-    pub encryption: EncryptionConfig,
+    pub encryption: Option<Spanned<EncryptionConfig>>,
     /// Classes that go before `default`, the most urgent first.
     pub class: Vec<ClassConfig>,
 }
@@ -59,7 +59,7 @@ impl Default for QueueConfig {
             max_age: None,
             checkpoint: unwritten(Period::secs(10)),
             commit_interval: Period::millis(0),
-            encryption: EncryptionConfig::default(),
+            encryption: None,
             class: Vec::new(),
         }
     }
@@ -91,7 +91,7 @@ impl QueueConfig {
         };
         at_least(&self.cap, MIN_CAP)?;
         old_enough(&self.max_age)?;
-        self.encryption.check(source)?;
+        self.encryption.iter().try_for_each(|section| EncryptionConfig::check(section, source))?;
         for (at, class) in self.class.iter().enumerate() {
             let name = class.name.get_ref();
             if at >= MAX_CLASSES {

@@ -2,9 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+
+use weir_storage::{Fs, RealFs};
 
 use super::{Check, Ground, Person};
 use crate::config::KeyError;
+use crate::queue::{Files, QueueError, Vault};
 
 pub(super) fn check(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
     let config = ground.config;
@@ -23,23 +27,39 @@ pub(super) fn check(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
 /// The key of the queue: without it the agent does not start.
 fn encryption(ground: &Ground<'_>, person: &Person) -> Vec<Check> {
     let subject = "encryption";
-    let config = &ground.config.queue.encryption;
+    let Some(config) = ground.config.queue.encryption.as_ref().map(|section| section.get_ref()) else {
+        return Vec::new();
+    };
     match config.keys() {
-        Ok(None) => return Vec::new(),
         // systemd hands it to the agent alone.
         Err(KeyError::NoCredential(name)) => {
             let found = format!("the key is the credential {name:?}, which is there in the unit alone");
             return vec![Check::ok(subject, found)];
         }
-        Err(error @ (KeyError::Read { .. } | KeyError::NoKey { .. })) => {
+        Err(error @ (KeyError::Read { .. } | KeyError::NoKey { .. } | KeyError::NotNamed)) => {
             let fix = "a key that was lost is lost with what it sealed; a new queue takes a new one: head -c 32 /dev/urandom | base64 > FILE";
             return vec![Check::problem(subject, error.to_string(), fix)];
         }
-        Ok(Some(_)) => {}
+        Ok(_) => {}
     }
     let files = config.key_file.iter().map(|file| file.get_ref()).chain(&config.previous_key_file);
     let wrong: Vec<Check> = files.filter_map(|file| secret(person, subject, file)).collect();
-    if wrong.is_empty() { vec![Check::ok(subject, "the key is there, and for the agent alone")] } else { wrong }
+    if wrong.is_empty() { vec![opens(ground, subject)] } else { wrong }
+}
+
+/// Whether the key is that of the queue: with another one the agent does not start either.
+fn opens(ground: &Ground<'_>, subject: &str) -> Check {
+    let disk: Arc<dyn Fs> = Arc::new(RealFs);
+    let opened = Vault::of(ground.config)
+        .and_then(|vault| Files::load(&disk, &ground.config.data_dir, &Arc::new(vault)).map_err(QueueError::from));
+    match opened {
+        Err(QueueError::Locked(error)) => {
+            let fix = "put the key back from where a copy is; a new one is for an empty queue: move the data directory aside first";
+            Check::problem(subject, error.to_string(), fix)
+        }
+        // Whatever else is wrong with the directory is said where that is looked at.
+        _ => Check::ok(subject, "the key is there, and for the agent alone"),
+    }
 }
 
 /// What is wrong with the rights of a file.

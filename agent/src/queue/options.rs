@@ -70,9 +70,8 @@ impl Vault {
     /// # Errors
     /// [`QueueError::Key`] if the key cannot be had.
     pub fn of(config: &crate::config::Config) -> Result<Self, QueueError> {
-        Ok(match config.queue.encryption.keys()? {
-            Some((key, previous)) => Self::with_key(key, previous)?,
-            None => Self::clear(),
-        })
+        let Some(section) = &config.queue.encryption else { return Ok(Self::clear()) };
+        let (key, previous) = section.get_ref().keys()?;
+        Ok(Self::with_key(key, previous)?)
     }
 }

@@ -31,13 +31,20 @@ pub(super) fn check(rules: &[UnitRule], source: &Source) -> Result<(), SettingsE
         return Err(source.error(rule.channel.span(), message));
     }
     for rule in rules {
-        let unit = rule.unit.get_ref();
-        if unit.is_empty() || unit.len() > MAX_UNIT {
-            let message = format!("got {unit:?}, expected a UCUM code such as \"Cel\", or \"1\" for none");
-            return Err(source.error(rule.unit.span(), message));
-        }
+        check_unit(&rule.unit, source)?;
     }
     Ok(())
+}
+
+/// Refuses what no description carries.
+pub(super) fn check_unit(unit: &Spanned<String>, source: &Source) -> Result<(), SettingsError> {
+    let text = unit.get_ref();
+    if !text.is_empty() && text.len() <= MAX_UNIT && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let message =
+        format!("got {text:?}, expected a UCUM code of 1 to {MAX_UNIT} characters such as \"Cel\", or \"1\" for none");
+    Err(source.error(unit.span(), message).with_help("ucum.org; degrees Celsius are \"Cel\", kilowatt hours \"kW.h\""))
 }
 
 /// Whether `text` is what `pattern` says, where `*` stands for any number of characters.

@@ -12,7 +12,9 @@ use rustls::{ServerConfig, ServerConnection};
 use weir_agent::config::Config;
 use weir_agent::doctor::{Check, Ground, Verdict, examine};
 use weir_agent::identity::Store;
+use weir_agent::queue::{Incarnation, Queue, QueueOptions};
 use weir_protocol::settings::Source;
+use weir_storage::{Fs, RealFs};
 
 use crate::process::{Place, text};
 
@@ -311,6 +313,25 @@ async fn a_secret_that_the_agent_cannot_read_or_others_can_is_found() {
     let password = machine.path("password");
     let settings = format!("[uplink]\nusername = \"a\"\npassword_file = {password:?}\n");
     machine.says(&settings, "secret", Verdict::Problem, &["is not there", "sudo install -o edge -m 600"]).await;
+}
+
+/// The key of another box: the agent does not start.
+#[tokio::test]
+async fn a_key_that_does_not_open_the_queue_is_found() {
+    let machine = Machine::new();
+    let (user, key) = (rustix::process::geteuid().as_raw(), machine.path("queue.key"));
+    machine.writes("proc/self/status", &format!("Uid:\t{user}\t{user}\nGid:\t{user}\t{user}\nGroups:\n"));
+    let settings = format!("[queue.encryption]\nkey_file = {key:?}\n");
+    fs::write(&key, [1; 32]).expect("a key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("rights");
+    let config = format!("data_dir = {:?}\n{settings}", machine.data());
+    let config = Config::of(&Source::new("settings", config)).expect("good settings");
+    let disk: Arc<dyn Fs> = Arc::new(RealFs);
+    let options = QueueOptions::of(&config).expect("a key");
+    drop(Queue::open(&disk, &config.data_dir, options, Incarnation(1)).expect("a queue"));
+    machine.says(&settings, "encryption", Verdict::Ok, &["the key is there"]).await;
+    fs::write(&key, [2; 32]).expect("another key");
+    machine.says(&settings, "encryption", Verdict::Problem, &["does not open the queue", "put the key back"]).await;
 }
 
 #[tokio::test]

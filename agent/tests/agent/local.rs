@@ -163,7 +163,8 @@ fn ports_that_make_no_sense_are_refused_at_their_place() {
     let cases = [
         ("listen = \"localhost:1\"", ":2:10: got \"localhost:1\", expected \"127.0.0.1:9464\""),
         ("listen = [\"0.0.0.0:9464\"]", ":2:10: 0.0.0.0:9464 can be reached from other machines"),
-        ("listen = 9464", ":2:10: invalid type: integer `9464`, expected an address such as"),
+        ("listen = 9464", ":2:10: got 9464, expected an address such as"),
+        ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", ":2:10: 127.0.0.1:1 is there twice"),
         ("listen = [\"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:3\", \"127.0.0.1:4\", \"127.0.0.1:5\"]", "at most 4"),
     ];
     for (setting, expected) in cases {
@@ -172,7 +173,9 @@ fn ports_that_make_no_sense_are_refused_at_their_place() {
         assert_eq!(output.status.code(), Some(78), "{setting}");
         assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
-    for setting in ["listen = []", "listen = \"0.0.0.0:9464\"\ninsecure = true"] {
+    for setting in
+        ["listen = []", "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]", "listen = \"0.0.0.0:9464\"\ninsecure = true"]
+    {
         assert!(Place::new(&format!("[local]\n{setting}\n")).output(&["validate"]).status.success(), "{setting}");
     }
 }

@@ -24,6 +24,7 @@ mod local;
 mod metered;
 mod modbus;
 mod mqtt_source;
+mod nonsense;
 mod policies;
 mod power_cuts;
 mod process;

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::ops::Range;
 
+use super::explain::explain;
+
 /// Why settings were refused. Its text is the whole message for a person, without a newline at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
@@ -33,7 +35,7 @@ impl SettingsError {
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let end = floor(text, span.end).clamp(start, line_end);
-        let (message, help) = explain(message);
+        let (message, help) = explain(message, &text[start..end]);
         let place = Place {
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
@@ -83,39 +85,4 @@ impl core::error::Error for SettingsError {}
 /// The closest character boundary at or below `at`.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
-}
-
-/// Says serde's words in those of a settings file, and finds the key that was probably meant.
-fn explain(message: &str) -> (String, Option<String>) {
-    let message = message.trim_end();
-    if let Some(rest) = message.strip_prefix("missing field ") {
-        return (format!("missing key {rest}"), None);
-    }
-    let Some(rest) = message.strip_prefix("unknown field ") else {
-        return (message.replace('\n', ", "), None);
-    };
-    let mut names = rest.split('`').skip(1).step_by(2);
-    let got = names.next().unwrap_or_default();
-    let known: Vec<&str> = names.collect();
-    let meant = known.iter().map(|name| (distance(got, name), *name)).min().filter(|(far, _)| *far <= 2);
-    let help = match meant {
-        Some((_, name)) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => "no key may stand here".to_owned(),
-        None => format!("known keys here: {}", known.join(", ")),
-    };
-    (format!("unknown key `{got}`"), Some(help))
-}
-
-/// Levenshtein's distance: how many letters to add, drop or change.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = core::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

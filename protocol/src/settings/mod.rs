@@ -13,6 +13,7 @@
 //! [`Source::error`] at the place it came from.
 
 mod error;
+mod explain;
 mod source;
 mod units;
 mod written;

@@ -7,6 +7,7 @@ use weir_protocol::reading::MAX_TEXT;
 use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
 
 use crate::config::check::{at_least, unwritten, within};
+use crate::source::units::check_unit;
 
 use super::address::Address;
 use super::plan::{Place, Table};
@@ -14,9 +15,8 @@ use super::value::{ByteOrder, Layout, Type};
 
 /// The most devices on Modbus.
 pub const MAX_DEVICES: usize = 64;
-/// The longest names and units that the gateway takes, in bytes.
+/// The longest name that the gateway takes, in bytes.
 const MAX_NAME: usize = 64;
-const MAX_UNIT: usize = 32;
 
 /// One device.
 #[derive(Clone, Debug, Deserialize)]
@@ -166,11 +166,7 @@ impl RegisterConfig {
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
             return refuse(self.name.span(), format!("got {name:?}, expected 1 to {MAX_NAME} of A-Z a-z 0-9 . _ -"));
         }
-        let unit = self.unit.get_ref();
-        if unit.is_empty() || unit.len() > MAX_UNIT {
-            let message = format!("got {unit:?}, expected a UCUM code such as \"Cel\", or \"1\" for none");
-            return refuse(self.unit.span(), message);
-        }
+        check_unit(&self.unit, source)?;
         let is_bits = matches!(self.kind.get_ref(), Table::Coil | Table::Discrete);
         let kind = *self.r#type.get_ref();
         // A table of bits needs no type.

@@ -68,7 +68,7 @@ struct Seen {
 
 /// Reads every line that fits the pattern, for as long as it is there, until stopped.
 pub async fn run(settings: SerialConfig, mut lines: Lines, mut random: StdRng) -> Result<(), LifeError> {
-    let poll = settings.poll.0;
+    let poll = settings.poll.get_ref().0;
     let mut seen: BTreeMap<PathBuf, Seen> = BTreeMap::new();
     loop {
         let present = matches(settings.path.get_ref());
@@ -83,7 +83,7 @@ pub async fn run(settings: SerialConfig, mut lines: Lines, mut random: StdRng) -
                 not_before: Instant::now(),
             });
             if line.task.is_none() && line.not_before <= Instant::now() {
-                line.task = Some(tokio::spawn(line::run(path, settings.baud, lines.clone())));
+                line.task = Some(tokio::spawn(line::run(path, *settings.baud.get_ref(), lines.clone())));
             }
         }
         if seen.is_empty() || lines.open.load(Ordering::Relaxed) == 0 {

@@ -1,7 +1,11 @@
 //! The section `[[serial]]`.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 use weir_protocol::settings::{Period, SettingsError, Source, Spanned};
+
+use crate::config::check::{at_least, unwritten, within};
 
 /// One serial line, or as many as match a pattern.
 #[derive(Clone, Debug, Deserialize)]
@@ -11,10 +15,10 @@ pub struct SerialConfig {
     pub path: Spanned<String>,
     /// Bits per second.
     #[serde(default = "default_baud")]
-    pub baud: u32,
+    pub baud: Spanned<u32>,
     /// Time between two looks for lines that came.
     #[serde(default = "default_poll")]
-    pub poll: Period,
+    pub poll: Spanned<Period>,
 }
 
 impl SerialConfig {
@@ -25,12 +29,17 @@ impl SerialConfig {
     }
 }
 
-const fn default_baud() -> u32 {
-    115_200
+/// Rates that some driver takes, in bits per second.
+const BAUDS: RangeInclusive<u32> = 300..=4_000_000;
+/// The shortest time between two looks for lines.
+const MIN_POLL: Period = Period::millis(1);
+
+fn default_baud() -> Spanned<u32> {
+    unwritten(115_200)
 }
 
-const fn default_poll() -> Period {
-    Period::millis(500)
+fn default_poll() -> Spanned<Period> {
+    unwritten(Period::millis(500))
 }
 
 /// Checks all lines.
@@ -41,6 +50,12 @@ pub(crate) fn check(lines: &[SerialConfig], source: &Source) -> Result<(), Setti
             let help = "write the whole path of a line, such as \"/dev/ttyACM*\"";
             return Err(source.error(serial.path.span(), format!("got {path:?}")).with_help(help));
         }
+        if path.rsplit_once('/').is_some_and(|(dir, _)| dir.contains(['*', '?'])) {
+            let message = format!("got {path:?}, expected * and ? in the last part alone");
+            return Err(source.error(serial.path.span(), message).with_help("write a [[serial]] for each directory"));
+        }
+        within(source, &serial.baud, BAUDS, "bits per second")?;
+        at_least(source, &serial.poll, MIN_POLL)?;
         if lines[..at].iter().any(|other| other.path.get_ref() == path) {
             return Err(source.error(serial.path.span(), "this line is there twice").with_help("remove one"));
         }
