@@ -11,7 +11,8 @@ const MEANINGS: &[(&[&str], &str)] = &[
         "this agent's certificate has ended: `weir-agent enroll --force` with a new token gets another",
     ),
     (
-        &["alert: UnknownCA"],
+        // The second when two authorities have one name.
+        &["alert: UnknownCA", "alert: DecryptError"],
         "the gateway does not know the authority of this agent's certificate: `weir-agent enroll --force` with a token of \
          this gateway gets one of its own",
     ),
