@@ -14,7 +14,7 @@ use weir_agent::queue::{Incarnation, Queue, QueueOptions};
 use weir_agent::remote::Desk;
 use weir_agent::remote::document::Document;
 use weir_agent::remote::keys::SecretKey;
-use weir_agent::remote::ledger::Ledger;
+use weir_agent::remote::ledger::{Ledger, Recorded};
 use weir_agent::remote::settings::check_from_afar;
 use weir_protocol::AgentId;
 use weir_protocol::settings::Source;
@@ -125,9 +125,10 @@ fn document(bytes: &[u8]) {
         Err(error) => assert!(!error.to_string().is_empty(), "a refusal says why"),
     }
     if let Ok(mut ledger) = serde_json::from_slice::<Ledger>(bytes) {
-        let _ = ledger.begin("c-1", "cd", 200, 100);
-        ledger.end("c-1");
-        let _ = (ledger.begin_trial(), ledger.confirm(), ledger.take_interrupted());
+        let _ = ledger.begin("c-1", "cd", (200, 100), true);
+        let output = String::from_utf8_lossy(bytes).repeat(2);
+        let _ = ledger.end("c-1", Recorded { how: "exited 0".to_owned(), output });
+        let _ = (ledger.begin_trial(), ledger.confirm(), ledger.interrupted(), ledger.result_of("c-1"));
         if let Some(owed) = ledger.owed().map(|outcome| outcome.number) {
             ledger.paid(owed);
         }
