@@ -197,7 +197,7 @@ pub(super) struct EnrollArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueCommand {
-    /// Say what is in the queue; works beside a running agent, whose checkpoint may be some seconds old
+    /// Say what is in the queue; works beside a running agent, whose checkpoint may be a minute old
     #[command(after_help = "Example:\n  weir-agent queue stat --output json")]
     Stat(SettingsArgs),
     /// List what is held of each device and restart; works beside a running agent

@@ -57,7 +57,7 @@ impl Default for QueueConfig {
             cap: unwritten(ByteSize::mib(256)),
             policy: Policy::Block,
             max_age: None,
-            checkpoint: unwritten(Period::secs(10)),
+            checkpoint: unwritten(Period::secs(60)),
             commit_interval: Period::millis(0),
             encryption: None,
             class: Vec::new(),
