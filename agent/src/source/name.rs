@@ -16,18 +16,21 @@ const HASH: usize = 9;
 
 /// A channel that somebody calls `name`: letters, digits, dot, dash and underscore stay. None: there is no name.
 pub(super) fn channel(name: &str) -> Option<String> {
-    (!name.is_empty()).then(|| plain(name, || name.to_owned(), is_plain(name), MAX_CHANNEL))
+    (!name.is_empty()).then(|| plain(name.to_owned(), || name.to_owned(), is_plain(name), MAX_CHANNEL))
 }
 
 /// A channel that is shown as `name` and stands for what `all` says; `is_exact`: the one tells the other.
-pub(super) fn channel_of(name: &str, all: impl FnOnce() -> String, is_exact: bool) -> String {
-    plain(name, all, is_exact && is_plain(name), MAX_CHANNEL)
+pub(super) fn channel_of(name: String, all: impl FnOnce() -> String, is_exact: bool) -> String {
+    let is_exact = is_exact && is_plain(&name);
+    plain(name, all, is_exact, MAX_CHANNEL)
 }
 
 /// A device that somebody calls `name`. None: there is no name.
 pub(super) fn device(name: &str) -> Option<DeviceId> {
-    let exact = name.bytes().all(|byte| is_kept(byte) || byte == b':') && !name.starts_with('.');
-    let text = plain(name.trim_start_matches('.'), || name.to_owned(), exact, MAX_NAME);
+    if let Ok(device) = DeviceId::new(name) {
+        return Some(device);
+    }
+    let text = plain(name.trim_start_matches('.').to_owned(), || name.to_owned(), false, MAX_NAME);
     (!name.is_empty()).then(|| DeviceId::new(&text).ok()).flatten()
 }
 
@@ -39,9 +42,9 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(is_kept)
 }
 
-fn plain(name: &str, all: impl FnOnce() -> String, is_exact: bool, most: usize) -> String {
+fn plain(name: String, all: impl FnOnce() -> String, is_exact: bool, most: usize) -> String {
     if is_exact && name.len() <= most {
-        return name.to_owned();
+        return name;
     }
     let kept = |c: char| if c.is_ascii() && is_kept(c as u8) { c } else { '_' };
     let mut text: String = name.chars().map(kept).take(most - HASH).collect();

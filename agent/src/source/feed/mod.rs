@@ -172,8 +172,9 @@ impl Feed {
         let start = device.ring.next();
         let mut taken = Taken { sequences: start..start, refused: Vec::new() };
         let mut evicted = 0;
+        let has_ended = self.shared.progress.borrow().ended;
         for (at, sample) in samples.iter().enumerate() {
-            if self.shared.progress.borrow().ended {
+            if has_ended {
                 taken.refused.push((at, PutError::Stopping));
                 continue;
             }

@@ -73,7 +73,7 @@ impl ValueList {
         }
         let is_exact =
             parts.iter().all(|part| !part.contains('.')) && !self.plugin.contains('-') && !self.r#type.contains('-');
-        name::channel_of(&shown, || all, is_exact)
+        name::channel_of(shown, || all, is_exact)
     }
 }
 

@@ -8,6 +8,7 @@ use influxdb_line_protocol::{FieldValue, ParsedLine};
 use weir_protocol::reading::MAX_TEXT;
 use weir_protocol::{DeviceId, Timestamp, Value};
 
+use super::plain::PlainLine;
 use crate::source::name::{self, MAX_GIVEN};
 
 /// What a timestamp counts, since 1970.
@@ -99,11 +100,31 @@ impl Naming {
     /// Why nothing of it can be a reading.
     pub fn line<'a>(&self, line: ParsedLine<'a>, precision: Precision) -> Result<Line<'a>, String> {
         let tags = line.series.tag_set.as_deref().unwrap_or_default();
+        let tags: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let head = (line.series.measurement.as_str(), &*tags, line.timestamp);
+        self.parts(head, precision, line.field_set.into_iter().map(|(key, value)| (key, field(value))))
+    }
+
+    /// The same of a plain line.
+    ///
+    /// # Errors
+    /// See [`Naming::line`].
+    pub(super) fn plain_line<'a>(&self, line: PlainLine<'a>, precision: Precision) -> Result<Line<'a>, String> {
+        let head = (line.measurement, &*line.tags, line.timestamp);
+        self.parts(head, precision, line.fields.into_iter().map(|(key, value)| (key, Ok(value))))
+    }
+
+    fn parts<'a, K: std::ops::Deref<Target = str>>(
+        &self,
+        (measurement, tags, timestamp): (&str, &[(&str, &str)], Option<i64>),
+        precision: Precision,
+        fields: impl Iterator<Item = (K, Result<Field<'a>, String>)>,
+    ) -> Result<Line<'a>, String> {
         let device = match tags.iter().find(|(key, _)| *key == self.device_tag) {
             Some((_, value)) => name::device(value).ok_or_else(|| format!("tag {} is empty", self.device_tag))?,
             None => self.device,
         };
-        let time = match line.timestamp {
+        let time = match timestamp {
             Some(count) => {
                 Some(precision.timestamp(count).ok_or_else(|| format!("timestamp {count} is out of range"))?)
             }
@@ -112,16 +133,14 @@ impl Naming {
         let wanted = |key: &str| {
             key != self.device_tag && self.tags.as_ref().is_none_or(|tags| tags.iter().any(|tag| tag == key))
         };
-        let mut further: Vec<(&str, &str)> =
-            tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| wanted(key)).collect();
+        let mut further: Vec<(&str, &str)> = tags.iter().copied().filter(|(key, _)| wanted(key)).collect();
         further.sort_unstable();
-        let measurement = line.series.measurement.as_str();
         let length = measurement.len() + further.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         if length > MAX_GIVEN {
             return Err(format!("measurement and tags have {length} bytes, at most {MAX_GIVEN} can be a name"));
         }
         let series = Series::new(measurement, &further);
-        let fields = line.field_set.into_iter().map(|(key, value)| (series.channel(&key), field(value))).collect();
+        let fields = fields.map(|(key, value)| (series.channel(&key), value)).collect();
         Ok(Line { device, time, fields })
     }
 }
@@ -141,29 +160,31 @@ impl Field<'_> {
 /// What the channels of one line have in common.
 struct Series<'l> {
     measurement: &'l str,
-    /// The further tags as they are shown, and as they are.
+    tags: &'l [(&'l str, &'l str)],
+    /// The further tags as they are shown.
     shown: String,
-    all: String,
     /// Whether the one tells the other.
     is_exact: bool,
 }
 
 impl<'l> Series<'l> {
-    fn new(measurement: &'l str, tags: &[(&str, &str)]) -> Self {
-        let (mut shown, mut all) = (String::new(), String::new());
+    fn new(measurement: &'l str, tags: &'l [(&'l str, &'l str)]) -> Self {
+        let mut shown = String::new();
         for (key, value) in tags {
             shown.extend([".", key, "-", value]);
-            all.extend([",", key, "=", value]);
         }
         let is_told = |(key, value): &(&str, &str)| !key.contains(['.', '-']) && !value.contains('.');
         let is_exact = !measurement.contains('.') && tags.iter().all(is_told);
-        Self { measurement, shown, all, is_exact }
+        Self { measurement, tags, shown, is_exact }
     }
 
     fn channel(&self, field: &str) -> String {
-        let Self { measurement, shown, all, is_exact } = self;
-        let name = |tags: &str| [measurement, ".", field, tags].concat();
-        name::channel_of(&name(shown), || name(all), *is_exact && !field.contains('.'))
+        let Self { measurement, tags, shown, is_exact } = self;
+        let all = || {
+            let tags = tags.iter().flat_map(|(key, value)| [",", key, "=", value]);
+            [measurement, ".", field].into_iter().chain(tags).collect()
+        };
+        name::channel_of([measurement, ".", field, shown].concat(), all, *is_exact && !field.contains('.'))
     }
 }
 

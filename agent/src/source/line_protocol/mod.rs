@@ -9,6 +9,7 @@ mod body;
 mod collectd;
 pub mod fuzz;
 mod line;
+mod plain;
 mod port;
 mod settings;
 mod write;

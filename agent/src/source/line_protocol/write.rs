@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +16,7 @@ use weir_protocol::{Clock, DeviceId};
 
 use super::collectd::ValueList;
 use super::line::{Line, Naming, Precision};
+use super::plain;
 use super::settings::LineProtocolConfig;
 use crate::counters::Event;
 use crate::source::clock::SampleTime;
@@ -40,7 +42,8 @@ pub struct Writer {
     ring: usize,
     patience: Duration,
     trusts_time: bool,
-    feeds: tokio::sync::Mutex<BTreeMap<DeviceId, Feed>>,
+    /// Held by the push whose turn it is to put.
+    feeds: Mutex<BTreeMap<DeviceId, Feed>>,
 }
 
 /// What became of a push.
@@ -111,8 +114,8 @@ impl Writer {
     }
 
     /// The feed of a device, of which there are only so many.
-    async fn feed(&self, device: DeviceId) -> Result<Feed, String> {
-        let mut feeds = self.feeds.lock().await;
+    fn feed(&self, device: DeviceId) -> Result<Feed, String> {
+        let mut feeds = self.feeds();
         if let Some(feed) = feeds.get(&device) {
             return Ok(feed.clone());
         }
@@ -137,22 +140,34 @@ impl Writer {
 
     async fn put_piece(&self, feed: &Feed, samples: &[Sample<'_>], faults: &mut Vec<String>) -> Range<u64> {
         loop {
-            feed.has_room(samples.len()).await;
-            // Pushes take turns, so that the room is there for whoever saw it.
-            let _turn = self.feeds.lock().await;
-            if feed.room() >= samples.len() {
-                let taken = feed.put_all(samples);
-                faults.extend(taken.refused.into_iter().map(|(_, error)| error.to_string()));
-                return taken.sequences;
+            if let Some(sequences) = self.put_now(feed, samples, faults) {
+                return sequences;
             }
+            feed.has_room(samples.len()).await;
         }
+    }
+
+    /// Puts samples if there is room for them.
+    fn put_now(&self, feed: &Feed, samples: &[Sample<'_>], faults: &mut Vec<String>) -> Option<Range<u64>> {
+        // Pushes take turns, so that the room is there for whoever saw it.
+        let _turn = self.feeds();
+        if feed.room() < samples.len() {
+            return None;
+        }
+        let taken = feed.put_all(samples);
+        faults.extend(taken.refused.into_iter().map(|(_, error)| error.to_string()));
+        Some(taken.sequences)
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Feed>> {
+        // A feed is in it or is not.
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a sender says of the time is a wall clock's, and mostly this machine's, as senders are mostly here. So it is
     /// believed as far as that is, and not if it is ahead of it; without a clock to compare with only if the settings
     /// say that senders have better ones.
-    fn sampled(&self, said: Option<Timestamp>) -> SampleTime {
-        let now = self.context.now();
+    fn sampled(&self, now: SampleTime, said: Option<Timestamp>) -> SampleTime {
         let is_believed = |time: &Timestamp| match now.clock {
             Clock::Synchronised => time.since(now.time) <= AHEAD_MICROS,
             _ => self.trusts_time,
@@ -168,33 +183,30 @@ impl Writer {
 struct Push<'w> {
     writer: &'w Writer,
     deadline: Instant,
+    /// When it came: to ask the kernel for each line whether the clock is to be believed costs more than the line.
+    now: SampleTime,
     refused: Refused,
-    put: BTreeMap<DeviceId, (Feed, Range<u64>)>,
+    /// The feeds that it puts into, and what it has put.
+    put: BTreeMap<DeviceId, (Feed, Option<Range<u64>>)>,
 }
 
 impl<'w> Push<'w> {
     fn new(writer: &'w Writer) -> Self {
         let deadline = Instant::now() + writer.patience;
-        Self { writer, deadline, refused: Refused::default(), put: BTreeMap::new() }
+        let now = writer.context.now();
+        Self { writer, deadline, now, refused: Refused::default(), put: BTreeMap::new() }
     }
 
     /// Puts the readings of a line, the `number`th, once there is room for them.
     async fn take(&mut self, number: usize, line: Result<Line<'_>, String>) -> Result<(), Outcome> {
-        let taken = match line {
-            Ok(line) => match self.writer.feed(line.device).await {
-                Ok(feed) => Ok((line, feed)),
-                Err(why) => Err(why),
-            },
-            Err(why) => Err(why),
-        };
-        let (line, feed) = match taken {
-            Ok(taken) => taken,
+        let line = match line.and_then(|line| self.open(line.device).map(|()| line)) {
+            Ok(line) => line,
             Err(why) => {
                 self.refused.add(number, why);
                 return Ok(());
             }
         };
-        let at = self.writer.sampled(line.time);
+        let at = self.writer.sampled(self.now, line.time);
         let mut faults = Vec::new();
         let mut samples: Vec<Sample<'_>> = Vec::with_capacity(line.fields.len());
         for (name, field) in &line.fields {
@@ -204,15 +216,24 @@ impl<'w> Push<'w> {
                 Err(why) => faults.push(format!("channel {name}: {why}")),
             }
         }
-        let put = timeout_at(self.deadline, self.writer.put(&feed, &samples, &mut faults)).await;
+        let Some((feed, all)) = self.put.get_mut(&line.device) else { return Ok(()) };
+        let put = timeout_at(self.deadline, self.writer.put(feed, &samples, &mut faults)).await;
         let Ok(sequences) = put else { return Err(Outcome::Late { line: Some(number) }) };
-        match (sequences, self.put.get_mut(&line.device)) {
-            (Some(sequences), Some((_, all))) => all.end = sequences.end,
-            (Some(sequences), None) => drop(self.put.insert(line.device, (feed, sequences))),
-            (None, _) => {}
+        if let Some(sequences) = sequences {
+            let start = all.as_ref().map_or(sequences.start, |all| all.start);
+            *all = Some(start..sequences.end);
         }
         if !faults.is_empty() {
             self.refused.add(number, faults.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Has the feed of a device at hand.
+    fn open(&mut self, device: DeviceId) -> Result<(), String> {
+        if !self.put.contains_key(&device) {
+            let feed = self.writer.feed(device)?;
+            self.put.insert(device, (feed, None));
         }
         Ok(())
     }
@@ -221,6 +242,7 @@ impl<'w> Push<'w> {
     async fn finish(self) -> Outcome {
         self.writer.context.counters.add(Event::LinesRefused, self.refused.count);
         for (feed, sequences) in self.put.into_values() {
+            let Some(sequences) = sequences else { continue };
             match timeout_at(self.deadline, feed.kept(sequences)).await {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return Outcome::Late { line: None },
@@ -237,7 +259,7 @@ pub(super) fn read<'t>(
     precision: Precision,
 ) -> impl Iterator<Item = (usize, Result<Line<'t>, String>)> {
     let mut number = 1;
-    influxdb_line_protocol::split_lines(text).filter_map(move |raw| {
+    lines(text).filter_map(move |raw| {
         let at = number;
         number += 1 + raw.matches('\n').count();
         // The Go parser of InfluxDB does not mind what stands at the end.
@@ -245,9 +267,20 @@ pub(super) fn read<'t>(
         if raw.len() > MAX_LINE {
             return Some((at, Err(format!("got a line of {} bytes, expected at most {MAX_LINE}", raw.len()))));
         }
+        if let Some(line) = plain::read(raw) {
+            return Some((at, naming.plain_line(line, precision)));
+        }
         let parsed = influxdb_line_protocol::parse_lines(raw).next()?;
         Some((at, parsed.map_err(|error| unread(&error, raw)).and_then(|line| naming.line(line, precision))))
     })
+}
+
+/// The lines of a body. Quotes and escapes alone can make one go on in the next.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let is_simple = !text.bytes().any(|byte| matches!(byte, b'"' | b'\\'));
+    let simple = is_simple.then(|| text.split('\n'));
+    let any = (!is_simple).then(|| influxdb_line_protocol::split_lines(text));
+    simple.into_iter().flatten().chain(any.into_iter().flatten())
 }
 
 /// Why a line cannot be read, and what one looks like.
