@@ -57,11 +57,12 @@ pub(super) const MQTT: Target = Target {
         ]
     },
 };
+/// The map is read from settings with the first input, which takes most of it.
 pub(super) const MODBUS: Target = Target {
     name: "modbus",
     run: answers,
     max_len: 1024,
-    memory: 256 << 10,
+    memory: 1 << 20,
     inputs: 200_000,
     seeds: || vec![("words", (0..=255).cycle().take(600).collect()), ("nan", [0x7f, 0xc0, 0, 0].repeat(100))],
 };
