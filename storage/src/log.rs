@@ -8,6 +8,7 @@
 //! few closed ones that are being read ([`crate::segments`]).
 
 pub(crate) mod commit;
+mod room;
 pub(crate) mod upkeep;
 
 use crate::compaction::{self, Compaction, CompactionOptions};
@@ -34,6 +35,9 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// The most bytes that segments may take on disk; `None` leaves it to the device.
     pub cap_bytes: Option<u64>,
+    /// Zeros that a small commit writes ahead for those to come, in bytes, so that these cost the filesystem less; 0 is
+    /// none. It counts as taken; at most a few parts in a hundred of the cap make sense.
+    pub room_bytes: u64,
     /// Bytes between two entries of the index.
     pub index_interval_bytes: u64,
     /// Whether a commit is exposed to readers at once, or only by [`Log::expose`] or [`Exposer`].
@@ -47,6 +51,7 @@ impl Default for LogOptions {
         LogOptions {
             segment_bytes: 64 * 1024 * 1024,
             cap_bytes: None,
+            room_bytes: 0,
             index_interval_bytes: 64 * 1024,
             expose_on_commit: true,
             recovery: RecoveryMode::Full,
@@ -74,6 +79,8 @@ pub struct Log {
     /// A commit failed and cutting it off failed too: until the next segment is made, a restart would find it.
     in_doubt: bool,
     next_offset: u64,
+    /// Where the room ahead ends in the segment that takes the next commit.
+    room_upto: u64,
     /// The segment begun since [`Log::take_rolled`] was asked last.
     rolled: Option<u64>,
     /// Frames of a group of several batches, joined for one write.
@@ -88,7 +95,9 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     exposed: AtomicU64,
     allocated: AtomicU64,
-    /// Held while `allocated` is counted.
+    /// The same without the room ahead.
+    filled: AtomicU64,
+    /// Held while these are counted.
     counting: Mutex<()>,
     /// Bytes on disk of files beside the segments: what compaction writes, and what it has replaced.
     pub(crate) aside: AtomicU64,
@@ -119,9 +128,23 @@ impl Log {
         let group = Vec::new();
         let dir = dir.to_owned();
         let upkeep = Arc::new(Upkeep::new(Arc::clone(&fs), &dir, options, Arc::clone(&shared)));
-        let (in_doubt, rolled, _lock) = (false, None, lock);
-        let log = Log { fs, dir, options, shared, upkeep, active, in_doubt, next_offset, rolled, group, _lock };
-        Ok((log, recovery))
+        Ok((
+            Log {
+                fs,
+                dir,
+                options,
+                shared,
+                upkeep,
+                active,
+                in_doubt: false,
+                next_offset,
+                room_upto: 0,
+                rolled: None,
+                group,
+                _lock: lock,
+            },
+            recovery,
+        ))
     }
 
     /// Lets readers see offsets below `upto` (at most what is committed).
@@ -132,6 +155,10 @@ impl Log {
     /// Writes down where the log ends, for a clean stop: what is bad below it at the next start is then known to be
     /// damage, and not a torn tail. Best effort, and no commit depends on it.
     pub fn mark_end(&self) {
+        if let Some(active) = &self.active {
+            self.give_room_back(active);
+            self.shared.count_allocated();
+        }
         let room = self.options.cap_bytes.map_or(u64::MAX, |cap| cap.saturating_sub(self.allocated()));
         self.shared.segments.mark_end(room / commit::BLOCK_BYTES * commit::BLOCK_BYTES);
     }
@@ -213,6 +240,7 @@ impl Shared {
             dir: dir.to_owned(),
             exposed: AtomicU64::new(next_offset),
             allocated: AtomicU64::new(0),
+            filled: AtomicU64::new(0),
             counting: Mutex::default(),
             aside: AtomicU64::new(0),
         };
@@ -228,10 +256,16 @@ impl Shared {
         self.allocated.load(Ordering::Relaxed) + self.aside.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn filled(&self) -> u64 {
+        self.filled.load(Ordering::Relaxed) + self.aside.load(Ordering::Relaxed)
+    }
+
     /// Counts the segments again, after one changed.
     pub(crate) fn count_allocated(&self) {
         let _alone = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.allocated.store(self.segments.allocated(), Ordering::Relaxed);
+        let (allocated, room) = self.segments.allocated();
+        self.allocated.store(allocated, Ordering::Relaxed);
+        self.filled.store(allocated.saturating_sub(room), Ordering::Relaxed);
     }
 }
 

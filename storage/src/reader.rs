@@ -81,6 +81,11 @@ impl Reader {
         self.shared.allocated()
     }
 
+    /// The same without what was taken ahead: commits to come go there.
+    pub fn filled(&self) -> u64 {
+        self.shared.filled()
+    }
+
     /// The segments, oldest first; the last one may still grow.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.shared.segments.infos()

@@ -130,7 +130,7 @@ impl Recovery {
     }
 
     pub(crate) fn note_leftover(&mut self, file: &str, leftover: Leftover) {
-        let Leftover { position, bytes, base_rule } = leftover;
+        let Leftover { position, bytes, base_rule, .. } = leftover;
         let reason = if base_rule { TruncationReason::BaseRule } else { TruncationReason::TornTail };
         self.truncated_bytes += bytes;
         if self.truncations.len() < MAX_LISTED {

@@ -14,6 +14,7 @@
 //!   of a log being opened), they are damage if a later commit follows, because a commit starts only after
 //!   the sync of the one before it returned. Else they lie in the last commit, which was interrupted: a torn
 //!   tail from there on. So an interrupted commit survives as a prefix, never with a hole.
+//! - Zeros up to the end of the file are room that the writer took ahead, and no torn tail.
 //! - A tail that the device cannot read is no torn tail: nobody can say what was acknowledged. It is damage, and
 //!   the gap is the most that it can have held, so that no offset is given twice.
 //! - The base rule: what starts at or above the end of the segment's offsets was never acknowledged.
@@ -23,6 +24,11 @@ use crate::fs::File;
 use crate::window::Window;
 use std::io;
 use std::ops::Range;
+
+/// Bytes looked at together where all may be zero.
+const ZEROS_BYTES: u64 = 64 * 1024;
+/// Bytes of a frame up to the end of its length: base offset and length of a record batch.
+const LENGTH_END: u64 = 12;
 
 /// What lies next in the segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub(crate) struct Leftover {
     pub(crate) bytes: u64,
     /// At or above the next segment's base, instead of torn.
     pub(crate) base_rule: bool,
+    /// Zeros alone: room that the writer took ahead ([`crate::log::room`]), and nobody's bytes.
+    pub(crate) is_room: bool,
 }
 
 impl FrameAt {
@@ -117,7 +125,7 @@ impl<'a> Scan<'a> {
         }
         let left = self.window.end().saturating_sub(self.position);
         if self.end_offset.is_some_and(|end| self.expected >= end) {
-            return Ok(self.finish(Leftover { position: self.position, bytes: left, base_rule: true }));
+            return self.finish(left, true);
         }
         if left > 0
             && let Some(header) = self.valid_at(self.position)?
@@ -141,7 +149,7 @@ impl<'a> Scan<'a> {
                 let most = left / MIN_RECORD_BYTES as u64;
                 Ok(Some(self.skip_to(self.window.end(), self.expected + most)))
             }
-            None => Ok(self.finish(Leftover { position: self.position, bytes: left, base_rule: false })),
+            None => self.finish(left, false),
         }
     }
 
@@ -177,9 +185,27 @@ impl<'a> Scan<'a> {
         Found::Damage(damage)
     }
 
-    fn finish(&mut self, leftover: Leftover) -> Option<Found> {
+    fn finish(&mut self, bytes: u64, base_rule: bool) -> io::Result<Option<Found>> {
         self.finished = true;
-        (leftover.bytes > 0).then_some(Found::Leftover(leftover))
+        if bytes == 0 {
+            return Ok(None);
+        }
+        // A frame that was interrupted has its length in its first twelve bytes, and no length is zero.
+        let is_room = bytes >= LENGTH_END && self.is_zero_from_here()?;
+        Ok(Some(Found::Leftover(Leftover { position: self.position, bytes, base_rule, is_room })))
+    }
+
+    fn is_zero_from_here(&mut self) -> io::Result<bool> {
+        let mut position = self.position;
+        while position < self.window.end() {
+            let length = (self.window.end() - position).min(ZEROS_BYTES);
+            let Some(bytes) = self.window.get(position, length as usize)? else { return Ok(false) };
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            position += length;
+        }
+        Ok(true)
     }
 
     /// Position and base offset of the next valid and plausible frame behind the bad bytes here.

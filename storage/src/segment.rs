@@ -1,10 +1,11 @@
 //! One file of a log: its name, and what of it is committed.
 //!
-//! Format: frames back to back. The name is the offset of the first record as 20 digits and `.log`, as
+//! Format: frames back to back; in the last segment perhaps zeros behind them, room for more. The name is the offset of the first record as 20 digits and `.log`, as
 //! Kafka names its segments, so that sorting names sorts offsets.
 
 use crate::fs::File;
 use crate::index::{Entry, Index};
+use crate::log::commit::BLOCK_BYTES;
 use crate::scan::{Bounds, Scan};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,6 +115,11 @@ impl Segment {
 impl Extent {
     pub(crate) fn empty(base_offset: u64, index_interval_bytes: u64) -> Extent {
         Extent { bytes: 0, next_offset: base_offset, allocated: 0, index: Index::new(index_interval_bytes) }
+    }
+
+    /// Bytes on disk that were taken ahead ([`crate::log`]), beyond the block of the last byte.
+    pub(crate) fn room(&self) -> u64 {
+        self.allocated.saturating_sub(self.bytes.next_multiple_of(BLOCK_BYTES))
     }
 
     /// An empty walk at the end.

@@ -125,11 +125,12 @@ impl Segments {
         self.look(|list| list.closed.iter().cloned().collect())
     }
 
-    /// Bytes on disk of all segments.
-    pub(crate) fn allocated(&self) -> u64 {
+    /// Bytes on disk of all segments, and how many of them were taken ahead and can still be filled.
+    pub(crate) fn allocated(&self) -> (u64, u64) {
         self.look(|list| {
-            let last = list.last.as_ref().map_or(0, |last| last.with_extent(|extent| extent.allocated));
-            last + list.beside_last + list.closed.iter().map(|closed| closed.allocated).sum::<u64>()
+            let last = list.last.as_ref();
+            let (last, room) = last.map_or((0, 0), |last| last.with_extent(|extent| (extent.allocated, extent.room())));
+            (last + list.beside_last + list.closed.iter().map(|closed| closed.allocated).sum::<u64>(), room)
         })
     }
 

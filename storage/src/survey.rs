@@ -124,7 +124,9 @@ impl Survey {
                     self.is_appendable = false;
                 }
                 Found::Leftover(leftover) => {
-                    self.found.note_leftover(&name, leftover);
+                    if !leftover.is_room {
+                        self.found.note_leftover(&name, leftover);
+                    }
                     self.has_leftover = true;
                 }
             }

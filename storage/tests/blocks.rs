@@ -13,6 +13,7 @@ use weir_storage::{FaultyFs, Fs, Log, LogOptions, Mode, ReadError, Reader, Recor
 const SMALL: LogOptions = LogOptions {
     segment_bytes: 4_000,
     cap_bytes: None,
+    room_bytes: 0,
     index_interval_bytes: 500,
     expose_on_commit: true,
     recovery: weir_storage::RecoveryMode::Full,

@@ -19,15 +19,19 @@ use weir_storage::{FaultyFs, Loaded, Log, LogOptions, RecoveryMode, StateFile, v
 const FAULTS: [Fault; 5] = [Fault::Write, Fault::Sync, Fault::SetLen, Fault::SyncDir, Fault::Name];
 
 /// The index is fine enough for closed segments to get a sidecar.
-fn options(recovery: RecoveryMode) -> LogOptions {
+fn options((recovery, room_bytes): Mode) -> LogOptions {
     LogOptions {
-        segment_bytes: 2_000,
+        segment_bytes: if room_bytes > 0 { 12_000 } else { 2_000 },
         cap_bytes: Some(256 * 1024),
+        room_bytes,
         index_interval_bytes: 100,
         expose_on_commit: true,
         recovery,
     }
 }
+
+/// How much opening reads, and the room that small commits take ahead.
+type Mode = (RecoveryMode, u64);
 
 /// What the outside world knows.
 struct Model {
@@ -43,7 +47,7 @@ struct Model {
 }
 
 struct Queue {
-    mode: RecoveryMode,
+    mode: Mode,
     fs: FaultyFs,
     random: SmallRng,
     model: Model,
@@ -51,7 +55,7 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(seed: u64, mode: RecoveryMode) -> Queue {
+    fn new(seed: u64, mode: Mode) -> Queue {
         let fs = FaultyFs::new(seed);
         let model =
             Model { queue: VecDeque::new(), next_value: 0, under_way: 0, cursor: 0, cursors_under_way: Vec::new() };
@@ -170,7 +174,7 @@ impl Queue {
     }
 }
 
-fn story(seed: u64, steps: u64, mode: RecoveryMode) {
+fn story(seed: u64, steps: u64, mode: Mode) {
     let mut queue = Queue::new(seed, mode);
     for _ in 0..steps {
         match queue.random.random_range(0..100) {
@@ -199,10 +203,18 @@ fn story(seed: u64, steps: u64, mode: RecoveryMode) {
 
 #[test]
 fn the_queue_is_the_model_whatever_fails_and_whenever_the_power_goes() {
-    for_each_seed("the_queue_is_the_model_whatever", 200, |seed| story(seed, 120, RecoveryMode::Full));
+    for_each_seed("the_queue_is_the_model_whatever", 200, |seed| story(seed, 120, (RecoveryMode::Full, 0)));
 }
 
 #[test]
 fn the_queue_is_the_model_when_opening_reads_only_its_tail() {
-    for_each_seed("the_queue_is_the_model_when", 200, |seed| story(seed, 120, RecoveryMode::Tail));
+    for_each_seed("the_queue_is_the_model_when", 200, |seed| story(seed, 120, (RecoveryMode::Tail, 0)));
+}
+
+#[test]
+fn the_queue_is_the_model_with_room_ahead_too() {
+    for_each_seed("the_queue_is_the_model_with_room", 200, |seed| {
+        let mode = if seed % 2 == 0 { RecoveryMode::Full } else { RecoveryMode::Tail };
+        story(seed, 120, (mode, 8 << 10));
+    });
 }

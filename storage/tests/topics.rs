@@ -61,6 +61,7 @@ impl Gateway {
         let options = LogOptions {
             segment_bytes: 3_000,
             cap_bytes: None,
+            room_bytes: 0,
             index_interval_bytes: 200,
             expose_on_commit: true,
             recovery: self.mode,

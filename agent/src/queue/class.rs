@@ -45,6 +45,11 @@ impl ClassId {
     }
 }
 
+/// The most zeros that its log writes ahead: with 10 readings a commit some 250 commits' worth.
+const MOST_ROOM: u64 = 64 << 10;
+/// In steps of so many.
+const ROOM_STEP: u64 = 8 << 10;
+
 /// How one class is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassOptions {
@@ -74,10 +79,16 @@ impl ClassOptions {
         (self.cap / 16).clamp(4 << 10, 16 << 20)
     }
 
+    /// Flash is spared by room ahead, of which a small queue has little to give: none below 512 KiB.
+    pub(super) fn room_bytes(&self) -> u64 {
+        (self.cap / 64).min(MOST_ROOM) / ROOM_STEP * ROOM_STEP
+    }
+
     pub(super) fn log_options(&self) -> LogOptions {
         LogOptions {
             segment_bytes: self.segment_bytes(),
             cap_bytes: Some(self.log_cap()),
+            room_bytes: self.room_bytes(),
             recovery: RecoveryMode::Tail,
             ..LogOptions::default()
         }

@@ -250,7 +250,7 @@ impl Queue {
     /// Bytes that may still be committed to a class.
     pub fn room(&self, class: ClassId) -> u64 {
         let Class { options, log } = &self.classes[class.index()];
-        options.log_cap().saturating_sub(log.reader.allocated())
+        options.log_cap().saturating_sub(log.reader.filled())
     }
 
     /// [`Self::room`] of every class, by [`ClassId::index`].

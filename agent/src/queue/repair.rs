@@ -27,6 +27,7 @@ const SEGMENT: usize = 4 << 20;
 const OPTIONS: LogOptions = LogOptions {
     segment_bytes: 1,
     cap_bytes: None,
+    room_bytes: 0,
     index_interval_bytes: 64 * 1024,
     expose_on_commit: true,
     recovery: RecoveryMode::Full,

@@ -116,7 +116,10 @@ impl Log {
             staged.segment.file.write_at(&self.group, position)
         };
         match written {
-            Ok(()) => Ok(Some(staged)),
+            Ok(()) => {
+                self.take_room(&staged.segment, bytes, position + bytes);
+                Ok(Some(staged))
+            }
             Err(error) => {
                 let error = self.path_error("write", &staged, error);
                 self.withdraw(staged);
@@ -170,13 +173,15 @@ impl Log {
     fn check_room(&self, bytes: u64) -> Result<(), CommitError> {
         let Some(cap) = self.options.cap_bytes.filter(|_| bytes > 0) else { return Ok(()) };
         let allocated = self.allocated();
-        // What the last block of the active segment still holds costs nothing.
-        let slack = match &self.active {
+        // What the blocks of the active segment still hold costs nothing, and its room comes back when it is closed.
+        let (slack, given_back) = match &self.active {
             Some(active) if !self.must_roll(bytes) => {
-                active.with_extent(|extent| extent.allocated.saturating_sub(extent.bytes))
+                (active.with_extent(|extent| extent.allocated.saturating_sub(extent.bytes)), 0)
             }
-            _ => 0,
+            Some(active) => (0, active.with_extent(Extent::room)),
+            None => (0, 0),
         };
+        let allocated = allocated.saturating_sub(given_back);
         let closing = if self.must_roll(bytes) { self.shared.segments.closing_bytes() } else { 0 };
         let needed = bytes.saturating_sub(slack).next_multiple_of(BLOCK_BYTES) + closing.next_multiple_of(BLOCK_BYTES);
         if allocated.saturating_add(needed) > cap {
@@ -210,6 +215,10 @@ impl Log {
         // the only one, and then its name alone says where the log goes on.
         let path = segment::path(&self.dir, base_offset);
         let file = durable::create(&*self.fs, &path, &self.dir.join(TEMPORARY_NAME))?;
+        if let Some(last) = self.shared.segments.last() {
+            self.give_room_back(&last);
+        }
+        self.room_upto = 0;
         let extent = Extent::empty(base_offset, self.options.index_interval_bytes);
         let segment = Arc::new(Segment::new(base_offset, file, extent));
         self.shared.segments.begin(Arc::clone(&segment));
