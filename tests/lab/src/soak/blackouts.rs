@@ -27,7 +27,7 @@ pub(super) async fn plain(bench: &Bench<'_>) -> Result<Verdict> {
 }
 
 async fn run(bench: &Bench<'_>, name: &str, format: Format, cuts: usize) -> Result<Verdict> {
-    if let Some(why) = image::unavailable(name) {
+    if let Some(why) = image::unavailable(&format!("soak {name}")) {
         return Ok(Verdict::Skipped(why));
     }
     let scratch = Scratch::new()?;

@@ -12,30 +12,35 @@ use anyhow::{Context, Result, bail};
 
 /// Bytes of a disk.
 const SIZE: u64 = 192 << 20;
+/// Sectors are counted in these, whatever the device has.
+const SECTOR: u64 = 512;
 /// Copies that are tried until nothing is written meanwhile.
 const COPIES: usize = 50;
 
 /// How a disk is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// ext4 as distributions make it.
     Journaled,
     /// ext4 without its journal, as small devices have it; checked before it is mounted, as they do at boot.
     Plain,
+    /// ext4 as distributions make it on a card: its blocks are the pages of memory, and it is written out whole, so that
+    /// the kernel writes nothing of its own accord.
+    Card,
 }
 
 /// A disk, unmounted and removed when it is dropped.
-pub(super) struct Image {
+pub(crate) struct Image {
     /// Where it is mounted.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     backing: PathBuf,
     format: Format,
 }
 
 /// Why there can be no such disk here, with what to type.
-pub(super) fn unavailable(scenario: &str) -> Option<String> {
+pub(crate) fn unavailable(command: &str) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
-        return Some(format!("mounting a disk image needs root; type: sudo -E cargo lab soak {scenario}"));
+        return Some(format!("mounting a disk image needs root; type: sudo -E cargo lab {command}"));
     }
     for (tool, package) in [("mkfs.ext4", "e2fsprogs"), ("mount", "mount")] {
         let there = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -48,15 +53,17 @@ pub(super) fn unavailable(scenario: &str) -> Option<String> {
 
 impl Image {
     /// Makes the disk `name` in `directory` and mounts it beside its file.
-    pub(super) fn new(directory: &Path, name: &str, format: Format) -> Result<Self> {
+    pub(crate) fn new(directory: &Path, name: &str, format: Format) -> Result<Self> {
         let backing = directory.join(format!("{name}.img"));
         let file = fs::File::create(&backing).with_context(|| format!("cannot make {}", backing.display()))?;
         file.set_len(SIZE).context("cannot make a sparse file")?;
         drop(file);
         let mut mkfs = Command::new("mkfs.ext4");
         mkfs.args(["-q", "-F"]);
-        if format == Format::Plain {
-            mkfs.args(["-O", "^has_journal"]);
+        match format {
+            Format::Journaled => {}
+            Format::Plain => drop(mkfs.args(["-O", "^has_journal"])),
+            Format::Card => drop(mkfs.args(["-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"])),
         }
         quietly(mkfs.arg(&backing))?;
         let path = directory.join(name);
@@ -123,6 +130,12 @@ impl Image {
             Some(0 | 1) => Ok(()),
             code => bail!("e2fsck cannot mend {}: exit code {code:?}", self.backing.display()),
         }
+    }
+
+    /// Bytes that the disk was given to write, of files and of the filesystem itself, once all of it is written.
+    pub(crate) fn written(&self) -> Result<u64> {
+        quietly(Command::new("sync").arg("--file-system").arg(&self.path))?;
+        Ok(writes(&self.device()?)?.1 * SECTOR)
     }
 
     /// The name of its loop device.

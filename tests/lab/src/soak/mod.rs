@@ -14,7 +14,7 @@ mod files;
 mod firehose;
 mod front_door;
 mod group_kills;
-mod image;
+pub(crate) mod image;
 mod kills;
 mod memory;
 mod mqtt_kills;

@@ -43,7 +43,7 @@ pub(super) async fn for_a_while(bench: &Bench<'_>) -> Result<Verdict> {
 
 /// The kernel turns the disks read-only.
 pub(super) async fn remounted(bench: &Bench<'_>) -> Result<Verdict> {
-    if let Some(why) = image::unavailable("read-only-disk") {
+    if let Some(why) = image::unavailable("soak read-only-disk") {
         return Ok(Verdict::Skipped(why));
     }
     let scratch = Scratch::new()?;

@@ -44,18 +44,20 @@ impl Kind {
 
 /// How one is started.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
+pub(super) struct Start<'a> {
     pub(super) kind: Kind,
     /// Ours alone: the least time between two commits.
     pub(super) commit_interval: &'static str,
     /// On this processor alone.
     pub(super) core: Option<u32>,
+    /// Ours alone: where its data is, if that is to be a disk of its own.
+    pub(super) disk: Option<&'a Path>,
 }
 
-impl Start {
+impl Start<'_> {
     /// As it comes.
     pub(super) const fn of(kind: Kind) -> Self {
-        Self { kind, commit_interval: "0ms", core: None }
+        Self { kind, commit_interval: "0ms", core: None, disk: None }
     }
 }
 
@@ -78,12 +80,13 @@ pub(super) fn telegraf(binaries: &Binaries) -> Option<PathBuf> {
 
 impl Contender {
     /// Starts it with an empty disk; its uplink leads to `broker`.
-    pub(super) async fn start(start: Start, broker: SocketAddr, binaries: &Binaries) -> Result<Self> {
+    pub(super) async fn start(start: Start<'_>, broker: SocketAddr, binaries: &Binaries) -> Result<Self> {
         let (scratch, reserved) = (Scratch::new()?, Reserved::new(0)?);
         let input = reserved.address;
         let (program, settings, arguments) = match start.kind {
             Kind::Weir => {
-                let text = weir(&scratch.join("data"), input, broker, start.commit_interval);
+                let text =
+                    weir(&start.disk.unwrap_or(scratch.path()).join("data"), input, broker, start.commit_interval);
                 (binaries.agent.clone(), text, vec!["run".into(), "--config".into()])
             }
             Kind::Telegraf | Kind::TelegrafOnDisk => {

@@ -5,6 +5,7 @@
 //! so its turns are shorter. Its output packs a thousand points into a message, which it does best.
 
 mod arrivals;
+mod card;
 mod contender;
 mod payload;
 mod stage;
@@ -39,14 +40,6 @@ const BACKLOG: u64 = 5_000_000;
 const REAL_TIME: f64 = 1000.0;
 /// The processor of the drain that has one alone.
 const CORE: u32 = 1;
-/// Points of a request and readings a second of an edge box on a card, how long it is watched, and the least time
-/// between its commits.
-const DRIP: (u64, u64) = (2, 10);
-const DRIP_LASTING: Duration = Duration::from_secs(180);
-const DRIP_COMMIT: &str = "1s";
-const DAY: f64 = 86_400.0;
-/// Bytes that an ordinary 32 GB card takes in its life: a thousand times its size.
-const CARD: f64 = 32e12;
 
 pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
     eprintln!("agent ...");
@@ -69,7 +62,7 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     measures.extend(bursts(peers, scale, &stage).await?);
     measures.extend(steady(peers, scale, &stage).await?);
     measures.extend(drains(has_telegraf, scale, &stage).await?);
-    measures.push(card(scale, &stage).await?);
+    measures.push(card::run(scale, &stage).await?);
     stage.end().await?;
     Ok(measures)
 }
@@ -172,27 +165,4 @@ async fn drains(has_telegraf: bool, scale: u64, stage: &Stage<'_>) -> Result<Vec
             goal: "50x".to_owned(),
         },
     ])
-}
-
-/// What a card has to bear.
-async fn card(scale: u64, stage: &Stage<'_>) -> Result<Measure> {
-    let mut cost = Cost::default();
-    let lasting = DRIP_LASTING / u32::try_from(scale)?;
-    let start = Start { commit_interval: DRIP_COMMIT, ..Start::of(Kind::Weir) };
-    cost.steady(start, DRIP, lasting, stage).await?;
-    let a_day = median(cost.disk) * DRIP.1 as f64 * DAY;
-    Ok(Measure {
-        what: format!(
-            "bytes to disk a day at {} readings/s, `queue.commit_interval` {DRIP_COMMIT}, extrapolated from {} s",
-            DRIP.1,
-            lasting.as_secs()
-        ),
-        got: Some(format!("{} MB", short(a_day / 1e6))),
-        reference: format!(
-            "a 32 GB card that bears {} TB lasts {} years, without what its filesystem and its own cells add",
-            short(CARD / 1e12),
-            short(CARD / a_day.max(1.0) / 365.0)
-        ),
-        goal: "1 GB".to_owned(),
-    })
 }

@@ -14,6 +14,8 @@ use super::writer::Writer;
 
 /// How long nothing may arrive before a turn is given up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// More bytes than what an agent says before its first batch.
+const GREETING: u64 = 4096;
 /// The seed of every turn: all carry the same.
 const SEED: u64 = 7;
 
@@ -27,7 +29,7 @@ pub(super) struct Chain {
 
 impl Chain {
     /// Starts it, and waits until a first request has passed through all of it.
-    pub(super) async fn start(start: Start, stage: &Stage<'_>) -> Result<Self> {
+    pub(super) async fn start(start: Start<'_>, stage: &Stage<'_>) -> Result<Self> {
         let wire = Wire::new(stage.broker.address).await?;
         let arrivals = Arrivals::new(stage.broker.address)?;
         let contender = Contender::start(start, wire.address, stage.binaries).await?;
@@ -88,7 +90,7 @@ impl Cost {
     /// A turn at `rate` readings a second, `points` at a time.
     pub(super) async fn steady(
         &mut self,
-        start: Start,
+        start: Start<'_>,
         (points, rate): (u64, u64),
         lasting: Duration,
         stage: &Stage<'_>,
@@ -108,7 +110,7 @@ pub(super) struct Drain {
     pub(super) readings: u64,
     /// Bytes of line protocol that they came in.
     pub(super) bytes: u64,
-    /// From the first connection that the broker took until all had arrived.
+    /// From the first of it on the wire until all had arrived.
     pub(super) took: Duration,
     /// The most memory, in MiB.
     pub(super) peak: f64,
@@ -126,17 +128,18 @@ impl Drain {
     }
 
     /// Closes the way to the broker, writes, and opens it again.
-    pub(super) async fn of(start: Start, readings: u64, stage: &Stage<'_>) -> Result<Self> {
+    pub(super) async fn of(start: Start<'_>, readings: u64, stage: &Stage<'_>) -> Result<Self> {
         let mut chain = Chain::start(start, stage).await?;
         let (written, bytes) = (chain.writer.written, chain.writer.bytes);
         chain.wire.set_open(false);
         chain.write(readings)?;
         let sent = chain.wire.up();
         chain.wire.set_open(true);
-        // Who has waited long for the broker waits long between two attempts: that is no time of draining.
+        // Who has waited long for the broker waits long between two attempts, and ours waits before a backlog, so that a
+        // fleet does not come at once: that is no time of draining.
         let begun = tokio::task::block_in_place(|| {
             let waiting = Instant::now();
-            while chain.wire.up() == sent && waiting.elapsed() < PATIENCE {
+            while chain.wire.up() < sent + GREETING && waiting.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Instant::now()
