@@ -1,7 +1,7 @@
 //! One file of a log: its name, and what of it is committed.
 //!
-//! Format: frames back to back; in the last segment perhaps zeros behind them, room for more. The name is the offset of the first record as 20 digits and `.log`, as
-//! Kafka names its segments, so that sorting names sorts offsets.
+//! Format: frames back to back; in the last segment perhaps zeros behind them, room for more. The name is the offset of the
+//! first record as 20 digits and `.log`, as Kafka names its segments, so that sorting names sorts offsets.
 
 use crate::fs::File;
 use crate::index::{Entry, Index};
