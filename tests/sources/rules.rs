@@ -11,9 +11,9 @@ use crate::stage::Stage;
 async fn what_rules_convert_and_summarise_is_in_the_log_beside_what_they_leave_alone() {
     let printed = "oven 21.5 Cel\nroom 20 Cel\npower 1500 W\ncount 7 1\ndoor true\n";
     let sources = format!(
-        "[[exec]]\ndevice = \"meter-1\"\ncommand = [\"/usr/bin/printf\", {printed:?}]\ninterval = \"50ms\"\n\n\
+        "[[exec]]\ndevice = \"meter-1\"\ncommand = [\"/usr/bin/printf\", {printed:?}]\ninterval = \"100ms\"\n\n\
          [[process]]\nchannel = \"room\"\nunit = \"K\"\n\n\
-         [[process]]\nchannel = \"power\"\nunit = \"kW\"\nwindow = \"200ms\"\ntake = [\"max\", \"mean\", \"count\"]\n\n\
+         [[process]]\nchannel = \"power\"\nunit = \"kW\"\nwindow = \"300ms\"\ntake = [\"max\", \"mean\", \"count\"]\n\n\
          [[process]]\nchannel = \"door\"\nwindow = \"100ms\"\ntake = [\"last\"]\n\n\
          [[process]]\nchannel = \"count\"\nrename = \"turns\"\n"
     );
