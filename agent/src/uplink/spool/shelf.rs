@@ -7,7 +7,8 @@ use super::source::Source;
 use super::{Part, Unreadable};
 use crate::queue::{ClassId, ClassLog, ClassState, SharedState};
 
-/// With so many records or fewer to catch up when a connection begins, there is no backlog: this is a moment's work.
+/// With so many records or fewer to catch up when a connection begins, there is no backlog: this is a moment's work. Of
+/// more the last so many are live: what came just before the connection is as fresh as what comes just behind it.
 const MOMENT: u64 = 256;
 /// A live lane that is so many records behind is no longer live.
 const MAX_BEHIND: u64 = 1024;
@@ -54,10 +55,10 @@ impl Shelf {
             self.split = first;
             self.live.take_over(&mut self.backlog);
         } else if end - first_live > MOMENT && !self.live.is_searching() {
-            self.split = end;
+            self.split = end - MOMENT;
         }
         self.backlog.rewind(first);
-        self.live.rewind(first_live.max(self.split));
+        self.live.rewind(state.first_unshipped(start.max(self.split)).min(end));
     }
 
     /// See [`super::Spool::fill`].
@@ -72,8 +73,8 @@ impl Shelf {
             if self.backlog.at() >= self.split && !self.backlog.is_forming() {
                 self.backlog.rewind(self.live.at());
             }
-            self.split = end;
-            self.live.rewind(end);
+            self.split = end - MOMENT;
+            self.live.rewind(self.split);
         }
         self.live.fill(&mut self.source, state, u64::MAX, most)
     }
