@@ -157,7 +157,7 @@ impl<R: Ring, S: Sensor> Device<R, S> {
         self.sender.follow(now, oldest, ended);
         if self.sender.silence_due(oldest, ended).is_some_and(|due| due <= now) {
             self.counters.count(Event::Silence);
-            self.sender.break_silence(now, oldest);
+            self.sender.break_silence(now);
             self.hello = true;
         }
         let room = out.len() >= FRAME;
@@ -332,7 +332,7 @@ impl<R: Ring, S: Sensor> Device<R, S> {
         let (oldest, ended) = self.oldest();
         let mut run = Run::default();
         match self.sender.next(now, oldest, ended)? {
-            Next::Report => run.first = oldest.base,
+            Next::Report(sent) => run.first = sent,
             Next::Readings(from, upto) => {
                 self.ring.read(from, upto, &mut run);
                 // Reading may find that the oldest readings are damaged: the frame then says so. Behind a hole,

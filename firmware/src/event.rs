@@ -30,7 +30,7 @@ pub enum Event {
     AckIgnored,
     /// The agent asked for readings again.
     Resend,
-    /// Nothing was acknowledged for too long: sent again.
+    /// Nothing was acknowledged for too long: said Hello and how far it has sent.
     Silence,
     /// The clock was set.
     TimeSet,

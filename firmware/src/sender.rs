@@ -1,10 +1,14 @@
-//! What may be sent and when: window, credit, going back, and breaking a silence.
+//! What may be sent and when: window, credit, going back when asked, and breaking a silence.
 //!
 //! Only readings of the oldest restart are sent. `sent` runs from `base` up to `next`, never past the credit
 //! (an absolute limit that the agent gives per restart) and never more than [`WINDOW`] past `base`. A frame
 //! waits while others are in flight and it is not full, so under load frames fill up by themselves and at a
-//! slow rate nothing is delayed. When nothing was acknowledged for a while although something waits, the device
-//! says Hello and starts again at `base`; each time it waits twice as long, up to [`LONGEST_SILENCE`].
+//! slow rate nothing is delayed.
+//!
+//! Nothing is sent again before the agent asks for it: it may commit seconds apart, and then has what it does not
+//! acknowledge yet. When nothing was acknowledged for a while although something waits, the device says Hello and how
+//! far it has sent, and the agent asks for what it misses of that; each time the device waits twice as long, up to
+//! [`LONGEST_SILENCE`].
 
 use weir_protocol::serial::Held;
 use weir_protocol::{Restart, Sequence};
@@ -29,8 +33,8 @@ const RESEND_PAUSE: u64 = 200_000;
 pub enum Next {
     /// Readings `[from, upto)`, or as many of them as fit.
     Readings(Sequence, Sequence),
-    /// No readings: `base` and `next` alone.
-    Report,
+    /// No readings: `base`, `next`, and this sequence, which is the first one that was not sent.
+    Report(Sequence),
 }
 
 /// Where sending stands, for the oldest restart.
@@ -113,11 +117,10 @@ impl Sender {
         waits(oldest, ended).then(|| self.silent_since.plus(self.patience))
     }
 
-    /// The silence is being broken: starts again at `base`.
-    pub fn break_silence(&mut self, now: Uptime, oldest: Held) {
+    /// The silence is being broken: what was reported and asked for went astray, or never was.
+    pub fn break_silence(&mut self, now: Uptime) {
         self.silent_since = now;
         self.patience = (self.patience * 2).min(LONGEST_SILENCE);
-        self.sent = oldest.base;
         self.went_back = None;
         self.reported = None;
     }
@@ -136,7 +139,7 @@ impl Sender {
         let changed = self.reported != Some((oldest.base, oldest.next));
         // An ended restart without readings can only be accepted when the agent hears of its end.
         let due = ended && oldest.base == oldest.next || now.since(self.reported_at) >= REPORT_INTERVAL;
-        (changed && due && (in_flight || waits(oldest, ended))).then_some(Next::Report)
+        (changed && due && (in_flight || waits(oldest, ended))).then_some(Next::Report(self.sent))
     }
 
     /// When [`Self::next`] may have a report that it has not now.

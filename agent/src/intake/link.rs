@@ -40,11 +40,14 @@ const MAX_HELD: usize = 16;
 impl Link {
     /// Whether to ask for everything from `from` on, because a frame begins at `first`. What was on the way when the
     /// device was asked goes on where the frame before it ended, and is passed over: to ask for each frame of it would
-    /// have the device send everything as many times. A device that went back, or says where it stands, is asked again.
-    pub(super) fn asks(&mut self, restart: Restart, from: Sequence, first: Sequence) -> bool {
+    /// have the device send everything as many times. A device that went back, or says how far it has sent (`is_report`),
+    /// is asked again.
+    pub(super) fn asks(&mut self, restart: Restart, from: Sequence, first: Sequence, is_report: bool) -> bool {
         let asked = Asked { restart, from, reached: first };
         let before = self.asked.replace(asked);
-        before.is_none_or(|before| (before.restart, before.from) != (restart, from) || first <= before.reached)
+        let was_asked =
+            before.is_some_and(|before| (before.restart, before.from) == (restart, from) && first > before.reached);
+        is_report || !was_asked
     }
 
     /// A frame came that can be taken.

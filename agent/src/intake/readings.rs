@@ -28,7 +28,7 @@ impl Intake {
         self.want_description(link, device, frame.schema);
         let position = self.catch_up(link, key, frame.base, frame.next);
         if frame.first > position.accepted {
-            self.ask_again(link, frame.restart, position.accepted, frame.first);
+            self.ask_again(link, frame, position.accepted);
         } else if let Ok(plan) = self.plan(link, key, frame) {
             if let Some(known) = self.links.get_mut(&link) {
                 known.follows();
@@ -38,10 +38,11 @@ impl Intake {
         self.answer(link, key);
     }
 
-    fn ask_again(&mut self, link: LinkId, restart: Restart, from: Sequence, first: Sequence) {
-        if self.links.get_mut(&link).is_some_and(|known| known.asks(restart, from, first)) {
+    fn ask_again(&mut self, link: LinkId, frame: &Readings<'_>, from: Sequence) {
+        let is_report = frame.readings.is_empty();
+        if self.links.get_mut(&link).is_some_and(|known| known.asks(frame.restart, from, frame.first, is_report)) {
             self.counters.add(Event::Resends, 1);
-            self.reply(link, Down::Resend { restart, from });
+            self.reply(link, Down::Resend { restart: frame.restart, from });
         }
     }
 

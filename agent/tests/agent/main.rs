@@ -19,6 +19,7 @@ mod iio;
 mod in_force;
 mod intake;
 mod lanes;
+mod line_of_a_device;
 mod line_protocol;
 mod local;
 mod metered;

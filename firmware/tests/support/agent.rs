@@ -16,8 +16,6 @@ pub struct Intake {
     pub claimed: RangeSet,
     /// The furthest credit ever given.
     pub credit: u64,
-    /// The furthest sequence ever received.
-    pub received: u64,
     pub next: u64,
 }
 
@@ -104,8 +102,7 @@ impl Agent {
         let end = frame.first.0 + readings.len() as u64;
         assert!(end <= frame.next.0);
         assert!(end <= intake.credit || readings.is_empty(), "sent up to {end} with credit up to {}", intake.credit);
-        intake.received = intake.received.max(end);
-        if frame.first.0 > intake.accepted && !readings.is_empty() {
+        if frame.first.0 > intake.accepted {
             self.resends += 1;
             answers.push(Down::Resend { restart: frame.restart, from: Sequence(intake.accepted) });
         } else {

@@ -90,9 +90,10 @@ pub struct Readings<'a> {
     pub base: Sequence,
     /// The sequence that the next sample takes.
     pub next: Sequence,
-    /// The sequence of the first reading.
+    /// The sequence of the first reading. Without readings: of the next one that will be sent, so that the agent asks for
+    /// what it misses below it.
     pub first: Sequence,
-    /// The readings; may be empty, to report `base` and `next` alone.
+    /// The readings; may be empty, to report how far the device is.
     #[serde(borrow)]
     pub readings: Items<'a, Reading<'a>>,
 }
