@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use rand::Rng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use weir_protocol::Restart;
 use weir_storage::OpenError;
 
 use super::arguments::RunArgs;
@@ -37,8 +39,9 @@ async fn run_with(local: Config, args: &RunArgs) -> Result<(), Failure> {
     let shutdown = signals.map_err(|error| Failure::Failed(format!("cannot take signals: {error}")))?;
     let (reloads, asked) = reload::channel();
     let counters = Arc::new(Counters::default());
-    let environment = environment();
-    let desk = Desk::open(&environment.fs, &local.data_dir, Arc::clone(&counters));
+    let mut environment = environment();
+    let restart = Restart::from_agent(environment.random.random());
+    let desk = Desk::open(&environment.fs, &local.data_dir, restart, Arc::clone(&counters));
     let desk = Arc::new(desk.map_err(|error| Failure::Failed(error.to_string()))?);
     let read = reader(&local, args);
     let config = first(local, &*read, &desk);

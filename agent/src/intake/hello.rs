@@ -28,6 +28,7 @@ impl Intake {
             bound.iter().for_each(|restart| known.hold(*restart));
         }
         if let Some(newest) = bound.last().copied()
+            && !self.own.contains(&(device, newest))
             && self.clones.note(device, newest)
         {
             let what = || format!("{device}: restart {newest} is back; two devices have this name, rename one");
@@ -55,8 +56,8 @@ impl Intake {
         let known: Vec<Restart> = self.state.lock().restarts.of(device).map(|(restart, _)| restart).collect();
         let ahead = self.ahead.keys().filter(|key| key.0 == device).map(|key| key.1);
         let mut all: Vec<Restart> = known.into_iter().chain(ahead).filter(|restart| !held.contains(restart)).collect();
-        // Summaries go on under theirs.
-        all.retain(|restart| !self.processor.is_own(device, *restart));
+        // Summaries, and what the agent keeps by itself, go on under theirs.
+        all.retain(|restart| !self.processor.is_own(device, *restart) && !self.own.contains(&(device, *restart)));
         all.sort();
         all.dedup();
         for restart in all {

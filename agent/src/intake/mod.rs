@@ -20,7 +20,7 @@ mod readings;
 mod stage;
 pub mod task;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rand::{RngCore, rngs::StdRng};
@@ -50,6 +50,8 @@ pub struct Intake {
     clones: CloneWatch,
     stage: Stage,
     processor: Processor,
+    /// Restarts that the agent gives readings under beside those of its feeds.
+    own: HashSet<Key>,
     /// Frames that wait for a description.
     waiting: BTreeMap<(DeviceId, SchemaHash), Waiting>,
     /// Classes by name, for summaries.
@@ -93,6 +95,7 @@ impl Intake {
         processor.go_back_to(&state.lock().held);
         Self {
             processor,
+            own: HashSet::new(),
             waiting: BTreeMap::new(),
             classes: HashMap::new(),
             commit: 1,
@@ -117,6 +120,17 @@ impl Intake {
         self.processor = Processor::new(rules, tap);
         self.processor.go_back_to(&self.state.lock().held);
         self.classes = classes.into_iter().collect();
+        self
+    }
+
+    /// The same with restarts of a device whose readings the agent keeps by itself: each ends exactly with what was
+    /// accepted of it, and no Hello of another source of the device says otherwise.
+    #[must_use]
+    pub fn with_own(mut self, device: DeviceId, restarts: impl IntoIterator<Item = Restart>) -> Self {
+        for restart in restarts {
+            self.own.insert((device, restart));
+            self.finish((device, restart));
+        }
         self
     }
 

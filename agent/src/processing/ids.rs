@@ -11,6 +11,8 @@ use weir_protocol::{ChannelId, ValueKind};
 
 /// Above what the agent gives its own sources, and two bytes in a batch.
 const PLACES: Range<u16> = 256..16_384;
+/// What is neither a source's nor a rule's begins here.
+pub(crate) const ABOVE_RULES: ChannelId = ChannelId(PLACES.end);
 
 /// Gives ids to the channels of one plan.
 pub(super) struct Ids {

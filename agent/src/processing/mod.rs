@@ -38,6 +38,7 @@ use plan::{Group, Steps, Width};
 use windows::Windows;
 
 pub use held::{Held, Issued};
+pub(crate) use ids::ABOVE_RULES;
 pub use rules::Rules;
 pub use settings::{ProcessConfig, Take};
 pub use tap::{Tap, Tapped, Then};

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use weir_protocol::Restart;
 use weir_protocol::name::Name;
 use weir_storage::fs::File;
 use weir_storage::{Fs, IoError};
 
-use super::ledger::{About, Ledger, LedgerFile, Outcome, Overlay, Recorded};
+use super::ledger::{Ledger, LedgerFile, Overlay, Recorded};
+use super::outcome::{About, Outcome};
 use crate::counters::{Counters, Event};
 use crate::uplink::orders::Decided;
 
@@ -42,12 +44,13 @@ pub struct Desk {
 
 impl Desk {
     /// Opens the ledger below `data_dir` as the agent starts: a trial that was started too often is rolled back, and
-    /// commands that were interrupted are said to be.
+    /// commands that were interrupted are said to be. Results go under `restart` from now on, which nobody had before.
     ///
     /// # Errors
     /// [`IoError`].
-    pub fn open(fs: &Arc<dyn Fs>, data_dir: &Path, counters: Arc<Counters>) -> Result<Self, IoError> {
-        let (file, ledger, damage) = LedgerFile::open(fs, data_dir)?;
+    pub fn open(fs: &Arc<dyn Fs>, data_dir: &Path, restart: Restart, counters: Arc<Counters>) -> Result<Self, IoError> {
+        let (file, mut ledger, damage) = LedgerFile::open(fs, data_dir)?;
+        ledger.start(restart);
         if let Some(reason) = damage {
             tracing::error!(
                 reason,
@@ -55,12 +58,13 @@ impl Desk {
                  be obeyed again"
             );
         }
-        let is_open = ledger.trial.is_some() || !ledger.interrupted().is_empty();
+        let is_open = ledger.trial.is_some() || !ledger.interrupted().is_empty() || ledger.has_unplaced();
         let (file, ledger) = (Mutex::new(file), Mutex::new(ledger));
         let desk =
             Self { file, ledger, owed: Notify::new(), decided: Arc::default(), counters, lock: Mutex::new(None) };
         if is_open {
             let changed = desk.change(|ledger, desk| {
+                ledger.place();
                 if !ledger.begin_trial() {
                     desk.roll_back(ledger, "the agent ended twice before they were confirmed");
                 }

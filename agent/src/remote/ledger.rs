@@ -5,7 +5,8 @@
 //!   refused is at or below [`Ledger::highest`].
 //! - A command is begun at most once: its id is in the file before it begins, and stays there until the document has
 //!   expired; after that its expiry refuses it, whatever the clock of this machine does ([`Ledger::forgotten`]).
-//! - A result is owed until the queue has it. At most [`MAX_OWED`] are: the oldest goes.
+//! - A result is owed until the queue has it, under the identity that it got with what it tells ([`Place`]): told again
+//!   after a crash it is the same readings. At most [`MAX_OWED`] are owed: the oldest goes, and is counted as lost.
 //! - Settings change hands in one replace of the file: after a crash they are those before or those after.
 //!
 //! The file is a [`StateFile`] whose payload is JSON.
@@ -16,10 +17,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_protocol::name::Name;
+use weir_protocol::{Restart, Sequence};
 use weir_storage::fs::{File, Mode};
 use weir_storage::{Fs, IoError, Loaded, StateFile, durable};
 
 use super::desk::DeskError;
+use super::outcome::{About, Outcome, Place};
 
 /// The directory below `data_dir`.
 pub const DIR: &str = "remote";
@@ -30,6 +33,9 @@ pub const MAX_OWED: usize = 64;
 pub const MAX_COMMANDS: usize = 256;
 /// What is kept of the output of each of them, in bytes: all of it is told once.
 pub const MAX_RECORDED: usize = 256;
+/// The most restarts that are remembered of those that results were told under: one for each start of the agent that told
+/// any.
+pub const MAX_RESTARTS: usize = 16;
 /// A trial that was begun so often without being confirmed is over.
 pub const MAX_STARTS: u32 = 2;
 
@@ -56,32 +62,6 @@ pub struct Trial {
     pub overlay: Overlay,
     /// How often the agent was started with it.
     pub starts: u32,
-}
-
-/// Where a result is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum About {
-    /// In the channel `config.result`.
-    Config,
-    /// In the channel `command.result`.
-    Command,
-}
-
-/// What became of a document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Rises with every result of this agent.
-    pub number: u64,
-    /// What it is about.
-    pub about: About,
-    /// One line, such as `7 confirmed`.
-    pub headline: String,
-    /// Why, or what the command printed; may be empty.
-    pub detail: String,
-    /// The id of a command with a topic of its own, which is taken back from there once the queue has this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decides: Option<Name>,
 }
 
 /// What became of a command, for whoever gives it again.
@@ -122,6 +102,11 @@ pub struct Ledger {
     pub trial: Option<Trial>,
     owed: VecDeque<Outcome>,
     next_number: u64,
+    /// What results were told under, the newest last.
+    restarts: VecDeque<Restart>,
+    /// Where the next result goes, in this life of the agent.
+    #[serde(skip)]
+    next: Option<Place>,
     commands: Vec<Begun>,
     /// Commands that expire at or before this are refused: they may have been begun, and were forgotten.
     forgotten: i64,
@@ -191,11 +176,43 @@ impl Ledger {
         }
     }
 
+    /// The agent starts: results go under `restart` from now on, which nobody had before.
+    pub fn start(&mut self, restart: Restart) {
+        self.next = Some(Place { restart, first: Sequence(0) });
+    }
+
+    /// What results were and will be told under.
+    pub fn restarts(&self) -> impl Iterator<Item = Restart> {
+        let owed = self.owed.iter().filter_map(|outcome| Some(outcome.place?.restart));
+        self.restarts.iter().copied().chain(owed).chain(self.next.map(|next| next.restart))
+    }
+
+    /// Whether something is owed that has no place: an earlier build gave none.
+    pub fn has_unplaced(&self) -> bool {
+        self.owed.iter().any(|outcome| outcome.place.is_none())
+    }
+
+    /// Gives a place to what has none.
+    pub fn place(&mut self) {
+        let Some(next) = &mut self.next else { return };
+        for outcome in self.owed.iter_mut().filter(|outcome| outcome.place.is_none()) {
+            outcome.place = Some(*next);
+            next.first = Sequence(next.first.0 + outcome.texts().count() as u64);
+            if self.restarts.back() != Some(&next.restart) {
+                self.restarts.push_back(next.restart);
+            }
+        }
+        while self.restarts.len() > MAX_RESTARTS {
+            self.restarts.pop_front();
+        }
+    }
+
     /// Notes what became of a document.
     pub fn owe(&mut self, about: About, headline: String, detail: String, decides: Option<Name>) -> Option<Outcome> {
-        let outcome = Outcome { number: self.next_number, about, headline, detail, decides };
+        let outcome = Outcome { number: self.next_number, about, headline, detail, decides, place: None };
         self.next_number += 1;
         self.owed.push_back(outcome);
+        self.place();
         if self.owed.len() > MAX_OWED { self.owed.pop_front() } else { None }
     }
 
@@ -322,70 +339,4 @@ impl LedgerFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As the first build wrote it, and with a field of a later one.
-    #[test]
-    fn a_ledger_of_any_build_is_read() {
-        let written = r#"{"highest":8,"highest_digest":"ab","confirmed":{"version":7,"settings":"drain = \"3s\"\n"},
-            "trial":{"overlay":{"version":8,"settings":""},"starts":1},
-            "owed":[{"number":3,"about":"config","headline":"8 trying","detail":""}],"next_number":4,
-            "commands":[{"id":"c-1","digest":"cd","expires":100,"is_done":false}],"forgotten":50,"of_a_later_build":1}"#;
-        let mut ledger: Ledger = serde_json::from_str(written).unwrap();
-        assert_eq!(ledger.overlay().map(|overlay| overlay.version), Some(8));
-        assert_eq!(ledger.owed().map(|outcome| outcome.about), Some(About::Config));
-        assert_eq!(ledger.begin("c-2", "", (50, 0), false), Err(NotBegun::Forgotten));
-        assert_eq!(ledger.interrupted(), ["c-1"]);
-        assert_eq!(serde_json::from_str::<Ledger>("{}").unwrap(), Ledger::default());
-    }
-
-    #[test]
-    fn a_command_is_begun_once_even_if_the_clock_goes_back_after_it_was_forgotten() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.begin("a", "", (100, 50), false), Ok(()));
-        assert_eq!(ledger.begin("a", "", (100, 51), false), Err(NotBegun::Repeated));
-        ledger.end("a", Recorded { how: "exited 0".to_owned(), output: String::new() });
-        assert_eq!(ledger.begin("b", "", (300, 200), false), Ok(()), "which forgets the first");
-        assert_eq!(ledger.begin("a", "", (100, 50), false), Err(NotBegun::Forgotten));
-        assert_eq!(ledger.interrupted(), ["b"]);
-    }
-
-    #[test]
-    fn what_became_of_a_command_is_kept_for_whoever_asks_again_once_it_is_not_owed() {
-        let mut ledger = Ledger::default();
-        ledger.begin("a", "", (100, 50), true).unwrap();
-        assert_eq!(ledger.result_of("a"), None, "it runs");
-        let output = format!("{}é{}", "x".repeat(10), "y".repeat(MAX_RECORDED - 1));
-        let decides = ledger.end("a", Recorded { how: "exited 0".to_owned(), output });
-        assert_eq!(decides.map(|id| id.to_string()).as_deref(), Some("a"));
-        ledger.owe(About::Command, "a exited 0".to_owned(), String::new(), decides);
-        assert_eq!(ledger.result_of("a"), None, "it is owed");
-        ledger.paid(0);
-        let result = ledger.result_of("a").unwrap();
-        assert_eq!((result.how.as_str(), result.output.as_str()), ("exited 0", &*"y".repeat(MAX_RECORDED - 1)));
-    }
-
-    #[test]
-    fn commands_and_results_that_are_remembered_are_bounded() {
-        let mut ledger = Ledger::default();
-        for number in 0..MAX_COMMANDS {
-            assert_eq!(ledger.begin(&format!("c{number}"), "", (100, 50), false), Ok(()));
-        }
-        assert_eq!(ledger.begin("one-more", "", (100, 50), false), Err(NotBegun::Full));
-        let gone: Vec<_> = (0..MAX_OWED + 2)
-            .filter_map(|number| ledger.owe(About::Config, number.to_string(), String::new(), None))
-            .map(|outcome| outcome.headline)
-            .collect();
-        assert_eq!(gone, ["0", "1"]);
-        ledger.paid(2);
-        assert_eq!(ledger.owed().map(|outcome| outcome.number), Some(3));
-    }
-
-    #[test]
-    fn a_trial_that_was_started_twice_is_not_started_again() {
-        let overlay = Overlay { version: 1, settings: String::new() };
-        let mut ledger = Ledger { trial: Some(Trial { overlay, starts: 0 }), ..Ledger::default() };
-        assert_eq!([ledger.begin_trial(), ledger.begin_trial(), ledger.begin_trial()], [true, true, false]);
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@
 //!   them, the settings before take over, and the version is never tried again.
 //! - A command is begun at most once, in the order in which commands were signed, one after the other; one that a crash or a
 //!   stop interrupted is said to be, and not begun again. Given again, it is answered with what became of it.
-//! - What became of each document is a reading, in the queue before it is forgotten here ([`ledger`]).
+//! - What became of each document is a reading, in the queue once, before it is forgotten here ([`ledger`]).
 
 mod command;
 mod courier;
@@ -26,6 +26,7 @@ mod in_force;
 pub mod keys;
 pub mod ledger;
 mod office;
+pub mod outcome;
 pub mod settings;
 mod trial;
 mod waiting;
@@ -33,6 +34,7 @@ mod waiting;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use weir_protocol::Restart;
 
 use crate::config::Config;
 use crate::source::Source;
@@ -55,6 +57,11 @@ impl Hooks {
     /// What brings results into the queue.
     pub fn source(&self, config: &Config) -> Option<Source> {
         config.remote.is_on().then(|| courier::source(&self.desk, config.name))
+    }
+
+    /// What results are told under, which no other source of the agent's own device says of itself.
+    pub fn restarts(&self) -> Vec<Restart> {
+        self.desk.look(|ledger| ledger.restarts().collect())
     }
 
     /// What the uplink listens for: nothing while nobody is trusted.

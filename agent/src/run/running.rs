@@ -7,6 +7,7 @@ use rand::Rng;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use weir_protocol::DeviceId;
 
 use super::{RunError, Shutdown};
 use crate::Environment;
@@ -74,7 +75,8 @@ impl Given<'_> {
         let rules = Rules::of(&config.process, |class| config.queue.class_named(class));
         let classes = queue.ids().map(|class| (queue.name(class), class));
         let intake = Intake::new(queue.state(), queue.policies(), clock, random, Arc::clone(self.counters))
-            .with_rules(rules, tap, classes);
+            .with_rules(rules, tap, classes)
+            .with_own(DeviceId(config.name.0), self.remote.restarts());
         let (task, handle, committed) =
             Task::new(intake, Arc::clone(queue), Arc::clone(self.counters), Arc::clone(room));
         #[cfg(feature = "plant")]

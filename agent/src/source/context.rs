@@ -8,7 +8,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use weir_protocol::DeviceId;
 
 use super::clock::{Clocks, SampleTime};
-use super::feed::{Feed, Feeds, RING, TooManyDevices};
+use super::feed::{Feed, Feeds, PutError, RING, Recorded, TooManyDevices};
 use crate::counters::Counters;
 use crate::health::Report;
 
@@ -37,6 +37,16 @@ impl Context {
     pub fn feed_with(&self, device: DeviceId, ring: usize) -> Result<Feed, TooManyDevices> {
         let (counters, report) = (Arc::clone(&self.counters), Arc::clone(&self.report));
         Feed::open(&self.feeds, device, ring, counters, report, self.clocks.clone())
+    }
+
+    /// Brings readings that their source keeps on disk itself; returns once the queue has them.
+    ///
+    /// # Errors
+    /// [`PutError`]; some of them may be there.
+    pub async fn bring(&self, recorded: Recorded<'_>) -> Result<(), PutError> {
+        recorded.bring(self.feeds.intake().ok_or(PutError::Stopping)?).await?;
+        self.report.gave(recorded.samples.len() as u64, self.clocks.wall.now());
+        Ok(())
     }
 
     /// The time of a sample that is taken now.

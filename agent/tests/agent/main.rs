@@ -35,6 +35,7 @@ mod queue_commands;
 mod reload;
 mod remote;
 mod remote_commands;
+mod remote_cuts;
 mod remote_office;
 mod reopening;
 mod screens;

@@ -17,7 +17,7 @@ use weir_protocol::mqtt::Purpose;
 use weir_protocol::name::Name;
 use weir_protocol::settings::Source;
 use weir_protocol::time::WallClock;
-use weir_protocol::{AgentId, Timestamp};
+use weir_protocol::{AgentId, Restart, Timestamp};
 use weir_storage::{FaultyFs, Fs};
 
 /// A clock that somebody sets, in seconds since 1970.
@@ -53,7 +53,9 @@ impl Bureau {
         let config = Arc::new(Config::of(&Source::new("file", text.as_str())).expect("good settings"));
         let (disk, counters) = (FaultyFs::new(1), Arc::new(Counters::default()));
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let desk = Arc::new(Desk::open(&fs, Path::new("/agent"), Arc::clone(&counters)).expect("a disk"));
+        let desk = Arc::new(
+            Desk::open(&fs, Path::new("/agent"), Restart::from_agent(1), Arc::clone(&counters)).expect("a disk"),
+        );
         let clock = Arc::new(SetClock(AtomicI64::new(NOW)));
         let ((reloads, asked), (show, current), (stop, stopped)) =
             (reload::channel(), watch::channel(Arc::clone(&config)), watch::channel(()));

@@ -33,15 +33,18 @@ pub(super) struct Channels {
     meanings: Vec<Meaning>,
     /// By the name that the source uses.
     ids: HashMap<String, ChannelId>,
+    /// The id of the first channel.
+    first: u16,
     /// Encoded as a description carries them.
     encoded: Vec<u8>,
     schema: SchemaHash,
 }
 
 impl Channels {
-    pub(super) fn new() -> Self {
+    /// None; the first one that is learnt gets the id `first`, and those that follow the next ones.
+    pub(super) fn new(first: ChannelId) -> Self {
         let schema = SchemaHash::of(Items::new(&[]));
-        Self { meanings: Vec::new(), ids: HashMap::new(), encoded: Vec::new(), schema }
+        Self { meanings: Vec::new(), ids: HashMap::new(), first: first.0, encoded: Vec::new(), schema }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,7 +60,7 @@ impl Channels {
     }
 
     pub(super) fn meaning(&self, channel: ChannelId) -> Option<&Meaning> {
-        self.meanings.get(usize::from(channel.0))
+        self.meanings.get(usize::from(channel.0.checked_sub(self.first)?))
     }
 
     /// The channel of a sample and its value as the channel carries it; learns the channel if it is new.
@@ -68,7 +71,7 @@ impl Channels {
             return Err(PutError::TextTooLong { channel: sample.name.to_owned(), got: text.len() });
         }
         let id = self.learn(sample.name, sample.unit, sample.value.kind(), sample.resolution)?;
-        let Some(meaning) = self.meanings.get(usize::from(id.0)) else { return Ok((id, sample.value)) };
+        let Some(meaning) = self.meaning(id) else { return Ok((id, sample.value)) };
         let value = converted(sample.value, meaning.kind).ok_or_else(|| PutError::Kind {
             channel: meaning.name.clone(),
             got: sample.value.kind(),
@@ -86,7 +89,7 @@ impl Channels {
         resolution: f32,
     ) -> Result<ChannelId, PutError> {
         if let Some(id) = self.ids.get(name) {
-            return match self.meanings.get(usize::from(id.0)) {
+            return match self.meaning(*id) {
                 Some(known) if known.unit != unit => Err(PutError::Unit {
                     channel: known.name.clone(),
                     got: unit.to_owned(),
@@ -105,7 +108,7 @@ impl Channels {
         if clean.is_empty() || self.meanings.iter().any(|known| known.name == clean) {
             return Err(PutError::Name { channel: name.to_owned() });
         }
-        let id = ChannelId(self.meanings.len() as u16);
+        let id = ChannelId(self.first.saturating_add(self.meanings.len() as u16));
         items::push(&mut self.encoded, &Channel { id, name: &clean, unit, kind, resolution });
         self.schema = SchemaHash::of(self.encoded());
         self.ids.insert(name.to_owned(), id);

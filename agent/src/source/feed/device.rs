@@ -12,10 +12,12 @@ use super::{PutError, Sample};
 /// Encoded readings of one frame, in bytes: the intake takes more, but a run is cheap to extend.
 const FRAME: usize = 2048;
 
-/// A device whose restart is that of this start of the agent.
+/// A device whose restart is that of this start of the agent, or one that somebody keeps.
 pub(super) struct Device {
     name: DeviceId,
     restart: Restart,
+    /// What survives the end of this agent.
+    kind: Kind,
     pub(super) channels: Channels,
     pub(super) ring: Ring,
     /// Sequences below this were evicted unacknowledged, or acknowledged before those were.
@@ -33,13 +35,23 @@ pub(super) struct Device {
 
 impl Device {
     pub(super) fn new(name: DeviceId, restart: Restart, capacity: usize) -> Self {
+        Self::at(name, restart, Sequence(0), capacity, Kind::Volatile, Channels::new(ChannelId(0)))
+    }
+
+    /// A device whose readings are kept elsewhere too, `capacity` of them from the sequence `first` on.
+    pub(super) fn kept(name: DeviceId, restart: Restart, first: Sequence, capacity: usize, channels: Channels) -> Self {
+        Self::at(name, restart, first, capacity, Kind::Durable, channels)
+    }
+
+    fn at(name: DeviceId, restart: Restart, first: Sequence, capacity: usize, kind: Kind, channels: Channels) -> Self {
         Self {
             name,
             restart,
-            channels: Channels::new(),
-            ring: Ring::new(capacity),
+            kind,
+            channels,
+            ring: Ring::new(capacity, first.0),
             evicted_upto: 0,
-            cursor: 0,
+            cursor: first.0,
             credit: None,
             owes_hello: false,
             owes_report: false,
@@ -139,7 +151,7 @@ impl Device {
         let (base, next) = (Sequence(self.ring.base()), Sequence(self.ring.next()));
         let mut encoded = Vec::new();
         items::push(&mut encoded, &Held { restart: self.restart, schema, base, next });
-        message(&Up::Hello(Hello { device: self.name, schema, ring: Kind::Volatile, held: Items::new(&encoded) }))
+        message(&Up::Hello(Hello { device: self.name, schema, ring: self.kind, held: Items::new(&encoded) }))
     }
 }
 

@@ -8,10 +8,11 @@
 //!
 //! A source that can hold its peer back asks for [`Feed::room`] first; one that acknowledges to its peer waits for
 //! [`Feed::kept`], which says that the disk has it. There is one feed a device: sources that name the same device
-//! put into the same one.
+//! put into the same one. What a source keeps on disk by itself goes another way ([`Recorded`]).
 
 mod channels;
 mod device;
+mod recorded;
 mod registry;
 mod ring;
 mod task;
@@ -27,6 +28,7 @@ use crate::counters::{Counters, Event};
 use crate::health::Report;
 use device::Device;
 
+pub use recorded::Recorded;
 pub use registry::{Feeds, Held, MAX_FEEDS, RING, TooManyDevices};
 
 /// One value of one channel at one time.

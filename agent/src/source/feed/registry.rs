@@ -95,6 +95,11 @@ impl Feeds {
         Ok(shared)
     }
 
+    /// The way to the intake, unless this agent stops or somebody only takes a look.
+    pub(crate) fn intake(&self) -> Option<Handle> {
+        self.registry().intake.clone()
+    }
+
     /// Whether what is put goes anywhere; else somebody takes a look, and nothing is ever on disk.
     pub fn are_linked(&self) -> bool {
         self.registry().intake.is_some()

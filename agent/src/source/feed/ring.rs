@@ -16,8 +16,9 @@ pub(super) struct Ring {
 pub(super) const MAX_READING: usize = 255;
 
 impl Ring {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { bytes: VecDeque::new(), lengths: VecDeque::new(), capacity, base: 0 }
+    /// An empty one, whose first reading takes the sequence `base`.
+    pub(super) fn new(capacity: usize, base: u64) -> Self {
+        Self { bytes: VecDeque::new(), lengths: VecDeque::new(), capacity, base }
     }
 
     /// The oldest sequence that is held.

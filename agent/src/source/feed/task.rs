@@ -12,7 +12,7 @@ use crate::intake::task::Handle;
 /// How long a stopping feed waits for the last acknowledgement.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Silence after which it says where it stands; the agent then asks for what it does not have.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Speaks for the feed until `finish` is dropped, then says what is left and ends the restart.
 pub(super) async fn run(shared: Arc<Shared>, intake: Handle, finish: watch::Receiver<()>) {

@@ -16,9 +16,9 @@ use weir_agent::remote::document::Document;
 use weir_agent::remote::keys::SecretKey;
 use weir_agent::remote::ledger::{Ledger, Recorded};
 use weir_agent::remote::settings::check_from_afar;
-use weir_protocol::AgentId;
 use weir_protocol::settings::Source;
 use weir_protocol::time::WallClock;
+use weir_protocol::{AgentId, Restart};
 use weir_storage::{FaultyFs, Fs};
 
 use super::Noon;
@@ -125,6 +125,8 @@ fn document(bytes: &[u8]) {
         Err(error) => assert!(!error.to_string().is_empty(), "a refusal says why"),
     }
     if let Ok(mut ledger) = serde_json::from_slice::<Ledger>(bytes) {
+        ledger.start(Restart::from_agent(7));
+        ledger.place();
         let _ = ledger.begin("c-1", "cd", (200, 100), true);
         let output = String::from_utf8_lossy(bytes).repeat(2);
         let _ = ledger.end("c-1", Recorded { how: "exited 0".to_owned(), output });
@@ -145,7 +147,7 @@ fn view() -> &'static View {
         let (Ok((queue, _)), Ok(agent), Ok(desk)) = (
             Queue::open(&fs, dir, options, Incarnation(7)),
             AgentId::new("edge-1"),
-            Desk::open(&fs, dir, Arc::clone(&counters)),
+            Desk::open(&fs, dir, Restart::from_agent(7), Arc::clone(&counters)),
         ) else {
             panic!("an agent opens on an empty disk");
         };
