@@ -71,6 +71,15 @@ impl Binaries {
     }
 }
 
+/// `weir-lab`: the running program, or the one beside a test that runs.
+pub fn lab() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find the running program")?;
+    if program.file_name().is_some_and(|name| name == "weir-lab") {
+        return Ok(program);
+    }
+    Ok(Place::of_this_program()?.program("weir-lab"))
+}
+
 /// A target directory and a profile.
 #[derive(Clone, Debug)]
 struct Place {

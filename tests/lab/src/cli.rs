@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Run gateway, agent and boards, watch them, kill them; at the end the ledger is compared with the log
     Up(crate::up::Up),
+    /// Drive devices by the thousand against a gateway, and judge its log
+    Load(Box<crate::load::LoadOptions>),
     /// Break everything at full count and prove each time that nothing acknowledged is missing
     Soak(crate::soak::Soak),
     /// Measure speed and memory, each beside its reference; prints a Markdown table

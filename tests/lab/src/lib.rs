@@ -24,6 +24,7 @@ pub mod deployment;
 pub mod emulator;
 pub mod kafka;
 pub mod ledger;
+pub mod load;
 pub mod mosquitto;
 pub mod ports;
 pub mod process;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use weir_lab::cli::{Cli, Command};
-use weir_lab::{bench, board, process, qemu, soak, up};
+use weir_lab::{bench, board, load, process, qemu, soak, up};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -23,6 +23,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Board(options) => board::run(&options).map(|()| true),
         Command::Guard { parent, command } => process::guard(parent, &command).map(|()| true),
         Command::CodecLoop(options) => runtime()?.block_on(bench::codec_loop::run(&options)).map(|()| true),
+        Command::Load(options) => runtime()?.block_on(load::run(&options)),
         Command::Rumqttd(options) => bench::rumqttd::run(&options).map(|()| true),
         Command::Bench(options) => runtime()?.block_on(bench::run(&options)),
         Command::Soak(options) => runtime()?.block_on(soak::run(&options)),

@@ -18,6 +18,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value as Json;
 
 use crate::ledger::RestartKey;
+use crate::load::values;
 use crate::truth::Truths;
 
 pub use lanes::{Lanes, Place};
@@ -133,6 +134,16 @@ impl Census {
         Ok(census)
     }
 
+    /// Nothing counted, and to be read from these offsets on, by topic and partition; of those that are not named, all.
+    pub fn reading_from(offsets: &BTreeMap<(String, u32), u64>) -> Self {
+        Self { cursors: offsets.clone(), ..Self::default() }
+    }
+
+    /// Forgets restarts that are not wanted.
+    pub fn retain(&mut self, is_wanted: impl Fn(&RestartKey) -> bool) {
+        self.restarts.retain(|key, _| is_wanted(key));
+    }
+
     /// Reads what came since the last time. Readings are compared with what their sensor handed out.
     pub async fn catch_up(&mut self, log: &LogReader, truths: &Truths) -> Result<()> {
         self.catch_up_in(log, truths, |_| true).await
@@ -182,8 +193,11 @@ impl Census {
                 }
                 Ok(())
             }
-            // A message of an MQTT client.
-            _ if value.get("client").is_some() => Ok(()),
+            // A message of an MQTT client: those of driven devices say whose they are.
+            _ if value.get("client").is_some() => {
+                let said = value["payload"].as_str().and_then(values::parse);
+                said.map_or(Ok(()), |(key, said)| self.restarts.entry(key).or_default().message(&key, &said, truths))
+            }
             _ => {
                 let key = page::key(value)?;
                 self.restarts.entry(key).or_default().reading(&key, value, truths)

@@ -11,6 +11,7 @@ use weir_protocol::batch::LossKind;
 use super::lanes::{Lanes, Place};
 use super::page::{number, span};
 use crate::ledger::RestartKey;
+use crate::load::values;
 use crate::truth::{Truth, Truths};
 
 /// The most faults of one kind that are listed; the others are counted with them.
@@ -35,7 +36,11 @@ pub struct Stored {
     pub tail_unknown_from: Option<u64>,
     /// Sequences with more than one reading, dead letter or loss.
     pub doubled: RangeSet,
-    /// Readings that are not what the sensor handed out, in words.
+    /// Sequences with more than one message of a client: the log has no identity to drop one that was sent again.
+    pub repeated: RangeSet,
+    /// Readings that are not what the sensor handed out.
+    pub altered: RangeSet,
+    /// The first of them, in words.
     pub wrong: Vec<String>,
     /// Sequences that stand behind a later one, as what waited may.
     pub overtaken: RangeSet,
@@ -80,12 +85,35 @@ impl Stored {
                 Place::Disordered => self.disordered.insert(one),
             }
         }
-        if let Truth::Differs(expected) = truths.check(key, sequence, value)
-            && self.wrong.len() < LISTED
-        {
+        self.compare(key, sequence, value, truths);
+        Ok(())
+    }
+
+    /// A message of a driven device. One that came again stands where it stood first.
+    pub(crate) fn message(&mut self, key: &RestartKey, said: &Json, truths: &Truths) -> Result<()> {
+        let sequence = number(&said["sequence"]).context("sequence")?;
+        let one = sequence..sequence + 1;
+        if self.readings.contains(sequence) {
+            self.repeated.insert(one);
+        } else {
+            self.readings.insert(one.clone());
+            match self.lanes.take(sequence) {
+                Place::InOrder => {}
+                Place::Overtaken => self.overtaken.insert(one),
+                Place::Disordered => self.disordered.insert(one),
+            }
+        }
+        let value = serde_json::json!({ "channel": values::CHANNEL, "value": said["value"] });
+        self.compare(key, sequence, &value, truths);
+        Ok(())
+    }
+
+    fn compare(&mut self, key: &RestartKey, sequence: u64, value: &Json, truths: &Truths) {
+        let Truth::Differs(expected) = truths.check(key, sequence, value) else { return };
+        self.altered.insert(sequence..sequence + 1);
+        if self.wrong.len() < LISTED {
             self.wrong.push(format!("sequence {sequence} holds {value}; the sensor handed out {expected}"));
         }
-        Ok(())
     }
 
     pub(crate) fn dead_letter(&mut self, span: Range<u64>, heals: bool) {

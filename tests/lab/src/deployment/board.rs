@@ -1,5 +1,6 @@
 //! A board and its cable.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,14 +47,28 @@ impl Board {
         plan: &Plan,
         scratch: &Scratch,
         binaries: &Binaries,
+        books: (&Ledger, &mut Truths),
+    ) -> Result<Self> {
+        let device = DeviceId::new(&format!("board-{number}")).context("the name of a board")?;
+        let pace = ["--readings-per-second".into(), plan.rate.to_string().into()];
+        let seed = plan.seed.wrapping_add(number as u64);
+        Self::of_host(device, pace, plan.flash_kib, seed, (scratch, &binaries.lab), books)
+    }
+
+    /// A host board of any name, not started: options of its pace, KiB of flash, the seed of its sensor, and which `weir-lab` it
+    /// is.
+    pub(crate) fn of_host(
+        device: DeviceId,
+        pace: [OsString; 2],
+        flash_kib: u32,
+        seed: u64,
+        (scratch, lab): (&Scratch, &Path),
         (ledger, truths): (&Ledger, &mut Truths),
     ) -> Result<Self> {
-        let name = format!("board-{number}");
-        let device = DeviceId::new(&name).context("the name of a board")?;
-        let seed = plan.seed.wrapping_add(number as u64);
+        let name = device.to_string();
         truths.host_board(device, seed);
         let cable = cable(&name, scratch, ledger)?;
-        let arguments = [
+        let mut arguments: Vec<OsString> = vec![
             "board".into(),
             "--device".into(),
             name.clone().into(),
@@ -62,13 +77,12 @@ impl Board {
             "--flash".into(),
             scratch.join(&format!("{name}.flash")).into(),
             "--flash-size".into(),
-            plan.flash_kib.to_string().into(),
-            "--readings-per-second".into(),
-            plan.rate.to_string().into(),
+            flash_kib.to_string().into(),
             "--seed".into(),
             seed.to_string().into(),
         ];
-        let program = program(name, binaries, &binaries.lab, arguments.into(), scratch);
+        arguments.extend(pace);
+        let program = program(name, lab, lab, arguments, scratch);
         Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind: Kind::Host(device) })
     }
 
@@ -88,7 +102,7 @@ impl Board {
         arguments.extend([emulator.kind.memory_option().into(), scratch.join(&format!("{name}.memory")).into()]);
         arguments.extend(["--serial".into(), cable.board.clone().into()]);
         let handed_out = emulator.unique.then(|| truths.emulator(device, emulator.kind));
-        let program = program(name.to_owned(), binaries, Path::new(path), arguments, scratch);
+        let program = program(name.to_owned(), &binaries.lab, Path::new(path), arguments, scratch);
         let kind = Kind::Emulated { handed_out, ready: Arc::default(), control: None };
         Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind })
     }
@@ -145,15 +159,9 @@ pub(super) fn cable(name: &str, scratch: &Scratch, ledger: &Ledger) -> Result<Se
     SerialRelay::new(&board, &agent, ledger.clone())
 }
 
-fn program(
-    name: String,
-    binaries: &Binaries,
-    path: &Path,
-    arguments: Vec<std::ffi::OsString>,
-    scratch: &Scratch,
-) -> Program {
+fn program(name: String, guard: &Path, path: &Path, arguments: Vec<OsString>, scratch: &Scratch) -> Program {
     let log = scratch.join(&format!("{name}.log"));
-    Program { name, guard: binaries.lab.clone(), path: path.to_owned(), arguments, environment: Vec::new(), log }
+    Program { name, guard: guard.to_owned(), path: path.to_owned(), arguments, environment: Vec::new(), log }
 }
 
 /// Takes the JSON lines of a board until it ends.

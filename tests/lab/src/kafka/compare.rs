@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use anyhow::{Context, Result, anyhow};
 use kafka_protocol::records::Record;
@@ -20,6 +21,9 @@ const AUDIT: &str = "weir.audit";
 /// In front of an Avro value: the magic byte and the id of the schema.
 const CONFLUENT_HEAD: usize = 5;
 
+/// Offsets by topic and partition.
+pub type Offsets = BTreeMap<(String, u32), u64>;
+
 /// What was compared, and what is not the same.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
@@ -29,18 +33,27 @@ pub struct Comparison {
     pub differences: Vec<String>,
 }
 
-/// Reads both. Nothing may be written meanwhile; what retention or compaction takes between the two makes a difference
+/// Reads both, as far as the log goes when it begins. What retention or compaction takes between the two makes a difference
 /// once, and not when both are read again.
 pub async fn compare(http: &LogReader, kafka: SocketAddr) -> Result<Comparison> {
-    let comparison = compare_once(http, kafka).await?;
-    if comparison.differences.is_empty() { Ok(comparison) } else { compare_once(http, kafka).await }
+    compare_from(http, kafka, &BTreeMap::new()).await
 }
 
-async fn compare_once(http: &LogReader, kafka: SocketAddr) -> Result<Comparison> {
+/// The same of what stands at these offsets and behind, by topic and partition; of those that are not named, all.
+pub async fn compare_from(http: &LogReader, kafka: SocketAddr, from: &Offsets) -> Result<Comparison> {
+    let comparison = compare_once(http, kafka, from).await?;
+    if comparison.differences.is_empty() { Ok(comparison) } else { compare_once(http, kafka, from).await }
+}
+
+async fn compare_once(http: &LogReader, kafka: SocketAddr, from: &Offsets) -> Result<Comparison> {
     let mut client = Log::connect(kafka).await?;
     let listed: Vec<Place> = client.partitions().await?;
     let mut comparison = Comparison::default();
-    for ((topic, partition), start) in http.starts().await? {
+    let ends = http.ends().await?;
+    for (partition_of_topic, start) in http.starts().await? {
+        let end = ends.get(&partition_of_topic).copied().unwrap_or(0);
+        let span = from.get(&partition_of_topic).copied().unwrap_or(0).max(start)..end;
+        let (topic, partition) = partition_of_topic;
         if topic == AUDIT {
             continue;
         }
@@ -50,9 +63,9 @@ async fn compare_once(http: &LogReader, kafka: SocketAddr) -> Result<Comparison>
             continue;
         }
         let mut seen = Seen::default();
-        client.read_whole(&place, |record| seen.kafka(&place, record)).await?;
+        client.read(&place, span.clone(), |record| seen.kafka(&place, record)).await?;
         comparison.records += seen.records;
-        seen.http(http, &place.0, partition, start).await?;
+        seen.http(http, &place.0, partition, span).await?;
         comparison.differences.extend(seen.differences);
     }
     Ok(comparison)
@@ -88,12 +101,15 @@ impl Seen {
         Ok(())
     }
 
-    async fn http(&mut self, log: &LogReader, topic: &str, partition: u32, start: u64) -> Result<()> {
-        let mut at = start;
-        loop {
+    async fn http(&mut self, log: &LogReader, topic: &str, partition: u32, span: Range<u64>) -> Result<()> {
+        let mut at = span.start;
+        while at < span.end {
             let page = log.page(topic, partition, at).await?;
             for record in &page.records {
                 let offset = record["offset"].as_u64().context("a record without an offset")?;
+                if offset >= span.end {
+                    break;
+                }
                 let timestamp = record["timestamp_ms"].as_i64().context("a record without a timestamp")?;
                 let identity = if is_of_readings(topic) { named(&record["value"]) } else { None };
                 let key = record["key"].as_str().filter(|_| topic != OFFSETS);

@@ -141,15 +141,27 @@ impl Log {
     }
 
     /// Reads a partition from its beginning to the end that it has now.
-    pub async fn read_whole(&mut self, place: &Place, mut take: impl FnMut(&Record) -> Result<()>) -> Result<()> {
-        let Range { start: mut at, end } = self.bounds(place).await?;
+    pub async fn read_whole(&mut self, place: &Place, take: impl FnMut(&Record) -> Result<()>) -> Result<()> {
+        let bounds = self.bounds(place).await?;
+        self.read(place, bounds, take).await
+    }
+
+    /// Reads the records of a partition at these offsets, which it has.
+    pub async fn read(
+        &mut self,
+        place: &Place,
+        span: Range<u64>,
+        mut take: impl FnMut(&Record) -> Result<()>,
+    ) -> Result<()> {
+        let Range { start: mut at, end } = span;
         while at < end {
             let fetched = self.fetch(place, at, Reach::default()).await?;
             let fetched = fetched.with_context(|| format!("{place:?} has no offset {at} within {at}..{end}"))?;
             if fetched.next <= at {
                 bail!("{place:?} does not go on at {at}, before its end {end}");
             }
-            fetched.records.iter().try_for_each(&mut take)?;
+            let within = fetched.records.iter().filter(|record| (record.offset as u64) < end);
+            within.into_iter().try_for_each(&mut take)?;
             at = fetched.next;
         }
         Ok(())

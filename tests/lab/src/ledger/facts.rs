@@ -15,6 +15,8 @@ pub struct Facts {
     pub durable: bool,
     /// The device was seen on a serial cable; else it is a source inside the agent.
     pub on_cable: bool,
+    /// The lab is the device: it sends what is valid, in the order of the sequences, and gives nothing up.
+    pub driven: bool,
     /// These left the ring before the agent had acknowledged them: the only ones that may be counted lost.
     pub evicted: RangeSet,
     /// The device sent every sequence below along its cable, as far as it ever came.
@@ -30,6 +32,8 @@ pub struct Facts {
     pub sent: RangeSet,
     /// How many sequences were published again after they had been published before.
     pub published_again: u64,
+    /// Which these are.
+    pub resent: RangeSet,
     /// The gateway acknowledged these.
     pub gateway_acked: RangeSet,
 }
@@ -65,7 +69,10 @@ impl Facts {
 
     /// A batch with these sequences went to the gateway.
     pub fn published(&mut self, span: Range<u64>) {
-        self.published_again += self.published.overlaps(span.clone()).map(|r| r.end - r.start).sum::<u64>();
+        for again in self.published.overlaps(span.clone()) {
+            self.published_again += again.end - again.start;
+            self.resent.insert(again);
+        }
         self.published.insert(span);
     }
 
@@ -76,10 +83,12 @@ impl Facts {
         self.durable |= other.durable;
         self.evicted.union(&other.evicted);
         self.on_cable |= other.on_cable;
+        self.driven |= other.driven;
         self.reached = self.reached.max(other.reached);
         self.waited = self.waited.max(other.waited);
         self.agent_acked(other.agent_accepted);
         self.published_again += other.published_again;
+        self.resent.union(&other.resent);
         self.published.union(&other.published);
         self.sent.union(&other.sent);
         self.gateway_acked.union(&other.gateway_acked);

@@ -5,10 +5,14 @@
 //! not of readings.
 
 mod facts;
+mod fleet;
+mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use anyhow::{Result, bail};
 use tokio::sync::watch;
 use weir_protocol::batch::{LossKind, Span};
 use weir_protocol::identity::{DeviceId, Restart};
@@ -16,8 +20,10 @@ use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::serial::{Down, Up};
 
 pub use facts::Facts;
+pub use fleet::Fleet;
+use timing::{Stopwatch, Timing};
 
-/// The most restarts that are remembered; a run with more is refused rather than forgotten in part.
+/// The most restarts that are remembered, fleets apart; a run with more is refused rather than forgotten in part.
 pub const MAX_RESTARTS: usize = 100_000;
 
 /// With so many readings unsent an agent may take what waits for backlog, also on a connection that stands. It does so
@@ -31,8 +37,10 @@ pub type RestartKey = (DeviceId, Restart);
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pages: Arc<Mutex<BTreeMap<RestartKey, Facts>>>,
+    fleets: Arc<Mutex<Vec<Arc<fleet::Pages>>>>,
     promises: Arc<Promises>,
     allowed: Arc<Mutex<BTreeSet<LossKind>>>,
+    timing: Option<Timing>,
 }
 
 /// Counts acknowledgements, so that a kill can be aimed right behind one.
@@ -52,7 +60,25 @@ impl Ledger {
     /// An empty ledger.
     pub fn new() -> Self {
         let promises = Promises { agent: watch::Sender::new(0), gateway: watch::Sender::new(0) };
-        Self { pages: Arc::default(), promises: Arc::new(promises), allowed: Arc::default() }
+        let promises = Arc::new(promises);
+        Self { pages: Arc::default(), fleets: Arc::default(), promises, allowed: Arc::default(), timing: None }
+    }
+
+    /// A fleet of devices that the lab drives by itself, each with this restart.
+    ///
+    /// # Errors
+    /// More than [`MAX_RESTARTS`] devices in all fleets.
+    pub fn fleet(&self, restart: Restart, devices: Vec<DeviceId>) -> Result<Fleet> {
+        let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = devices.len() + fleets.iter().map(|fleet| fleet.len()).sum::<usize>();
+        if all > MAX_RESTARTS {
+            bail!(
+                "{all} driven devices in one run, expected at most {MAX_RESTARTS}; drive fewer, or in a run of their own"
+            );
+        }
+        let (fleet, pages) = Fleet::new(restart, devices, self.promises.gateway.clone());
+        fleets.push(pages);
+        Ok(fleet)
     }
 
     /// What is counted lost as `kind` breaks no promise from now on: the run drops, damages or exports on purpose, and
@@ -68,7 +94,13 @@ impl Ledger {
 
     /// An observer for one serial cable.
     pub fn cable(&self) -> Cable {
-        Cable { ledger: self.clone(), device: None, early: BTreeMap::new() }
+        let stopwatch = self.timing.clone().map(Stopwatch::new);
+        Cable { ledger: self.clone(), device: None, early: BTreeMap::new(), stopwatch }
+    }
+
+    /// The same ledger, whose cables tell how long samples took to be acknowledged by the agent.
+    pub fn timed(&self, take: Arc<dyn Fn(Duration) + Send + Sync>) -> Self {
+        Self { timing: Some(Timing(take)), ..self.clone() }
     }
 
     /// A board says on its own stdout that the next sample of a restart takes `next`.
@@ -118,7 +150,13 @@ impl Ledger {
 
     /// A copy of everything known.
     pub fn pages(&self) -> BTreeMap<RestartKey, Facts> {
-        self.lock().clone()
+        let mut pages = self.lock().clone();
+        for fleet in self.fleets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (key, facts) in fleet.copy() {
+                pages.entry(key).or_default().merge(&facts);
+            }
+        }
+        pages
     }
 
     fn note(&self, key: RestartKey, what: impl FnOnce(&mut Facts)) {
@@ -142,6 +180,7 @@ pub struct Cable {
     ledger: Ledger,
     device: Option<DeviceId>,
     early: BTreeMap<Restart, Facts>,
+    stopwatch: Option<Stopwatch>,
 }
 
 /// Restarts that may be heard of on a cable before its device is.
@@ -161,10 +200,15 @@ impl Cable {
                     });
                 }
             }
-            Up::Readings(run) => self.note(run.restart, |facts| {
-                facts.held(run.base.0, run.next.0);
-                facts.sends(run.first.0 + run.readings.iter().count() as u64);
-            }),
+            Up::Readings(run) => {
+                if let Some(stopwatch) = &mut self.stopwatch {
+                    stopwatch.sent(run);
+                }
+                self.note(run.restart, |facts| {
+                    facts.held(run.base.0, run.next.0);
+                    facts.sends(run.first.0 + run.readings.iter().count() as u64);
+                });
+            }
             Up::Describe(_) | Up::TimeRequest { .. } | Up::CommandResult(_) => {}
         }
     }
@@ -173,6 +217,9 @@ impl Cable {
     pub fn down(&mut self, message: &Down) {
         if let Down::Ack { restart, accepted } = message {
             self.note(*restart, |facts| facts.agent_acked(accepted.0));
+            if let Some(stopwatch) = &mut self.stopwatch {
+                stopwatch.acknowledged(*restart, accepted.0);
+            }
             self.ledger.promises.agent.send_modify(|n| *n += 1);
         }
     }

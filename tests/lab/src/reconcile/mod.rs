@@ -10,7 +10,10 @@
 //! 5. readings + dead letters + lost or left out - heals = next, and nothing is in flight. A restart whose ring was lost
 //!    with its device has an unknown tail: its `next` is what anybody ever saw of it, and is reported apart.
 //!
-//! A damaged place in the log is a fault too: the sequences it covers are those that are promised and missing.
+//! A device that the lab drives by itself sends what is valid and in order, so that none of it may be counted lost,
+//! dead-lettered or overtaken. Messages that have no identity for the log may be there again if they were sent again.
+//!
+//! A damaged place in the log is a finding too: the sequences it covers are those that are promised and missing.
 //!
 //! A run that drops or damages on purpose says so ([`Ledger::allow`]); then loss of that kind is right, and the run
 //! compares its extent by itself. Everything else is judged as ever.
@@ -30,13 +33,15 @@ pub use report::{Report, Row};
 
 /// Something that must not be, with the identities that show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Finding {
     /// Whose; `None` for the log itself.
     pub key: Option<RestartKey>,
     /// What is wrong.
     pub what: &'static str,
     /// The sequences or the reading that show it.
     pub evidence: String,
+    /// All sequences that it is about; none if it is about something else.
+    pub sequences: RangeSet,
 }
 
 /// Ranges that are written out; more are counted.
@@ -65,19 +70,19 @@ pub fn reconcile(ledger: &Ledger, census: &Census) -> Report {
     let pages = ledger.pages();
     let allowed = ledger.allowed();
     let keys: BTreeSet<RestartKey> = pages.keys().chain(census.restarts.keys()).copied().collect();
-    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    let (mut rows, mut findings) = (Vec::new(), Vec::new());
     for gap in census.gaps.iter().filter(|_| !allowed.contains(&LossKind::Damage)) {
         let evidence = format!("{}/{} offsets {}..{}", gap.topic, gap.partition, gap.offsets.start, gap.offsets.end);
-        faults.push(Fault { key: None, what: "the log is damaged", evidence });
+        findings.push(Finding { key: None, what: "the log is damaged", evidence, sequences: RangeSet::new() });
     }
     for key in keys {
         let facts = pages.get(&key).cloned().unwrap_or_default();
         let stored = census.restarts.get(&key).cloned().unwrap_or_default();
         let restart = Restart { key, facts: &facts, stored: &stored, covered: stored.covered(), allowed: &allowed };
-        restart.judge(&mut faults);
+        restart.judge(&mut findings);
         rows.push(restart.row());
     }
-    Report { rows, faults, over_kafka: None }
+    Report { rows, findings, over_kafka: None }
 }
 
 /// One restart in both books.
@@ -90,58 +95,67 @@ struct Restart<'a> {
 }
 
 impl Restart<'_> {
-    fn judge(&self, faults: &mut Vec<Fault>) {
-        let mut fault = |what, wrong: &RangeSet| {
+    fn judge(&self, findings: &mut Vec<Finding>) {
+        let mut find = |what, wrong: &RangeSet| {
             if !wrong.is_empty() {
-                faults.push(Fault { key: Some(self.key), what, evidence: Sequences(wrong).to_string() });
+                let (evidence, sequences) = (Sequences(wrong).to_string(), wrong.clone());
+                findings.push(Finding { key: Some(self.key), what, evidence, sequences });
             }
         };
         let promised = self.facts.promised();
-        fault("acknowledged and lost", &minus(&promised, &self.covered));
-        if self.facts.on_cable {
+        find("acknowledged and lost", &minus(&promised, &self.covered));
+        // What the lab itself knows of a device to its last reading.
+        let is_known = self.facts.on_cable || self.facts.driven;
+        if is_known {
             let kept = self.standing(&self.stored.lost);
             let broken = minus(&minus(&kept, &self.facts.evicted), &self.excused());
-            fault("acknowledged and counted lost although the device had not evicted it", &broken);
+            find("acknowledged and counted lost although the device had not evicted it", &broken);
         }
-        fault("in the log twice", &self.stored.doubled);
-        fault("stored behind a later sequence of its lane", &self.stored.disordered);
-        if self.facts.on_cable {
+        find("in the log twice", &self.stored.doubled);
+        if self.facts.driven {
+            find("in the log again although it was sent once", &minus(&self.stored.repeated, &self.facts.resent));
+            find("dead-lettered although it is valid", &minus(&self.stored.dead, &self.stored.readings));
+        }
+        find("stored behind a later sequence of its lane", &self.stored.disordered);
+        if is_known {
             let fresh = self.stored.overtaken.overlaps(self.facts.waited..u64::MAX).collect();
-            fault("overtaken although it had not waited", &fresh);
+            find("overtaken although it had not waited", &fresh);
         }
         // Verdicts only ever rise from lost to dead-lettered to stored, so a record heals if and only if the
         // log holds a lower verdict on the same sequence.
         let mut lower = self.stored.lost.clone();
-        fault(
+        find(
             "a dead letter over a loss that does not say that it heals",
             &self.unhealed(&self.stored.dead, &self.stored.healing_dead, &lower),
         );
-        fault("a dead letter that heals nothing", &minus(&self.stored.healing_dead, &lower));
+        find("a dead letter that heals nothing", &minus(&self.stored.healing_dead, &lower));
         lower.union(&self.stored.dead);
         let unhealed = self.unhealed(&self.stored.readings, &self.stored.healing_readings, &lower);
-        fault("a reading over an earlier verdict that does not say that it heals", &unhealed);
-        fault("a reading that heals nothing", &minus(&self.stored.healing_readings, &lower));
+        find("a reading over an earlier verdict that does not say that it heals", &unhealed);
+        find("a reading that heals nothing", &minus(&self.stored.healing_readings, &lower));
         let left_out = self.stored.left_out();
         let beside: RangeSet =
             left_out.iter().flat_map(|r| self.stored.readings.overlaps(r).collect::<Vec<_>>()).collect();
-        fault("a reading beside the decision that left it out", &beside);
-        fault("sampled but nowhere: not stored, dead-lettered or counted lost", &self.missing());
-        if self.facts.on_cable {
+        find("a reading beside the decision that left it out", &beside);
+        find("sampled but nowhere: not stored, dead-lettered or counted lost", &self.missing());
+        if is_known {
             let beyond: RangeSet = self.covered.iter().map(|r| r.start.max(self.facts.known_end())..r.end).collect();
-            fault("in the log but never sampled", &beyond);
+            find("in the log but never sampled", &beyond);
         }
-        for wrong in &self.stored.wrong {
+        if !self.stored.altered.is_empty() {
+            let (evidence, sequences) = (self.stored.wrong.join("; "), self.stored.altered.clone());
             let what = "not what the sensor handed out";
-            faults.push(Fault { key: Some(self.key), what, evidence: wrong.clone() });
+            findings.push(Finding { key: Some(self.key), what, evidence, sequences });
         }
         let counted = self.stored.readings.len() + self.stored.dead.len() + self.stored.lost.len();
         if counted - self.stored.heals().min(counted) != self.covered.len() {
             let evidence =
                 format!("{counted} records, {} heals, {} sequences", self.stored.heals(), self.covered.len());
-            faults.push(Fault {
+            findings.push(Finding {
                 key: Some(self.key),
                 what: "readings + dead letters + lost - heals does not add up",
                 evidence,
+                sequences: RangeSet::new(),
             });
         }
     }

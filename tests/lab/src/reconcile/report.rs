@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Fault;
+use weir_protocol::RangeSet;
+
+use super::Finding;
 use crate::kafka::compare::Comparison;
 use crate::ledger::RestartKey;
 
@@ -38,32 +40,33 @@ pub struct Report {
     /// Every restart.
     pub rows: Vec<Row>,
     /// Everything that must not be.
-    pub faults: Vec<Fault>,
+    pub findings: Vec<Finding>,
     /// Records that Kafka and HTTP both showed, if both were read.
     pub over_kafka: Option<u64>,
 }
 
 /// Rows that are printed one by one; of a longer list the sums alone.
 const ROWS: usize = 40;
-/// Faults that are printed; more are counted.
-const FAULTS: usize = 40;
+/// Findings that are printed; more are counted.
+const FINDINGS: usize = 40;
 
 impl Report {
     /// Whether every promise was kept.
     pub fn holds(&self) -> bool {
-        self.faults.is_empty()
+        self.findings.is_empty()
     }
 
-    /// Whether a fault of this kind was found.
+    /// Whether something of this kind was found.
     pub fn has(&self, what: &str) -> bool {
-        self.faults.iter().any(|fault| fault.what.contains(what))
+        self.findings.iter().any(|finding| finding.what.contains(what))
     }
 
     /// Takes what came of reading the log both ways.
     pub fn compared(&mut self, comparison: Comparison) {
         self.over_kafka = Some(comparison.records);
-        let fault = |evidence| Fault { key: None, what: "Kafka and HTTP differ", evidence };
-        self.faults.extend(comparison.differences.into_iter().map(fault));
+        let what = "Kafka and HTTP differ";
+        let finding = |evidence| Finding { key: None, what, evidence, sequences: RangeSet::new() };
+        self.findings.extend(comparison.differences.into_iter().map(finding));
     }
 
     /// Sequences of all rows that the rules of agents left out.
@@ -107,24 +110,24 @@ impl fmt::Display for Report {
             f,
             "{next} sampled {equals} {stored} stored{left_out} + {dead} dead-lettered + {lost} counted lost + {in_flight} in flight"
         )?;
-        for fault in self.faults.iter().take(FAULTS) {
-            match fault.key {
+        for finding in self.findings.iter().take(FINDINGS) {
+            match finding.key {
                 Some((device, restart)) => {
-                    writeln!(f, "FAULT {device} restart {restart}: {}: {}", fault.what, fault.evidence)?;
+                    writeln!(f, "BROKEN {device} restart {restart}: {}: {}", finding.what, finding.evidence)?;
                 }
-                None => writeln!(f, "FAULT {}: {}", fault.what, fault.evidence)?,
+                None => writeln!(f, "BROKEN {}: {}", finding.what, finding.evidence)?,
             }
         }
-        if self.faults.len() > FAULTS {
-            writeln!(f, "... and {} faults more", self.faults.len() - FAULTS)?;
+        if self.findings.len() > FINDINGS {
+            writeln!(f, "... and {} findings more", self.findings.len() - FINDINGS)?;
         }
         if let Some(records) = self.over_kafka {
             writeln!(f, "{records} records read over Kafka and over HTTP")?;
         }
-        match self.faults.len() {
+        match self.findings.len() {
             0 => write!(f, "It holds: every acknowledged reading is in the log, and none is there twice."),
-            1 => write!(f, "It does NOT hold: 1 fault."),
-            n => write!(f, "It does NOT hold: {n} faults."),
+            1 => write!(f, "It does NOT hold: 1 finding."),
+            n => write!(f, "It does NOT hold: {n} findings."),
         }
     }
 }

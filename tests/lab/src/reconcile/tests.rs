@@ -56,9 +56,9 @@ fn census(stored: Stored) -> Census {
     census
 }
 
-fn faults(ledger: &Ledger, stored: Stored) -> Vec<String> {
+fn findings(ledger: &Ledger, stored: Stored) -> Vec<String> {
     let report = reconcile(ledger, &census(stored));
-    report.faults.iter().map(|f| format!("{}: {}", f.what, f.evidence)).collect()
+    report.findings.iter().map(|f| format!("{}: {}", f.what, f.evidence)).collect()
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn a_log_that_holds_every_reading_once_reconciles() {
 
 #[test]
 fn a_reading_that_was_acknowledged_and_is_missing_is_named() {
-    let faults = faults(&ten_acknowledged(), readings([0, 1, 2, 4, 5, 6, 7, 8, 9]));
-    assert_eq!(faults[0], "acknowledged and lost: 3 (1 in all)");
+    let findings = findings(&ten_acknowledged(), readings([0, 1, 2, 4, 5, 6, 7, 8, 9]));
+    assert_eq!(findings[0], "acknowledged and lost: 3 (1 in all)");
 }
 
 #[test]
@@ -83,11 +83,11 @@ fn a_claim_is_no_way_out_of_a_promise() {
     };
     let ledger = ten_acknowledged();
     let broken = "acknowledged and counted lost although the device had not evicted it: 3..5 (2 in all)";
-    assert_eq!(faults(&ledger, claimed()), [broken]);
+    assert_eq!(findings(&ledger, claimed()), [broken]);
 
     // The same claim is right if the ring had to let go of them.
     evict_below_5(&ledger);
-    assert_eq!(faults(&ledger, claimed()), [""; 0]);
+    assert_eq!(findings(&ledger, claimed()), [""; 0]);
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn loss_of_a_kind_that_the_run_allows_breaks_no_promise_and_any_other_does() {
     };
     let ledger = ten_acknowledged();
     ledger.allow(LossKind::Queue);
-    assert_eq!(faults(&ledger, lost_as("queue")), [""; 0]);
-    assert_eq!(faults(&ledger, lost_as("unaccounted")).len(), 1);
+    assert_eq!(findings(&ledger, lost_as("queue")), [""; 0]);
+    assert_eq!(findings(&ledger, lost_as("unaccounted")).len(), 1);
 }
 
 #[test]
@@ -117,8 +117,11 @@ fn what_rules_left_out_is_no_loss_and_no_reading_stands_beside_it() {
 
     let mut beside = left_out();
     reading(&mut beside, 4, true);
-    let faults = faults(&ten_acknowledged(), beside);
-    assert!(faults.contains(&"a reading beside the decision that left it out: 4 (1 in all)".to_owned()), "{faults:?}");
+    let findings = findings(&ten_acknowledged(), beside);
+    assert!(
+        findings.contains(&"a reading beside the decision that left it out: 4 (1 in all)".to_owned()),
+        "{findings:?}"
+    );
 }
 
 #[test]
@@ -136,14 +139,14 @@ fn a_reading_that_is_there_twice_is_named() {
     let mut stored = readings(0..10);
     reading(&mut stored, 5, true);
     stored.loss(&json!({"kind": "ring", "ranges": [{"start": 5, "end": 6}]})).unwrap();
-    assert!(faults(&ten_acknowledged(), stored).contains(&"in the log twice: 5 (1 in all)".to_owned()));
+    assert!(findings(&ten_acknowledged(), stored).contains(&"in the log twice: 5 (1 in all)".to_owned()));
 }
 
 #[test]
 fn a_reading_out_of_order_is_named() {
     // Nothing of it had waited.
     assert_eq!(
-        faults(&ten_acknowledged(), readings([0, 1, 4, 3, 2, 5, 6, 7, 8, 9])),
+        findings(&ten_acknowledged(), readings([0, 1, 4, 3, 2, 5, 6, 7, 8, 9])),
         [
             "stored behind a later sequence of its lane: 2 (1 in all)",
             "overtaken although it had not waited: 3 (1 in all)"
@@ -173,9 +176,9 @@ fn what_is_fresh_may_overtake_what_waited_when_a_connection_began_and_nothing_el
     ledger.begins();
     sends(&mut cable, 5);
     // Five waited when the connection began.
-    assert_eq!(faults(&ledger, readings([5, 0, 6, 1, 7, 2, 3, 4, 8, 9])), [""; 0]);
+    assert_eq!(findings(&ledger, readings([5, 0, 6, 1, 7, 2, 3, 4, 8, 9])), [""; 0]);
     let overtaken = "overtaken although it had not waited: 5 (1 in all)";
-    assert_eq!(faults(&ledger, readings([6, 0, 1, 2, 3, 4, 5, 7, 8, 9])), [overtaken]);
+    assert_eq!(findings(&ledger, readings([6, 0, 1, 2, 3, 4, 5, 7, 8, 9])), [overtaken]);
 }
 
 #[test]
@@ -186,29 +189,29 @@ fn a_reading_that_heals_is_right_exactly_over_an_earlier_loss() {
     reading(&mut healed, 3, true);
     let ledger = ten_acknowledged();
     evict_below_5(&ledger);
-    assert_eq!(faults(&ledger, healed.clone()), [""; 0]);
+    assert_eq!(findings(&ledger, healed.clone()), [""; 0]);
 
     let mut silent = healed.clone();
     reading(&mut silent, 4, false);
     // It comes behind 9 too, as if it had been overtaken.
-    let of_silence = faults(&ledger, silent);
+    let of_silence = findings(&ledger, silent);
     assert!(of_silence.iter().any(|fault| fault.starts_with("a reading over an earlier verdict")), "{of_silence:?}");
 
     let mut for_nothing = readings(0..9);
     reading(&mut for_nothing, 9, true);
-    assert!(faults(&ten_acknowledged(), for_nothing)[0].starts_with("a reading that heals nothing: 9"));
+    assert!(findings(&ten_acknowledged(), for_nothing)[0].starts_with("a reading that heals nothing: 9"));
 }
 
 #[test]
 fn a_sample_that_is_nowhere_is_named_although_nobody_acknowledged_it() {
     let ledger = Ledger::new();
     ledger.sampled(KEY.0, KEY.1, 10);
-    assert!(faults(&ledger, readings(0..8))[0].starts_with("sampled but nowhere"));
+    assert!(findings(&ledger, readings(0..8))[0].starts_with("sampled but nowhere"));
 }
 
 #[test]
 fn a_reading_that_nobody_sampled_is_named() {
-    assert_eq!(faults(&ten_acknowledged(), readings(0..12)), ["in the log but never sampled: 10..12 (2 in all)"]);
+    assert_eq!(findings(&ten_acknowledged(), readings(0..12)), ["in the log but never sampled: 10..12 (2 in all)"]);
 }
 
 #[test]

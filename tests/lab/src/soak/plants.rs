@@ -32,7 +32,7 @@ pub(super) async fn run(bench: &Bench<'_>, plant: Plant) -> Result<Verdict> {
         return Ok(Verdict::Broken(format!("{} went unnoticed: no fault `{expected}`\n{report}", plant.as_str())));
     }
     deployment.scratch.remove()?;
-    let caught = report.faults.iter().find(|fault| fault.what.contains(expected));
+    let caught = report.findings.iter().find(|finding| finding.what.contains(expected));
     Ok(Verdict::Holds(caught.map_or(String::new(), |fault| format!("caught: {}: {}", fault.what, fault.evidence))))
 }
 

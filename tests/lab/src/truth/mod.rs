@@ -16,6 +16,7 @@ use self::ticks::Ticks;
 use crate::board;
 use crate::emulator::Kind;
 use crate::ledger::RestartKey;
+use crate::load::values;
 
 /// The outcome of a comparison.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub enum Truth {
 enum Source {
     /// The host board's sensor is a pure function of its seed, the boot and the number of the measurement.
     HostBoard { seed: u64 },
+    /// The lab is the device: a pure function of device, restart and sequence.
+    Driven,
     /// The emulator prints what its sensor hands out.
     Emulator(HandedOut),
 }
@@ -74,6 +77,11 @@ impl Truths {
         self.0.insert(device, Source::HostBoard { seed });
     }
 
+    /// The lab drives the device by itself ([`crate::load`]).
+    pub fn driven(&mut self, device: DeviceId) {
+        self.0.insert(device, Source::Driven);
+    }
+
     /// The device is an emulated board; what comes back is filled with its values as they are handed out.
     pub fn emulator(&mut self, device: DeviceId, kind: Kind) -> HandedOut {
         let handed_out = match kind {
@@ -91,6 +99,7 @@ impl Truths {
         let expected = match self.0.get(&key.0) {
             None => return Truth::Unknown,
             Some(Source::HostBoard { seed }) => host_board(*seed, key.1, sequence),
+            Some(Source::Driven) => Some((values::CHANNEL, values::value(key, sequence))),
             Some(Source::Emulator(HandedOut::Ticks(ticks))) => ticks.nearest(got.0, got.1),
             Some(Source::Emulator(HandedOut::Temperatures(temperatures))) => temperatures.nearest(got.1),
         };

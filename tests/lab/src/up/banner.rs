@@ -43,5 +43,9 @@ pub(super) fn print(deployment: &Deployment) {
             println!("  mosquitto_sub -h {} -p {} -i my-view -v -t 'weir/1/default/live/#'", mqtt.ip(), mqtt.port())
         }
     }
+    if deployment.trust.is_none() {
+        println!("\nload it, from another terminal:");
+        println!("  cargo lab load --gateway {mqtt} --http {http} --kafka {kafka}");
+    }
     println!("\nCtrl-C drains and compares the lab's ledger with the log.\n");
 }

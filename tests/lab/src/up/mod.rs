@@ -30,6 +30,8 @@ const HUNT_FOR: Duration = Duration::from_secs(30);
 const HUNT_RATE: u32 = 200;
 /// Readings a second of each board.
 const RATE: u32 = 20;
+/// What `cargo lab load` needs of the gateway: room for its connections, and a topic for messages of foreign devices.
+const FOR_LOAD: &str = "connections = 17000\n[[mqtt.store]]\nfilter = \"load/#\"\n";
 
 /// Runs gateway, agent and boards on this machine, and proves at the end that nothing acknowledged is missing.
 #[derive(Args, Clone, Debug)]
@@ -70,6 +72,7 @@ impl Up {
         plan.rate = self.rate.unwrap_or(if self.plant.is_some() { HUNT_RATE } else { RATE });
         plan.plant = self.plant;
         plan.tls = self.tls;
+        plan.mqtt = FOR_LOAD.to_owned();
         plan.default_ports = true;
         plan
     }

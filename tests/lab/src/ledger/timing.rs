@@ -1,0 +1,60 @@
+//! How long samples took to be acknowledged, for whoever wants to know: by the clock of the agent, which is this machine's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_protocol::identity::Restart;
+use weir_protocol::serial::device_to_agent::Readings;
+use weir_protocol::time::{SystemClock, WallClock};
+use weir_protocol::{Clock, Timestamp};
+
+/// Samples of one cable that wait for their acknowledgement; of more the oldest are not timed.
+const WAITING: usize = 100_000;
+
+/// Takes the time from a sample to its acknowledgement.
+#[derive(Clone)]
+pub(super) struct Timing(pub(super) Arc<dyn Fn(Duration) + Send + Sync>);
+
+impl fmt::Debug for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Timing")
+    }
+}
+
+/// The samples of one cable, by restart: sequence and time.
+#[derive(Debug)]
+pub(super) struct Stopwatch {
+    timing: Timing,
+    waiting: BTreeMap<Restart, VecDeque<(u64, Timestamp)>>,
+}
+
+impl Stopwatch {
+    pub(super) fn new(timing: Timing) -> Self {
+        Self { timing, waiting: BTreeMap::new() }
+    }
+
+    /// The device sends readings. Those whose clock was never set are not timed.
+    pub(super) fn sent(&mut self, run: &Readings<'_>) {
+        let waiting = self.waiting.entry(run.restart).or_default();
+        for (sequence, reading) in (run.first.0..).zip(run.readings.iter().filter_map(Result::ok)) {
+            let is_new = waiting.back().is_none_or(|(last, _)| *last < sequence);
+            if is_new && reading.clock == Clock::Synchronised {
+                if waiting.len() == WAITING {
+                    waiting.pop_front();
+                }
+                waiting.push_back((sequence, reading.time));
+            }
+        }
+    }
+
+    /// The agent acknowledges all below `accepted`.
+    pub(super) fn acknowledged(&mut self, restart: Restart, accepted: u64) {
+        let Some(waiting) = self.waiting.get_mut(&restart) else { return };
+        let now = SystemClock.now();
+        while let Some((_, time)) = waiting.pop_front_if(|(sequence, _)| *sequence < accepted) {
+            (self.timing.0)(Duration::from_micros(now.since(time).max(0) as u64));
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! `weir-lab load`: drives a load, says each second how it goes, and judges the log at its end.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::verdict::{self, Told};
+use super::{Load, LoadPlan, Pattern, Second, Shape, Version};
+use crate::census::{Census, LogReader};
+use crate::kafka::compare::{Offsets, compare_from};
+use crate::ledger::Ledger;
+use crate::reconcile::{Report, reconcile};
+use crate::truth::Truths;
+use crate::up::duration;
+
+/// How long devices of a slow drip rest, unless --rate says otherwise.
+const DRIP_S: f64 = 60.0;
+/// How often the time is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Drives devices by the thousand, open loop, and proves with a ledger that nothing acknowledged is missing
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    cargo lab up                                  # in another terminal: prints the addresses\n  \
+    cargo lab load --gateway 127.0.0.1:1883 --http 127.0.0.1:8080 --kafka 127.0.0.1:9092\n  \
+    cargo lab load --gateway 127.0.0.1:1883 --pattern storm --every 5s --devices 10000 --connections 5000 --for 1m\n  \
+    cargo lab load --gateway 127.0.0.1:1883 --shape foreign --devices 500 --rate 2000 --output json > load.json")]
+pub struct LoadOptions {
+    /// Where the gateway takes MQTT; `cargo lab up` starts one and prints it
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    gateway: Option<SocketAddr>,
+    /// Where the gateway answers HTTP: read the log at the end, and judge it
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    http: Option<SocketAddr>,
+    /// Where the gateway speaks Kafka: read the log that way too, and compare
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "http")]
+    kafka: Option<SocketAddr>,
+    /// A token for HTTP, where one is needed
+    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// As what devices come
+    #[arg(long, value_enum, default_value = "agents")]
+    shape: Shape,
+    /// When their readings are due
+    #[arg(long, value_enum, default_value = "steady")]
+    pattern: PatternName,
+    /// From burst to burst, or from cut to cut
+    #[arg(long, value_parser = duration, default_value = "10s")]
+    every: Duration,
+    /// How many devices, 1 to 100000 [default: 1000; boards: 2]
+    #[arg(long)]
+    devices: Option<u32>,
+    /// Over how many connections, 1 to 16000, at most one a device [default: 100, or as many as devices]
+    #[arg(long)]
+    connections: Option<u32>,
+    /// Readings a second, of all devices together [default: 10000; drip: one a minute each; boards: 20 each]
+    #[arg(long)]
+    rate: Option<f64>,
+    /// How long readings are due
+    #[arg(long = "for", value_parser = duration, default_value = "30s")]
+    lasting: Duration,
+    /// The most readings of an agent's batch
+    #[arg(long, default_value_t = 500)]
+    batch: u32,
+    /// How long an agent collects readings for a batch
+    #[arg(long, value_parser = duration, default_value = "200ms")]
+    gather: Duration,
+    /// Messages under way on one connection
+    #[arg(long, default_value_t = 20)]
+    window: u16,
+    /// Version of MQTT
+    #[arg(long, value_enum, default_value = "5")]
+    mqtt: Version,
+    /// User name and password of every client
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
+    login: Option<(String, String)>,
+    /// What names of devices and clients begin with; two loads at a time need two
+    #[arg(long, default_value = "load")]
+    name: String,
+    /// A reading acknowledged so long after it was due is late
+    #[arg(long, value_parser = duration, default_value = "10s")]
+    late: Duration,
+    /// At the end: how long no acknowledgement may come although some are missing
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    settle: Duration,
+    /// Seed of values and waits [default: random]
+    #[arg(long, env = "WEIR_SEED")]
+    seed: Option<u64>,
+    /// What is printed
+    #[arg(long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PatternName {
+    /// Evenly, each device in a phase of its own
+    Steady,
+    /// All at once, each so often
+    Burst,
+    /// Evenly, while all connections are cut at once, each so often
+    Storm,
+    /// Each device once a minute or less
+    Drip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// A JSON object a line: each second, and the whole at the end
+    Json,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = |why: String| format!("{why}; expected HOST:PORT, such as 127.0.0.1:1883");
+    let mut found = text.to_socket_addrs().map_err(|error| expected(format!("got `{text}`: {error}")))?;
+    // The lab's clients come from many addresses of IPv4 loopback.
+    let all: Vec<_> = found.by_ref().collect();
+    all.iter()
+        .find(|address| address.is_ipv4())
+        .or(all.first())
+        .copied()
+        .ok_or_else(|| expected(format!("nobody is `{text}`")))
+}
+
+fn login(text: &str) -> Result<(String, String), String> {
+    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
+impl LoadOptions {
+    fn plan(&self) -> LoadPlan {
+        let devices = self.devices.unwrap_or(if self.shape == Shape::Boards { 2 } else { 1000 });
+        let usual = match (self.shape, self.pattern) {
+            (_, PatternName::Drip) => f64::from(devices) / DRIP_S,
+            (Shape::Boards, _) => f64::from(devices) * 20.0,
+            _ => 10_000.0,
+        };
+        let pattern = match self.pattern {
+            PatternName::Steady => Pattern::Steady,
+            PatternName::Burst => Pattern::Burst { every: self.every },
+            PatternName::Storm => Pattern::Storm { every: self.every },
+            PatternName::Drip => Pattern::Drip,
+        };
+        LoadPlan {
+            shape: self.shape,
+            pattern,
+            devices,
+            connections: self.connections.unwrap_or(devices.min(100)),
+            rate: self.rate.unwrap_or(usual),
+            name: self.name.clone(),
+            batch: self.batch,
+            gather: self.gather,
+            window: self.window,
+            version: self.mqtt,
+            login: self.login.clone(),
+            late: self.late,
+            ..LoadPlan::new(self.seed.unwrap_or_else(|| rand::random::<u32>().into()))
+        }
+    }
+
+    fn reader(&self) -> Result<Option<LogReader>> {
+        let Some(http) = self.http else { return Ok(None) };
+        match &self.token {
+            Some(token) => LogReader::with_token(http, token).map(Some),
+            None => LogReader::new(http).map(Some),
+        }
+    }
+}
+
+/// Drives it. `true`: everything that was due is acknowledged, and the log holds it.
+pub async fn run(options: &LoadOptions) -> Result<bool> {
+    let plan = options.plan();
+    plan.check()?;
+    let gateway = match (options.gateway, plan.shape) {
+        (Some(gateway), _) => gateway,
+        // Boards reach it through an agent.
+        (None, Shape::Boards) => SocketAddr::from(([127, 0, 0, 1], crate::ports::MQTT)),
+        (None, Shape::Agents | Shape::Foreign) => bail!(
+            "no gateway is named; `cargo lab up` starts one and prints its addresses, then type: \
+             cargo lab load --gateway 127.0.0.1:1883 --http 127.0.0.1:8080"
+        ),
+    };
+    let reader = options.reader()?;
+    let before = match &reader {
+        Some(log) => log.ends().await.context("--http: the log cannot be read")?,
+        None => Offsets::new(),
+    };
+    let (ledger, mut truths) = (Ledger::new(), Truths::default());
+    match plan.shape {
+        Shape::Boards => eprintln!("{} boards, seed {} ...", plan.devices, plan.seed),
+        _ => {
+            let LoadPlan { devices, connections, seed, .. } = &plan;
+            eprintln!("{devices} devices over {connections} connections to {gateway}, seed {seed} ...");
+        }
+    }
+    let mut load = Load::start(plan.clone(), gateway, ledger.clone(), &mut truths).await?;
+    if plan.shape == Shape::Boards {
+        eprintln!("readings are due from now on; settings of the agent that takes them:\n");
+        load.serial().iter().for_each(|path| eprintln!("[[serial]]\npath = {:?}\n", path.display().to_string()));
+    } else {
+        eprintln!("readings are due from now on");
+    }
+    watch(options, &load).await?;
+    let settled = load.settle(options.settle).await;
+    if let Err(error) = &settled {
+        eprintln!("weir-lab: {error:#}{}", hint(&plan, &load.reasons()));
+    }
+    let outcome = load.finish().await;
+    let report = match &reader {
+        Some(log) => Some(judge(options, log, &before, &ledger, &truths).await?),
+        None => None,
+    };
+    let told = Told { plan: &plan, outcome: &outcome, report: report.as_ref() };
+    match options.output {
+        Output::Text => verdict::print(&told),
+        Output::Json => println!("{}", verdict::json(&told)),
+    }
+    Ok(settled.is_ok() && report.is_none_or(|report| report.holds()))
+}
+
+/// Prints a line a second until the time is over, or until Ctrl-C or SIGTERM.
+async fn watch(options: &LoadOptions, load: &Load) -> Result<()> {
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (begun, mut printed) = (Instant::now(), 0);
+    while begun.elapsed() < options.lasting {
+        tokio::select! {
+            _ = interrupted.recv() => break,
+            _ = terminated.recv() => break,
+            () = tokio::time::sleep(LOOK.min(options.lasting.saturating_sub(begun.elapsed()))) => {}
+        }
+        for second in load.seconds(printed) {
+            printed = second.second + 1;
+            print(options.output, &second)?;
+        }
+    }
+    Ok(())
+}
+
+fn print(output: Output, second: &Second) -> Result<()> {
+    match output {
+        Output::Json => println!("{}", serde_json::to_string(second)?),
+        Output::Text => println!("{second}"),
+    }
+    Ok(())
+}
+
+/// Compares the ledger with what came into the log since the load began, as far as it is of its devices. What an agent
+/// between them has acknowledged may still be on its way: as long as more comes, it is waited for.
+async fn judge(
+    options: &LoadOptions,
+    log: &LogReader,
+    before: &Offsets,
+    ledger: &Ledger,
+    truths: &Truths,
+) -> Result<Report> {
+    eprintln!("reading the log ...");
+    let pages = ledger.pages();
+    let mut census = Census::reading_from(before);
+    let (mut last, mut progress) = (0, Instant::now());
+    loop {
+        census.catch_up(log, truths).await?;
+        // Devices of others go on meanwhile, and are not what is judged here.
+        census.retain(|key| pages.contains_key(key));
+        let covered: u64 = census.restarts.values().map(|stored| stored.covered().len()).sum();
+        if covered > last {
+            (last, progress) = (covered, Instant::now());
+        }
+        let is_complete = pages.iter().all(|(key, facts)| {
+            let promised = facts.promised();
+            promised.is_empty()
+                || census.restarts.get(key).is_some_and(|stored| {
+                    let covered = stored.covered();
+                    promised.iter().all(|range| covered.contains_all(range))
+                })
+        });
+        if is_complete || options.shape != Shape::Boards || progress.elapsed() > options.settle {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let mut report = reconcile(ledger, &census);
+    if let Some(kafka) = options.kafka {
+        report.compared(compare_from(log, kafka, before).await?);
+    }
+    Ok(report)
+}
+
+/// What helps against a refusal that does not go away by itself.
+fn hint(plan: &LoadPlan, reasons: &str) -> String {
+    let known = [
+        ("PUBACK 0x90", format!("; let the gateway store the messages: [[mqtt.store]] filter = \"{}/#\"", plan.name)),
+        ("CONNACK 0x97", format!("; let the gateway take more: mqtt.connections = {}", plan.connections + 100)),
+        ("PUBACK 0x97", "; the gateway is at a bound of its [limits]; its log names it".to_owned()),
+        ("CONNACK 0x87", "; type --login USER:PASSWORD of a user that `weir-gateway user add --mqtt` made".to_owned()),
+    ];
+    let found = known.into_iter().find(|(reason, _)| reasons.contains(reason));
+    found.map_or_else(String::new, |(_, hint)| hint)
+}

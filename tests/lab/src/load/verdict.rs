@@ -1,0 +1,143 @@
+//! What came of a load, in words and as JSON.
+
+use std::fmt;
+
+use serde_json::{Value as Json, json};
+
+use super::tally::Second;
+use super::{LoadPlan, Outcome};
+use crate::reconcile::Report;
+
+/// Ranges that JSON lists, of all findings together; more are counted.
+const RANGES: usize = 100_000;
+/// Devices that are printed with what of them is not acknowledged; more are counted.
+const DEVICES: usize = 20;
+const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999), ("p99_99", 0.9999)];
+
+/// A load that is over, and what the log was found to hold.
+pub(super) struct Told<'a> {
+    pub(super) plan: &'a LoadPlan,
+    pub(super) outcome: &'a Outcome,
+    pub(super) report: Option<&'a Report>,
+}
+
+impl fmt::Display for Second {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |us: u64| us as f64 / 1000.0;
+        write!(
+            f,
+            "{:>5} s  due {:>7}  sent {:>7}  acknowledged {:>7}  connected {:>5}  p50 {:>7.1} ms  p99 {:>7.1} ms  max {:>7.1} ms",
+            self.second + 1,
+            self.due,
+            self.sent,
+            self.acknowledged,
+            self.connected,
+            ms(self.p50_us),
+            ms(self.p99_us),
+            ms(self.max_us)
+        )
+    }
+}
+
+/// Prints it for people.
+pub(super) fn print(told: &Told<'_>) {
+    let Told { plan, outcome, report } = told;
+    let (seen, counts) = (&outcome.seen, &outcome.seen.counts);
+    println!(
+        "\n{} due, {} acknowledged in {} messages, {} sent again, {} dead-lettered; {} connects",
+        seen.due, counts.acknowledged, counts.messages, counts.sent_again, counts.dead_lettered, counts.connects
+    );
+    for (reason, times) in &counts.refusals {
+        println!("  {times:>8} times: {reason}");
+    }
+    let latency = &seen.latency;
+    let ms = |us: u64| us as f64 / 1000.0;
+    let each = QUANTILES.map(|(name, quantile)| format!("{name} {:.1} ms", ms(latency.value_at_quantile(quantile))));
+    println!("from due to acknowledged: {}, max {:.1} ms", each.join(", "), ms(latency.max()));
+    println!("later than {:?}: {}", plan.late, counts.late);
+    for late in &outcome.late {
+        println!("  {} sequence {}: {:.3} s", late.device, late.sequence, late.took.as_secs_f64());
+    }
+    let missing = &outcome.unacknowledged;
+    if !missing.is_empty() {
+        println!("not acknowledged: {} readings of {} devices", seen.unacknowledged(), missing.len());
+        for ((device, restart), run) in missing.iter().take(DEVICES) {
+            println!("  {device} restart {restart} sequences {}..{}", run.start, run.end);
+        }
+    }
+    match report {
+        Some(report) => println!("\n{report}"),
+        None => println!("the log was not read; type --http HOST:PORT to have it judged"),
+    }
+    println!("seed {}", plan.seed);
+}
+
+/// The whole as one JSON object. Lists of ranges are complete up to [`RANGES`]; `ranges_in_all` says how many there are.
+pub(super) fn json(told: &Told<'_>) -> Json {
+    let Told { plan, outcome, report } = told;
+    let (seen, latency) = (&outcome.seen, &outcome.seen.latency);
+    let quantiles = QUANTILES.map(|(name, quantile)| (name.to_owned(), latency.value_at_quantile(quantile).into()));
+    let mut of_latency: serde_json::Map<String, Json> = quantiles.into_iter().collect();
+    of_latency.insert("max".to_owned(), latency.max().into());
+    let counted = latency.iter_recorded().map(|step| json!([step.value_iterated_to(), step.count_at_value()]));
+    of_latency.insert("counts".to_owned(), counted.collect());
+    let late = outcome.late.iter();
+    let late = late
+        .map(|late| json!({"device": late.device, "sequence": late.sequence, "took_us": late.took.as_micros() as u64}));
+    let missing = outcome.unacknowledged.iter();
+    let listed = missing.clone().take(RANGES);
+    let listed = listed.map(|((device, restart), run)| {
+        json!({"device": device, "restart": restart.0.to_string(), "start": run.start, "end": run.end})
+    });
+    json!({
+        "seed": plan.seed,
+        "shape": format!("{:?}", plan.shape).to_lowercase(),
+        "pattern": format!("{:?}", plan.pattern),
+        "devices": plan.devices,
+        "connections": plan.connections,
+        "rate": plan.rate,
+        "elapsed_s": seen.elapsed.as_secs_f64(),
+        "due": seen.due,
+        "counts": seen.counts,
+        "latency_us": of_latency,
+        "seconds": outcome.seconds,
+        "late": {"after_ms": plan.late.as_millis() as u64, "readings": seen.counts.late, "worst": late.collect::<Json>()},
+        "unacknowledged": {
+            "readings": seen.unacknowledged(),
+            "ranges": listed.collect::<Json>(),
+            "ranges_in_all": missing.len(),
+        },
+        "ledger": report.map(ledger),
+    })
+}
+
+/// The reconciliation: each finding with its sequences.
+fn ledger(report: &Report) -> Json {
+    let mut room = RANGES;
+    let mut findings = Vec::new();
+    for finding in &report.findings {
+        let sequences = &finding.sequences;
+        let ranges: Vec<_> = sequences.iter().take(room).map(|range| json!([range.start, range.end])).collect();
+        room -= ranges.len();
+        findings.push(json!({
+            "what": finding.what,
+            "device": finding.key.map(|(device, _)| device),
+            "restart": finding.key.map(|(_, restart)| restart.0.to_string()),
+            "evidence": finding.evidence,
+            "sequences": sequences.len(),
+            "ranges": ranges,
+            "ranges_in_all": sequences.range_count(),
+        }));
+    }
+    let (next, stored, dead, lost, in_flight) = report.total();
+    json!({
+        "holds": report.holds(),
+        "sampled": next,
+        "stored": stored,
+        "dead_lettered": dead,
+        "lost": lost,
+        "in_flight": in_flight,
+        "records_over_kafka_and_http": report.over_kafka,
+        "findings": findings,
+    })
+}
