@@ -18,6 +18,8 @@ const SHOWN: usize = 5;
 const OFFSETS: &str = "weir.offsets";
 /// The topic that admins read over HTTP and nobody over Kafka.
 const AUDIT: &str = "weir.audit";
+/// The header that the message of a client has, and nothing else.
+const MESSAGE: &str = "mqtt-topic";
 /// In front of an Avro value: the magic byte and the id of the schema.
 const CONFLUENT_HEAD: usize = 5;
 
@@ -88,14 +90,18 @@ impl Seen {
 
     fn kafka(&mut self, (topic, partition): &Place, record: &Record) -> Result<()> {
         let key = record.key.as_deref().filter(|_| topic != OFFSETS).map(String::from_utf8_lossy);
-        let identity = match record.value.as_deref() {
-            Some(value) if is_of_readings(topic) => identity(value),
-            _ => Ok(None),
+        let value = record.value.as_deref().unwrap_or_default();
+        let said = match record.value.as_deref() {
+            _ if record.headers.keys().any(|name| name.as_str() == MESSAGE) => {
+                Ok(Said::Message(String::from_utf8(value.to_owned()).ok()))
+            }
+            Some(value) if is_of_readings(topic) => identity(value).map(Said::Reading),
+            _ => Ok(Said::Other),
         };
-        let identity = identity.with_context(|| format!("the value at {topic}/{partition}/{}", record.offset))?;
+        let said = said.with_context(|| format!("the value at {topic}/{partition}/{}", record.offset))?;
         let offset = u64::try_from(record.offset).context("an offset below 0")?;
         self.records += 1;
-        if self.left.insert(offset, digest(record.timestamp, key.as_deref(), identity.as_ref())).is_some() {
+        if self.left.insert(offset, digest(record.timestamp, key.as_deref(), &said)).is_some() {
             self.differs(|| format!("{topic}/{partition}: offset {offset} came twice over Kafka"));
         }
         Ok(())
@@ -111,9 +117,18 @@ impl Seen {
                     break;
                 }
                 let timestamp = record["timestamp_ms"].as_i64().context("a record without a timestamp")?;
-                let identity = if is_of_readings(topic) { named(&record["value"]) } else { None };
+                let value = &record["value"];
+                let said = if value.get("client").is_some() {
+                    // What is no text comes as base64 over HTTP.
+                    let is_text = value["encoding"] == "text";
+                    Said::Message(value["payload"].as_str().filter(|_| is_text).map(str::to_owned))
+                } else if is_of_readings(topic) {
+                    Said::Reading(named(value))
+                } else {
+                    Said::Other
+                };
                 let key = record["key"].as_str().filter(|_| topic != OFFSETS);
-                let expected = digest(timestamp, key, identity.as_ref());
+                let expected = digest(timestamp, key, &said);
                 match self.left.remove(&offset) {
                     None => self.differs(|| format!("{topic}/{partition}: offset {offset} is missing over Kafka")),
                     Some(got) if got != expected => {
@@ -138,9 +153,20 @@ impl Seen {
 /// Device, restart and sequence of a reading.
 pub(crate) type Identity = (String, String, i64);
 
-fn digest(timestamp: i64, key: Option<&str>, identity: Option<&Identity>) -> u64 {
+/// What of a value is compared.
+#[derive(Hash)]
+enum Said {
+    /// The identity of a reading.
+    Reading(Option<Identity>),
+    /// The payload of a client's message, if it is text.
+    Message(Option<String>),
+    /// Nothing of a value that both show in ways of their own.
+    Other,
+}
+
+fn digest(timestamp: i64, key: Option<&str>, said: &Said) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (timestamp, key, identity).hash(&mut hasher);
+    (timestamp, key, said).hash(&mut hasher);
     hasher.finish()
 }
 

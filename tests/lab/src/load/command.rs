@@ -197,7 +197,11 @@ pub async fn run(options: &LoadOptions) -> Result<bool> {
             eprintln!("{devices} devices over {connections} connections to {gateway}, seed {seed} ...");
         }
     }
-    let mut load = Load::start(plan.clone(), gateway, ledger.clone(), &mut truths).await?;
+    let started = Load::start(plan.clone(), gateway, ledger.clone(), &mut truths).await;
+    let mut load = started.map_err(|error| {
+        let help = hint(&plan, &format!("{error:#}"));
+        anyhow::anyhow!("{error:#}{help}")
+    })?;
     if plan.shape == Shape::Boards {
         eprintln!("readings are due from now on; settings of the agent that takes them:\n");
         load.serial().iter().for_each(|path| eprintln!("[[serial]]\npath = {:?}\n", path.display().to_string()));
@@ -208,6 +212,9 @@ pub async fn run(options: &LoadOptions) -> Result<bool> {
     let settled = load.settle(options.settle).await;
     if let Err(error) = &settled {
         eprintln!("weir-lab: {error:#}{}", hint(&plan, &load.reasons()));
+        if plan.shape == Shape::Boards && load.seen().counts.acknowledged == 0 {
+            eprintln!("no agent reads the boards; start one with the [[serial]] settings above");
+        }
     }
     let outcome = load.finish().await;
     let report = match &reader {

@@ -125,8 +125,8 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Connects, from an address that `number` chooses, and says `hello`.
-    pub(crate) async fn open(number: u32, to: SocketAddr, version: Version, hello: &[u8]) -> io::Result<Self> {
-        let socket = crate::clients::connect(number as usize, to).await.map_err(io::Error::other)?;
+    pub(crate) async fn open(number: u32, to: SocketAddr, version: Version, hello: &[u8]) -> Result<Self> {
+        let socket = crate::clients::connect(number as usize, to).await?;
         socket.set_nodelay(true)?;
         Ok(Self { socket, version, input: BytesMut::new(), output: BytesMut::from(hello) })
     }
