@@ -114,3 +114,34 @@ async fn bursts_and_reconnect_storms_of_a_fleet_lose_and_double_nothing() {
     assert_eq!(outcomes[0].seen.counts.connects, 60, "nobody cut these");
     assert!(outcomes[1].seen.counts.connects >= 2 * 60, "{:?}", outcomes[1].seen.counts);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boards_whose_cables_are_pulled_all_at_once_are_only_delayed() {
+    let without = plan(|plan| (plan.boards, plan.system) = (0, false));
+    let mut deployment = Deployment::prepare(without, binaries()).await.expect("the deployment is prepared");
+    let boards = LoadPlan {
+        shape: Shape::Boards,
+        pattern: Pattern::Storm { every: Duration::from_millis(700) },
+        devices: 4,
+        connections: 4,
+        rate: 200.0,
+        ..LoadPlan::new(seed())
+    };
+    let mut load = start(&mut deployment, boards).await;
+    let path = deployment.scratch.join("agent.toml");
+    let mut settings = std::fs::read_to_string(&path).expect("the settings of the agent");
+    for line in load.serial() {
+        settings += &format!("\n[[serial]]\npath = {:?}\npoll = \"100ms\"\n", line.display().to_string());
+    }
+    std::fs::write(&path, settings).expect("the settings of the agent are written");
+    deployment.launch().await.expect("gateway and agent start");
+    acknowledged(&load, 400).await;
+    load.settle(PATIENCE).await.expect("all is acknowledged by the agent");
+    let outcome = load.finish().await;
+    assert_eq!(outcome.seen.counts.acknowledged, outcome.seen.due, "{outcome:?}");
+    assert!(outcome.seen.counts.connects > 4, "plugs were pulled: {outcome:?}");
+    let (report, _) = deployment.drain().await.expect("the deployment drains");
+    assert!(report.holds(), "{report}");
+    assert_eq!(report.total().0, outcome.seen.due, "{report}");
+    deployment.scratch.remove().expect("the directory goes");
+}

@@ -58,3 +58,49 @@ impl Stopwatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use weir_protocol::items::{self, Items};
+    use weir_protocol::{ChannelId, Reading, SchemaHash, Sequence, Value};
+
+    use super::*;
+
+    const RESTART: Restart = Restart(1 << 32 | 7);
+    /// Far longer than this test takes.
+    const AGO: i64 = 3_600_000_000;
+
+    /// Sends sequences `first`, `first + 1` and so on, sampled an hour ago by these clocks.
+    fn send(stopwatch: &mut Stopwatch, first: u64, clocks: &[Clock]) {
+        let mut readings = Vec::new();
+        for clock in clocks {
+            let time = SystemClock.now().plus_micros(-AGO);
+            items::push(
+                &mut readings,
+                &Reading { channel: ChannelId(0), time, clock: *clock, value: Value::Float(1.0) },
+            );
+        }
+        let (restart, schema, next) = (RESTART, SchemaHash(1), Sequence(first + clocks.len() as u64));
+        let (base, first) = (Sequence(0), Sequence(first));
+        stopwatch.sent(&Readings { restart, schema, base, next, first, readings: Items::new(&readings) });
+    }
+
+    #[test]
+    fn each_sample_is_timed_once_from_its_own_time_however_often_it_is_sent_and_acknowledged() {
+        let told: Arc<Mutex<Vec<Duration>>> = Arc::default();
+        let take = Arc::clone(&told);
+        let mut stopwatch = Stopwatch::new(Timing(Arc::new(move |took| take.lock().unwrap().push(took))));
+        send(&mut stopwatch, 0, &[Clock::Uptime, Clock::Synchronised, Clock::Synchronised]);
+        send(&mut stopwatch, 1, &[Clock::Synchronised, Clock::Synchronised, Clock::Synchronised]);
+        stopwatch.acknowledged(RESTART, 2);
+        stopwatch.acknowledged(RESTART, 2);
+        assert_eq!(told.lock().unwrap().len(), 1, "sequence 0 has no time, 1 is acknowledged");
+        stopwatch.acknowledged(Restart(9), 4);
+        stopwatch.acknowledged(RESTART, 4);
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 3);
+        assert!(told.iter().all(|took| took.as_micros() >= AGO as u128), "{told:?}");
+    }
+}

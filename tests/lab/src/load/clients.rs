@@ -72,6 +72,10 @@ impl Clients {
         Ok(Self { shared, orders, began, connections, storms })
     }
 
+    pub(super) fn restart(&self) -> Restart {
+        self.shared.fleet.key(0).1
+    }
+
     fn now(&self) -> u64 {
         Schedule::time(self.began.elapsed())
     }

@@ -202,11 +202,11 @@ pub async fn run(options: &LoadOptions) -> Result<bool> {
         let help = hint(&plan, &format!("{error:#}"));
         anyhow::anyhow!("{error:#}{help}")
     })?;
-    if plan.shape == Shape::Boards {
+    if let Some(restart) = load.restart() {
+        eprintln!("restart {restart} of every device; readings are due from now on");
+    } else {
         eprintln!("readings are due from now on; settings of the agent that takes them:\n");
         load.serial().iter().for_each(|path| eprintln!("[[serial]]\npath = {:?}\n", path.display().to_string()));
-    } else {
-        eprintln!("readings are due from now on");
     }
     watch(options, &load).await?;
     let settled = load.settle(options.settle).await;

@@ -34,7 +34,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 use tokio::time::{Instant, sleep};
-use weir_protocol::DeviceId;
+use weir_protocol::{DeviceId, Restart};
 
 use crate::ledger::{Ledger, RestartKey};
 use crate::truth::Truths;
@@ -120,6 +120,14 @@ impl Load {
         match &self.0 {
             Driven::Clients(_) => Vec::new(),
             Driven::Boards(boards) => boards.serial(),
+        }
+    }
+
+    /// The restart that all devices have; boards have each their own.
+    pub fn restart(&self) -> Option<Restart> {
+        match &self.0 {
+            Driven::Clients(clients) => Some(clients.restart()),
+            Driven::Boards(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::tally::Second;
 use super::{LoadPlan, Outcome};
 use crate::reconcile::Report;
 
-/// Ranges that JSON lists, of all findings together; more are counted.
+/// Findings that JSON lists, and ranges of all of them together; more are counted.
 const RANGES: usize = 100_000;
 /// Devices that are printed with what of them is not acknowledged; more are counted.
 const DEVICES: usize = 20;
@@ -115,7 +115,7 @@ pub(super) fn json(told: &Told<'_>) -> Json {
 fn ledger(report: &Report) -> Json {
     let mut room = RANGES;
     let mut findings = Vec::new();
-    for finding in &report.findings {
+    for finding in report.findings.iter().take(RANGES) {
         let sequences = &finding.sequences;
         let ranges: Vec<_> = sequences.iter().take(room).map(|range| json!([range.start, range.end])).collect();
         room -= ranges.len();
@@ -139,5 +139,6 @@ fn ledger(report: &Report) -> Json {
         "in_flight": in_flight,
         "records_over_kafka_and_http": report.over_kafka,
         "findings": findings,
+        "findings_in_all": report.findings.len(),
     })
 }
