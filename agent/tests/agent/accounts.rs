@@ -12,7 +12,7 @@ use weir_protocol::batch::LossKind;
 
 use crate::support::gateway::{Gateway, Peer};
 use crate::support::kept::Kept;
-use crate::uplink::{Shipping, board, options, readings};
+use crate::support::shipping::{Shipping, board, options, readings};
 
 const R: Restart = Restart::from_boot(1, 1);
 
@@ -33,9 +33,7 @@ fn accepts(shipping: &Shipping, ranges: &[std::ops::Range<u64>]) {
 
 /// Reads on until positions were said so often.
 async fn is_told(peer: &mut Peer, times: usize) {
-    while peer.positions.len() < times {
-        assert!(peer.is_quiet(Duration::from_millis(20)).await, "nothing but positions");
-    }
+    peer.hears_until(|peer| peer.positions.len() >= times).await;
 }
 
 #[tokio::test]
@@ -64,9 +62,7 @@ async fn positions_are_said_again_after_a_while_but_not_of_what_is_settled() {
     is_told(&mut peer, 3).await;
     assert!(peer.positions.iter().all(|stands| *stands == (key(), 0..3, vec![0..3])));
     peer.answer(came.packet, PubAckReason::Success).await;
-    while peer.positions.last() != Some(&(key(), 0..3, vec![])) {
-        assert!(peer.is_quiet(Duration::from_millis(20)).await, "nothing but positions");
-    }
+    peer.hears_until(|peer| peer.positions.last() == Some(&(key(), 0..3, vec![]))).await;
     let said = peer.positions.len();
     assert!(peer.is_quiet(Duration::from_millis(300)).await);
     assert_eq!(peer.positions.len(), said, "the gateway knows");
@@ -151,9 +147,7 @@ async fn a_claim_that_is_refused_alone_is_given_up_and_the_rest_goes_on() {
                 weir_protocol::Sequence(40),
                 false,
             );
-            while peer.positions.is_empty() {
-                assert!(peer.is_quiet(Duration::from_millis(20)).await, "nothing but positions");
-            }
+            is_told(&mut peer, 1).await;
             assert_eq!(peer.positions, [(key(), 0..40, vec![])], "what it named is unaccounted");
             assert_eq!(counters.get(Event::ClaimsRefused), 1);
         }

@@ -8,7 +8,7 @@ use weir_agent::counters::Event;
 use weir_agent::uplink::UplinkOptions;
 
 use crate::support::mosquitto::{Consumer, Mosquitto};
-use crate::uplink::{Shipping, options, readings};
+use crate::support::shipping::{Shipping, options, readings};
 
 const VERSIONS: [(Mqtt, &str); 2] = [(Mqtt::V5, "another broker"), (Mqtt::V3, "unknown")];
 

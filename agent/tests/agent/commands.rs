@@ -9,6 +9,7 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use crate::process::{Place, text};
 use crate::support::gateway::Gateway;
 use crate::support::local::get;
+use crate::support::nowhere::Nowhere;
 
 /// Commands that print nothing which a program would read as JSON: they run, or print a file of some format.
 const NO_DATA: [&str; 7] =
@@ -85,8 +86,8 @@ fn ends(case: &Case<'_>, takes_settings: bool) -> i32 {
 
 #[tokio::test]
 async fn every_command_ends_with_the_code_that_scripts_rely_on() {
-    let free = Gateway::open().await.port();
-    let empty = Place::with_line(free);
+    let nowhere = Nowhere::open();
+    let empty = Place::with_line(nowhere.port());
     let wrong = Place::new("[queue]\ncap = \"64 Mb\"\n");
     let no_source = Place::with_data("[system]\nenabled = false\n");
     let silent = Place::with_data("[system]\nenabled = false\n[[serial]]\npath = \"/nowhere/tty\"\n");
@@ -109,7 +110,7 @@ async fn every_command_ends_with_the_code_that_scripts_rely_on() {
     let running = Place::with_data("[system]\nenabled = false\n");
     let _agent = running.start();
     get(&running.data().join("agent.sock"), "/version");
-    let nobody = format!("http://127.0.0.1:{free}");
+    let nobody = format!("http://127.0.0.1:{}", nowhere.port());
     let enroll = ["--gateway", &nobody, "--token", "t"];
     let no_digest = ["--gateway", &nobody, "--token", "t", "--ca-fingerprint", "no"];
     let signed = signing_desk();

@@ -1,7 +1,5 @@
 //! Programs that print readings.
 
-use std::time::Duration;
-
 use rustix::process::{Pid, test_kill_process};
 use tokio::task::JoinHandle;
 use weir_agent::config::Config;
@@ -14,10 +12,8 @@ use weir_protocol::Value;
 use weir_protocol::settings::Source;
 
 use crate::support::sources::Bench;
+use crate::support::wait::until;
 use crate::support::{NOON, device};
-
-/// Longer than anything here takes; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One life of a source that runs this script.
 fn lives(bench: &Bench, script: &str, keys: &str) -> JoinHandle<Result<(), LifeError>> {
@@ -83,12 +79,7 @@ async fn a_program_that_cannot_be_started_says_which() {
 async fn is_gone(held: &[Held]) {
     let Value::Double(pid) = held[0].value else { panic!("{held:?}") };
     let pid = Pid::from_raw(pid as i32).expect("a number");
-    let gone = async {
-        while test_kill_process(pid).is_ok() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.expect("it ends");
+    until("the end of a process", || test_kill_process(pid).is_err().then_some(())).await;
 }
 
 #[tokio::test]
@@ -159,9 +150,7 @@ async fn a_flood_of_readings_waits_in_its_pipe_when_the_queue_takes_no_more() {
     let feed = bench.context("exec", "other").feed(device("ups")).expect("a feed");
     let life = lives(&bench, "exec yes 'n 1'", "stream = true");
     // Nothing is acknowledged, so the feed fills up and stays as it is.
-    while feed.room() > 1024 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("a full feed", || (feed.room() <= 1024).then_some(())).await;
     assert!(feed.put_all(&[]).sequences.end <= 4096);
     assert_eq!(bench.counters.get(Event::ReadingsEvicted), 0);
     bench.stops();
@@ -174,13 +163,9 @@ async fn a_flood_of_nonsense_is_counted_and_another_program_goes_on() {
     let flood = lives(&bench, "exec yes 'this is no reading at all'", "stream = true");
     let long = lives(&bench, "exec tr '\\\\0' x < /dev/zero", "stream = true");
     let good = lives(&bench, "echo level 2 m", "interval = \"100ms\"");
-    while bench.counters.get(Event::ProgramLinesRefused) < u64::from(MAX_RATE) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    bench.counts(Event::ProgramLinesRefused, u64::from(MAX_RATE)).await;
     let so_far = bench.health.sources()[2].readings;
-    while bench.health.sources()[2].readings <= so_far {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    bench.looks_at(2, |health| health.readings > so_far).await;
     let error = bench.health.sources()[1].last_error.clone().unwrap_or_default();
     assert!(error.contains("expected at most 1024 bytes a line"), "{error}");
     bench.stops();

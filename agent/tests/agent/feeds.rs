@@ -88,18 +88,19 @@ async fn a_feed_that_is_filled_without_pause_sends_again_what_a_failing_disk_did
         tokio::task::yield_now().await;
     }
     disk.set_capacity(None);
-    let all = {
-        let feed = feed.clone();
-        tokio::spawn(async move { feed.kept(0..next).await })
-    };
-    while !all.is_finished() {
-        if feed.room() > 0 {
-            puts(&feed, next..next + 1);
-            next += 1;
+    // Samples come more often than a silence is long.
+    let (all, mut samples) = (feed.kept(0..next), tokio::time::interval(Duration::from_millis(5)));
+    let mut all = std::pin::pin!(all);
+    let is_kept = loop {
+        tokio::select! {
+            is_kept = &mut all => break is_kept,
+            _ = samples.tick(), if feed.room() > 0 => {
+                puts(&feed, next..next + 1);
+                next += 1;
+            }
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(all.await.expect("no panic"), "everything is on disk");
+    };
+    assert!(is_kept, "everything is on disk");
     bench.feeds.finish().await;
     let (restart, kept) = joined(&office.closes().await, name);
     assert_eq!(kept, [Kept::Readings(name, restart, 0..next)]);

@@ -12,7 +12,8 @@ use weir_agent::remote::InForce;
 use crate::process::{Place, text};
 use crate::support::control_room::{ControlRoom, Heard, Manner};
 use crate::support::local::{get, until};
-use crate::support::operator::{Operator, address, nowhere};
+use crate::support::nowhere::Nowhere;
+use crate::support::operator::{Operator, address, address_of};
 
 fn json(place: &Place, words: &[&str]) -> Value {
     let output = place.command(words).args(["--output", "json"]).output().expect("it starts");
@@ -74,7 +75,8 @@ async fn remote_settings_that_no_longer_go_with_the_file_are_said_to_be_left_out
     let agent = operator.start().await;
     gateway.is_subscribed().await;
     let rule = "[[process]]\nclass = \"alarms\"\n";
-    gateway.publish("config", operator.config(1, &format!("{}{rule}", nowhere().await)));
+    let nowhere = Nowhere::open();
+    gateway.publish("config", operator.config(1, &format!("{}{rule}", address_of(nowhere.port()))));
     while gateway.hears().await != Heard::Gone {}
     let found = InForce::load(&place.config()).expect("good settings");
     assert!(found.is_on_trial() && found.config.overlay == Some(1));

@@ -12,7 +12,7 @@ use weir_protocol::RangeSet;
 
 use crate::seeds::for_each_seed;
 use crate::support::gateway::Gateway;
-use crate::uplink::{Shipping, options, readings};
+use crate::support::shipping::{Shipping, options, readings};
 
 const LIVE: LaneId = LaneId { class: ClassId::DEFAULT, backlog: false };
 const BACKLOG: LaneId = LaneId { class: ClassId::DEFAULT, backlog: true };

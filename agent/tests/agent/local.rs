@@ -7,15 +7,15 @@ use weir_protocol::serial::device_to_agent::Ring;
 use crate::process::{Place, greets_and_sends, is_acknowledged, text};
 use crate::support::board::Board;
 use crate::support::device::Talker;
-use crate::support::gateway::Gateway;
 use crate::support::local::{get, until};
+use crate::support::nowhere::Nowhere;
 
 const R: Restart = Restart::from_boot(1, 7);
 
 #[tokio::test]
 async fn an_agent_tells_how_it_is_and_its_socket_goes_with_it() {
-    let port = Gateway::open().await.port();
-    let place = Place::with_line(port);
+    let nowhere = Nowhere::open();
+    let place = Place::with_line(nowhere.port());
     let socket = place.data().join("agent.sock");
     let settings = std::fs::read_to_string(place.config()).expect("the settings");
     std::fs::write(place.config(), format!("drain = \"50ms\"\n{settings}")).expect("a file");
@@ -94,8 +94,8 @@ fn a_tap_shows_readings_before_and_after_their_rule() {
 /// A queue that blocks takes nothing more once it is full, and says so where a load balancer or a person looks.
 #[tokio::test]
 async fn a_full_queue_is_not_ready_and_says_why() {
-    let port = Gateway::open().await.port();
-    let place = Place::with_line(port);
+    let nowhere = Nowhere::open();
+    let place = Place::with_line(nowhere.port());
     let socket = place.data().join("agent.sock");
     let settings = std::fs::read_to_string(place.config()).expect("the settings");
     let settings = settings.replace("[queue]", "[queue]\ncap = \"1 MiB\"");

@@ -17,7 +17,7 @@ use weir_storage::{FaultyFs, Fs};
 
 use crate::support::NOON;
 use crate::support::gateway::Gateway;
-use crate::uplink::{Shipping, options, readings};
+use crate::support::shipping::{Shipping, options, readings};
 
 /// A clock that the test moves, in hours from noon.
 #[derive(Default)]

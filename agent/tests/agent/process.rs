@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +15,8 @@ use crate::support::device::Talker;
 use crate::support::gateway::{Came, Gateway, Peer};
 use crate::support::kept::Kept;
 use crate::support::local::get;
+use crate::support::nowhere::Nowhere;
+use crate::support::wait::until;
 
 const R: Restart = Restart::from_boot(1, 7);
 
@@ -307,9 +308,8 @@ async fn an_agent_that_was_killed_ships_what_it_had_acknowledged() {
 
 #[tokio::test]
 async fn an_agent_whose_gateway_is_away_stops_in_time_and_keeps_the_rest() {
-    // Nobody listens on the port that was free a moment ago.
-    let port = Gateway::open().await.port();
-    let place = Place::with_line(port);
+    let nowhere = Nowhere::open();
+    let place = Place::with_line(nowhere.port());
     let mut board = Board::plug(&place.line());
     let mut talker = Talker::new("board-1", Ring::Durable);
     let settings = std::fs::read_to_string(place.config()).expect("the settings");
@@ -381,13 +381,9 @@ async fn a_line_that_cannot_be_opened_is_named_and_read_as_soon_as_it_can_be() {
     let agent = place.start();
     let socket = place.data().join("agent.sock");
     let source = || get(&socket, "/status").json()["sources"][0].clone();
-    let named = loop {
-        let source = source();
-        if source["last_error"].is_string() && source["failures"].as_u64() > Some(1) {
-            break source;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let is_named =
+        |source: &serde_json::Value| source["last_error"].is_string() && source["failures"].as_u64() > Some(1);
+    let named = until("the failing line", || Some(source()).filter(is_named)).await;
     assert_eq!(named["state"], "waiting");
     let reason = named["last_error"].as_str().unwrap_or_default();
     assert!(reason.starts_with(&format!("{}: ", place.line().display())), "{reason}");

@@ -8,7 +8,7 @@ use weir_protocol::serial::device_to_agent::Ring;
 use crate::process::{Place, greets_and_sends, is_acknowledged, text};
 use crate::support::board::Board;
 use crate::support::device::Talker;
-use crate::support::gateway::Gateway;
+use crate::support::nowhere::Nowhere;
 
 const RESTART: Restart = Restart::from_boot(1, 7);
 
@@ -26,8 +26,8 @@ fn fails(place: &Place, words: &[&str], code: i32) -> String {
 
 /// A place whose agent ran without a gateway and holds readings `0..30` of a board.
 async fn with_readings(while_it_runs: impl FnOnce(&Place)) -> Place {
-    let port = Gateway::open().await.port();
-    let place = Place::with_line(port);
+    let nowhere = Nowhere::open();
+    let place = Place::with_line(nowhere.port());
     let settings = std::fs::read_to_string(place.config()).expect("the settings");
     std::fs::write(place.config(), format!("drain = \"50ms\"\n{settings}")).expect("a file");
     let mut board = Board::plug(&place.line());

@@ -10,7 +10,9 @@ use weir_protocol::mqtt::MAX_ORDER;
 use crate::process::text;
 use crate::support::control_room::{ControlRoom, Heard, Manner};
 use crate::support::local::get;
-use crate::support::operator::{Operator, address, header, nowhere};
+use crate::support::nowhere::Nowhere;
+use crate::support::operator::{Operator, address, address_of, header};
+use crate::support::wait::until;
 
 #[tokio::test]
 async fn settings_that_work_are_tried_and_confirmed_and_outlive_a_restart() {
@@ -38,7 +40,8 @@ async fn settings_that_lead_nowhere_are_rolled_back_and_never_tried_again() {
     let operator = Operator::of(&gateway, "confirm = \"1s\"\n");
     let _agent = operator.start().await;
     gateway.is_subscribed().await;
-    let wrong = operator.config(7, &nowhere().await);
+    let nowhere = Nowhere::open();
+    let wrong = operator.config(7, &address_of(nowhere.port()));
     gateway.publish("config", wrong.clone());
     assert_eq!(gateway.results("config.result").await, ["7 trying", "7 rolled-back"]);
     let [why] = gateway.results("config.detail").await;
@@ -56,7 +59,8 @@ async fn a_trial_that_kills_the_agent_twice_is_rolled_back_at_the_next_start() {
     let operator = Operator::of(&gateway, "confirm = \"10m\"\n");
     let agent = operator.start().await;
     gateway.is_subscribed().await;
-    gateway.publish("config", operator.config(1, &nowhere().await));
+    let nowhere = Nowhere::open();
+    gateway.publish("config", operator.config(1, &address_of(nowhere.port())));
     // It leaves for where there is nobody.
     while gateway.hears().await != Heard::Gone {}
     agent.signal(Signal::KILL);
@@ -103,22 +107,16 @@ async fn settings_before_that_do_not_start_either_are_tried_until_they_do() {
     let agent = operator.start().await;
     gateway.is_subscribed().await;
     let elsewhere = operator.place.path().join("other.sock");
-    let settings = format!("{}[local]\nlisten = \"unix:{}\"\n", nowhere().await, elsewhere.display());
+    let nowhere = Nowhere::open();
+    let settings = format!("{}[local]\nlisten = \"unix:{}\"\n", address_of(nowhere.port()), elsewhere.display());
     gateway.publish("config", operator.config(1, &settings));
     while gateway.hears().await != Heard::Gone {}
     // Meanwhile the place of the socket goes away.
     std::fs::remove_dir_all(port.path()).expect("a directory");
     let opened_at = || std::fs::metadata(&elsewhere).and_then(|socket| socket.modified()).ok();
-    let first = loop {
-        match opened_at() {
-            Some(at) => break at,
-            None => tokio::time::sleep(Duration::from_millis(5)).await,
-        }
-    };
+    let first = until("the socket of the trial", opened_at).await;
     // The one on trial is open again once it was tried to go back.
-    while opened_at().is_none_or(|at| at == first) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("its socket once more", || opened_at().filter(|at| *at != first)).await;
     std::fs::create_dir(port.path()).expect("a directory");
     assert_eq!(gateway.results("config.result").await, ["1 trying", "1 rolled-back"]);
     assert_eq!(get(&socket, "/status").json()["pid"], agent.pid());

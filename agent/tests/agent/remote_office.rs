@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use weir_agent::config::Config;
@@ -19,6 +18,8 @@ use weir_protocol::settings::Source;
 use weir_protocol::time::WallClock;
 use weir_protocol::{AgentId, Restart, Timestamp};
 use weir_storage::{FaultyFs, Fs};
+
+use crate::support::wait::until;
 
 /// A clock that somebody sets, in seconds since 1970.
 struct SetClock(AtomicI64);
@@ -148,9 +149,7 @@ async fn what_cannot_be_kept_is_not_obeyed_and_is_once_there_is_room() {
     bureau.disk.set_capacity(Some(0));
     bureau.settings(1).await;
     bureau.ping("c-1").await;
-    while bureau.counters.get(Event::OrdersRefused) < 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("two refusals", || (bureau.counters.get(Event::OrdersRefused) == 2).then_some(())).await;
     assert!(bureau.reloads.try_recv().is_err(), "nothing was begun");
     assert_eq!(bureau.counters.get(Event::CommandsRun), 0);
     assert!(bureau.desk.overlay().is_none());

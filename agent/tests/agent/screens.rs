@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use weir_protocol::Restart;
 use weir_protocol::serial::device_to_agent::Ring;
@@ -15,11 +14,9 @@ use crate::support::board::Board;
 use crate::support::device::Talker;
 use crate::support::gateway::Gateway;
 use crate::support::local::until;
+use crate::support::wait::until_found;
 
 const R: Restart = Restart::from_boot(1, 7);
-
-/// Longer than anything here takes; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A terminal, closed when it goes.
 struct Terminal {
@@ -54,15 +51,9 @@ impl Terminal {
 
     /// The screen, once it is as wanted.
     fn shows(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let screen = self.screen();
-            if wanted(&screen) {
-                return screen;
-            }
-            assert!(Instant::now() < end, "{what}; the screen went on to show\n{screen}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until_found(what, || {
+            Ok(self.screen()).and_then(|screen| if wanted(&screen) { Ok(screen) } else { Err(screen) })
+        })
     }
 }
 
@@ -125,11 +116,10 @@ async fn top_looks_as_it_was_looked_at_and_leaves_when_it_is_told() {
     let fits = |screen: &str| screen.lines().count() <= 17 && parts.iter().all(|part| screen.contains(part));
     terminal.shows(&format!("a smaller screen with {parts:?}"), fits);
     terminal.tmux(&["send-keys", "q"]);
-    let end = Instant::now() + PATIENCE;
-    while terminal.tmux(&["has-session"]).status.success() {
-        assert!(Instant::now() < end, "q did not end it");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until_found("the end of the terminal", || match terminal.tmux(&["has-session"]).status.success() {
+        true => Err(terminal.screen()),
+        false => Ok(()),
+    });
 }
 
 #[test]

@@ -21,6 +21,7 @@ use weir_storage::{Batch, FaultyFs, Fs};
 use crate::support::StoppedClock;
 use crate::support::device::Talker;
 use crate::support::kept::{Kept, records};
+use crate::support::wait::until;
 
 const R: Restart = Restart::from_boot(1, 1);
 
@@ -80,9 +81,7 @@ async fn a_disk_that_comes_back_is_used_again_and_every_line_is_told_when_all_is
     hears(&mut answers, |down| matches!(down, Down::Credit { .. })).await;
     disk.set_capacity(Some(0));
     says(&link, &talker.readings(R, (0, 4), 0, 4)).await;
-    while office.counters.get(Event::CommitsFailed) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("a failed commit", || (office.counters.get(Event::CommitsFailed) > 0).then_some(())).await;
     disk.set_capacity(None);
     disk.fail_once(Fault::Sync);
     // The device hears nothing and says it again, as devices do.

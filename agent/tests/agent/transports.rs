@@ -12,7 +12,7 @@ use weir_protocol::settings::Source;
 
 use crate::support::doors::Door;
 use crate::support::gateway::Gateway;
-use crate::uplink::{Shipping, options, readings};
+use crate::support::shipping::{Shipping, options, readings};
 
 fn to(address: &str, proxy: Option<String>) -> UplinkOptions {
     let mut options = options(1);

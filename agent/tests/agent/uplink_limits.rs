@@ -14,7 +14,7 @@ use weir_protocol::batch::command::{self, AgentCommand};
 use weir_protocol::batch::{MAX_PAYLOAD, MAX_READINGS};
 
 use crate::support::gateway::Gateway;
-use crate::uplink::{Shipping, board, options, readings};
+use crate::support::shipping::{Shipping, board, options, readings};
 
 const LIVE: LaneId = LaneId { class: ClassId::DEFAULT, backlog: false };
 

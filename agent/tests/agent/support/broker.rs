@@ -34,6 +34,10 @@ pub(crate) struct Subscriber {
 enum Said {
     Subscribe(u16, Vec<String>),
     Ack(u16),
+    /// PUBREC: it has a message with QoS 2.
+    Received(u16),
+    /// PUBCOMP: it has forgotten that message's packet id.
+    Completed(u16),
     Ping,
     Goodbye,
 }
@@ -108,7 +112,25 @@ impl Subscriber {
 
     /// Publishes with QoS 1 as `packet`, or with QoS 0 as 0.
     pub(crate) async fn publishes(&mut self, packet: u16, topic: &str, payload: &[u8], retained: bool) {
-        let bytes = self.publish(packet, topic, payload, retained);
+        let bytes = self.publish((packet, u8::from(packet > 0)), topic, payload, retained);
+        self.stream.write_all(&bytes).await.expect("an open connection");
+    }
+
+    /// Publishes with QoS 2 as `packet`.
+    pub(crate) async fn publishes_once(&mut self, packet: u16, topic: &str, payload: &[u8]) {
+        let bytes = self.publish((packet, 2), topic, payload, false);
+        self.stream.write_all(&bytes).await.expect("an open connection");
+    }
+
+    /// Releases a message with QoS 2.
+    pub(crate) async fn releases(&mut self, packet: u16) {
+        let mut bytes = BytesMut::new();
+        if self.is_v5 {
+            let release = v5::Packet::PubRel(v5::PubRel::new(packet, None));
+            release.write(&mut bytes, None).expect("a packet");
+        } else {
+            v4::PubRel::new(packet).write(&mut bytes).expect("a packet");
+        }
         self.stream.write_all(&bytes).await.expect("an open connection");
     }
 
@@ -126,20 +148,19 @@ impl Subscriber {
 
     /// Publishes without end with QoS 0, until the subscriber hangs up.
     pub(crate) async fn floods(mut self, topic: &str, payload: &[u8]) {
-        let bytes = self.publish(0, topic, payload, false).repeat(1000);
+        let bytes = self.publish((0, 0), topic, payload, false).repeat(1000);
         while self.stream.write_all(&bytes).await.is_ok() {}
     }
 
-    fn publish(&self, packet: u16, topic: &str, payload: &[u8], retained: bool) -> BytesMut {
+    fn publish(&self, (packet, qos): (u16, u8), topic: &str, payload: &[u8], retained: bool) -> BytesMut {
         let mut bytes = BytesMut::new();
         if self.is_v5 {
-            use rumqttc::v5::mqttbytes::QoS;
-            let qos = if packet == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            let qos = rumqttc::v5::mqttbytes::qos(qos).expect("a QoS");
             let mut publish = v5::Publish::new(topic, qos, payload.to_vec(), None);
             (publish.pkid, publish.retain) = (packet, retained);
             v5::Packet::Publish(publish).write(&mut bytes, None).expect("a packet");
         } else {
-            let qos = if packet == 0 { rumqttc::QoS::AtMostOnce } else { rumqttc::QoS::AtLeastOnce };
+            let qos = rumqttc::mqttbytes::qos(qos).expect("a QoS");
             let mut publish = v4::Publish::new(topic, qos, payload.to_vec());
             (publish.pkid, publish.retain) = (packet, retained);
             publish.write(&mut bytes).expect("a packet");
@@ -149,11 +170,34 @@ impl Subscriber {
 
     /// The next acknowledgement.
     pub(crate) async fn acknowledges(&mut self) -> u16 {
+        match self.says_something().await {
+            Said::Ack(packet) => packet,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// The next message with QoS 2 that it has.
+    pub(crate) async fn receives(&mut self) -> u16 {
+        match self.says_something().await {
+            Said::Received(packet) => packet,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// The next message with QoS 2 that is over.
+    pub(crate) async fn completes(&mut self) -> u16 {
+        match self.says_something().await {
+            Said::Completed(packet) => packet,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// What it says next but pings.
+    async fn says_something(&mut self) -> Said {
         loop {
             match self.says().await {
-                Said::Ack(packet) => return packet,
                 Said::Ping => {}
-                other => panic!("unexpected {other:?}"),
+                said => return said,
             }
         }
     }
@@ -170,6 +214,8 @@ impl Subscriber {
                     Said::Subscribe(subscribe.pkid, subscribe.filters.into_iter().map(|filter| filter.path).collect())
                 }
                 v5::Packet::PubAck(ack) => Said::Ack(ack.pkid),
+                v5::Packet::PubRec(received) => Said::Received(received.pkid),
+                v5::Packet::PubComp(completed) => Said::Completed(completed.pkid),
                 v5::Packet::PingReq(_) => Said::Ping,
                 v5::Packet::Disconnect(_) => Said::Goodbye,
                 other => panic!("unexpected {other:?}"),
@@ -180,6 +226,8 @@ impl Subscriber {
                 Said::Subscribe(subscribe.pkid, subscribe.filters.into_iter().map(|filter| filter.path).collect())
             }
             v4::Packet::PubAck(ack) => Said::Ack(ack.pkid),
+            v4::Packet::PubRec(received) => Said::Received(received.pkid),
+            v4::Packet::PubComp(completed) => Said::Completed(completed.pkid),
             v4::Packet::PingReq => Said::Ping,
             v4::Packet::Disconnect => Said::Goodbye,
             other => panic!("unexpected {other:?}"),

@@ -9,7 +9,7 @@ use weir_agent::config::Config;
 use weir_agent::counters::{Counters, Event};
 use weir_agent::intake::{Intake, LinkId};
 use weir_agent::processing::{Rules, Tap};
-use weir_agent::queue::{Incarnation, Policy, Queue, QueueOptions, Recovered};
+use weir_agent::queue::{Committed, Entries, Incarnation, Policy, Queue, QueueOptions, Recovered};
 use weir_protocol::items;
 use weir_protocol::serial::{Down, Up};
 use weir_protocol::settings::Source;
@@ -86,12 +86,17 @@ impl Desk {
     /// Commits what is staged; whether that succeeded.
     pub(crate) fn commits(&mut self) -> bool {
         let Some(staged) = self.intake.take_stage(Vec::new()) else { return true };
+        let committed = self.writes(staged.entries);
+        self.intake.committed(&staged.covered, &committed).is_ok()
+    }
+
+    /// Makes entries durable, of which the intake knows nothing yet.
+    pub(crate) fn writes(&self, entries: Entries) -> Committed {
         let (sender, done) = mpsc::channel();
         self.queue
-            .submit(staged.entries, move |committed| sender.send(committed).expect("somebody waits"))
+            .submit(entries, move |committed| sender.send(committed).expect("somebody waits"))
             .expect("a running committer");
-        let committed = done.recv().expect("an answer");
-        self.intake.committed(&staged.covered, &committed).is_ok()
+        done.recv().expect("an answer")
     }
 
     /// What was answered on the first line since the last call.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PingResp, PubAck, PubAckReason, Publish, SubAck,
+    SubscribeReasonCode,
 };
 use rumqttc::v5::mqttbytes::{Error, QoS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,33 +128,51 @@ impl Peer {
     /// The next batch and its bytes; what else comes is answered.
     pub(crate) async fn batch_with_size(&mut self) -> (Came, usize) {
         loop {
-            match self.packet().await {
-                Packet::Subscribe(subscribe) => {
-                    assert_eq!(subscribe.filters[0].path, "weir/1/default/edge-1/command");
-                    let return_codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
-                    let ack = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
-                    self.send(&Packet::SubAck(ack)).await;
-                }
-                Packet::Publish(publish) if publish.topic == "weir/1/default/edge-1/batch" => {
-                    let (sections, positions) = sections(&publish.payload);
-                    if positions.is_empty() {
-                        return (Came { packet: publish.pkid, sections }, publish.payload.len());
-                    }
-                    assert_eq!(sections, [], "positions come in batches of their own");
-                    self.positions.extend(positions);
-                    self.answer(publish.pkid, self.about_positions).await;
-                }
-                Packet::Publish(publish) => {
-                    if publish.topic == "weir/1/default/edge-1/describe" {
-                        weir_protocol::batch::describe::decode(&publish.payload).expect("a good description");
-                        self.described += 1;
-                    }
-                    self.answer(publish.pkid, PubAckReason::Success).await;
-                }
-                Packet::PingReq(_) | Packet::PubAck(_) | Packet::Disconnect(_) => {}
-                other => panic!("unexpected {other:?}"),
+            if let Some(came) = self.take().await {
+                return came;
             }
         }
+    }
+
+    /// Reads on until this is so; no batch comes before that.
+    pub(crate) async fn hears_until(&mut self, wanted: impl Fn(&Self) -> bool) {
+        while !wanted(self) {
+            if let Some((came, _)) = self.take().await {
+                panic!("a batch came: {came:?}");
+            }
+        }
+    }
+
+    /// The next packet, if it is a batch; what else comes is answered.
+    async fn take(&mut self) -> Option<(Came, usize)> {
+        match self.packet().await {
+            Packet::Subscribe(subscribe) => {
+                assert_eq!(subscribe.filters[0].path, "weir/1/default/edge-1/command");
+                let return_codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
+                let ack = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
+                self.send(&Packet::SubAck(ack)).await;
+            }
+            Packet::Publish(publish) if publish.topic == "weir/1/default/edge-1/batch" => {
+                let (sections, positions) = sections(&publish.payload);
+                if positions.is_empty() {
+                    return Some((Came { packet: publish.pkid, sections }, publish.payload.len()));
+                }
+                assert_eq!(sections, [], "positions come in batches of their own");
+                self.positions.extend(positions);
+                self.answer(publish.pkid, self.about_positions).await;
+            }
+            Packet::Publish(publish) => {
+                if publish.topic == "weir/1/default/edge-1/describe" {
+                    weir_protocol::batch::describe::decode(&publish.payload).expect("a good description");
+                    self.described += 1;
+                }
+                self.answer(publish.pkid, PubAckReason::Success).await;
+            }
+            Packet::PingReq(_) => self.send(&Packet::PingResp(PingResp)).await,
+            Packet::PubAck(_) | Packet::Disconnect(_) => {}
+            other => panic!("unexpected {other:?}"),
+        }
+        None
     }
 
     /// Whether nothing but status and pings comes for a while.

@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::wait::until_found;
 
 /// Longer than anything here takes; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,14 +25,7 @@ impl Answer {
 
 /// Asks for `path` at a socket; waits for an agent that is still starting.
 pub(crate) fn get(socket: &Path, path: &str) -> Answer {
-    let until = Instant::now() + PATIENCE;
-    let mut stream = loop {
-        match UnixStream::connect(socket) {
-            Ok(stream) => break stream,
-            Err(error) => assert!(Instant::now() < until, "{}: {error}", socket.display()),
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let mut stream = until_found(&format!("somebody at {}", socket.display()), || UnixStream::connect(socket));
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).expect("an open socket");
     let mut text = String::new();
@@ -42,13 +37,8 @@ pub(crate) fn get(socket: &Path, path: &str) -> Answer {
 
 /// Asks until `wanted` holds.
 pub(crate) fn until(socket: &Path, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
-    let end = Instant::now() + PATIENCE;
-    loop {
+    until_found(path, || {
         let answer = get(socket, path);
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(Instant::now() < end, "{path} went on to say {answer:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        if wanted(&answer) { Ok(answer) } else { Err(format!("{answer:?}")) }
+    })
 }

@@ -11,12 +11,15 @@ pub(crate) mod gateway;
 pub(crate) mod kept;
 pub(crate) mod local;
 pub(crate) mod mosquitto;
+pub(crate) mod nowhere;
 pub(crate) mod office;
 pub(crate) mod operator;
 pub(crate) mod plc;
 pub(crate) mod pty;
 pub(crate) mod sensor;
+pub(crate) mod shipping;
 pub(crate) mod sources;
+pub(crate) mod wait;
 
 use std::sync::Arc;
 

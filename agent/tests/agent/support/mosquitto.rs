@@ -12,6 +12,7 @@ use weir_protocol::batch::describe;
 
 use super::gateway::sections;
 use super::kept::Kept;
+use super::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -52,11 +53,12 @@ impl Mosquitto {
             let mut command = Command::new(&program);
             command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = command.spawn().expect("mosquitto starts");
-            while child.try_wait().expect("a child").is_none() {
-                if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                    return Some(Self { port, child, _place: place });
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            let listens = until("mosquitto", || match child.try_wait().expect("a child") {
+                Some(_) => Some(false),
+                None => std::net::TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true),
+            });
+            if listens.await {
+                return Some(Self { port, child, _place: place });
             }
         }
         panic!("mosquitto does not start with these settings:\n{text}");

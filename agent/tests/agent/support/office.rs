@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -18,6 +17,7 @@ use weir_storage::{FaultyFs, Fs};
 
 use super::StoppedClock;
 use super::kept::{Kept, records};
+use super::wait::until;
 
 pub(crate) struct Office {
     pub(crate) queue: Arc<Queue>,
@@ -47,9 +47,7 @@ impl Office {
 
     /// Waits until this has happened.
     pub(crate) async fn sees(&self, event: Event) {
-        while self.counters.get(event) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(event.name(), || (self.counters.get(event) > 0).then_some(())).await;
     }
 
     /// Waits for the end, once nobody has a handle.

@@ -6,7 +6,6 @@ use weir_protocol::name::Name;
 use weir_protocol::time::{SystemClock, WallClock};
 
 use super::control_room::ControlRoom;
-use super::gateway::Gateway;
 use crate::process::{Agent, Place};
 use crate::reload::Manager;
 
@@ -64,11 +63,9 @@ pub(crate) fn header(agent: &str, seconds: i64) -> Header {
 }
 
 pub(crate) fn address(room: &ControlRoom) -> String {
-    format!("[uplink]\naddress = \"127.0.0.1:{}\"\n", room.port)
+    address_of(room.port)
 }
 
-/// Nobody listens there.
-pub(crate) async fn nowhere() -> String {
-    let port = Gateway::open().await.port();
+pub(crate) fn address_of(port: u16) -> String {
     format!("[uplink]\naddress = \"127.0.0.1:{port}\"\n")
 }

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// What a device is asked.
@@ -60,7 +61,10 @@ struct State {
 
 /// A device. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plc(Arc<Mutex<State>>);
+pub(crate) struct Plc {
+    state: Arc<Mutex<State>>,
+    was_asked: Arc<Notify>,
+}
 
 pub(crate) const COILS: u8 = 1;
 pub(crate) const DISCRETE: u8 = 2;
@@ -89,13 +93,18 @@ impl Plc {
         std::mem::take(&mut self.state().asked)
     }
 
+    /// Waits until it is asked something, or was since this was waited for last.
+    pub(crate) async fn is_asked(&self) {
+        self.was_asked.notified().await;
+    }
+
     /// How often somebody connected.
     pub(crate) fn connections(&self) -> u32 {
         self.state().connections
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().expect("a device that did not panic")
+        self.state.lock().expect("a device that did not panic")
     }
 
     /// Serves Modbus TCP for as long as the set lives; the address.
@@ -194,6 +203,7 @@ impl Plc {
         let (function, start, count) =
             (pdu[0], u16::from_be_bytes([pdu[1], pdu[2]]), u16::from_be_bytes([pdu[3], pdu[4]]));
         state.asked.push(Asked { unit, function, start, count });
+        self.was_asked.notify_one();
         let exception = |code| Some(vec![function | 0x80, code]);
         let places = (0..count).map(|at| (function, start.wrapping_add(at)));
         match state.manner {

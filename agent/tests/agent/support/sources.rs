@@ -1,18 +1,18 @@
 //! What a source works with, for those that are tried without the rest of the agent.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
-use weir_agent::counters::Counters;
+use weir_agent::counters::{Counters, Event};
 use weir_agent::health::{Health, SourceHealth};
 use weir_agent::intake::task::Handle;
 use weir_agent::source::Context;
 use weir_agent::source::feed::{Feeds, Held};
 
 use super::clocks;
+use super::wait::until;
 
 /// Sources with feeds and health of their own.
 pub(crate) struct Bench {
@@ -54,23 +54,21 @@ impl Bench {
 
     /// The newest reading of each channel, once the source is as wanted.
     pub(crate) async fn gives(&self, wanted: impl Fn(&[Held]) -> bool) -> Vec<Held> {
-        loop {
-            let held = self.feeds.held();
-            if wanted(&held) {
-                return held;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("the readings", || Some(self.feeds.held()).filter(|held| wanted(held))).await
     }
 
-    /// How the only source is, once that is as wanted.
+    /// How the first source is, once that is as wanted.
     pub(crate) async fn looks(&self, wanted: impl Fn(&SourceHealth) -> bool) -> SourceHealth {
-        loop {
-            let health = self.health.sources().remove(0);
-            if wanted(&health) {
-                return health;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.looks_at(0, wanted).await
+    }
+
+    /// The same of the source that came as the one with this number.
+    pub(crate) async fn looks_at(&self, at: usize, wanted: impl Fn(&SourceHealth) -> bool) -> SourceHealth {
+        until("the source", || Some(self.health.sources().swap_remove(at)).filter(|health| wanted(health))).await
+    }
+
+    /// Waits until this has happened so often.
+    pub(crate) async fn counts(&self, event: Event, times: u64) {
+        until(event.name(), || (self.counters.get(event) >= times).then_some(())).await;
     }
 }
