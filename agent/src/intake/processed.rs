@@ -134,9 +134,15 @@ impl Intake {
     }
 
     /// What becomes of a reading.
-    pub(super) fn decide<'v>(&self, plan: Option<&Plan>, key: Key, reading: &Reading<'v>) -> Verdict<'v> {
+    pub(super) fn decide<'v>(
+        &self,
+        plan: Option<&Plan>,
+        key: Key,
+        sequence: Sequence,
+        reading: &Reading<'v>,
+    ) -> Verdict<'v> {
         match plan {
-            Some(plan) => self.processor.decide(plan, key, reading),
+            Some(plan) => self.processor.decide(plan, key, sequence, reading),
             None => Verdict::Pass { value: reading.value, class: ClassId::DEFAULT },
         }
     }

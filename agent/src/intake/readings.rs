@@ -113,7 +113,7 @@ impl Intake {
                 sequence = next;
                 continue;
             }
-            let verdict = self.decide(plan, key, &reading);
+            let verdict = self.decide(plan, key, sequence, &reading);
             let class = class_of(&verdict);
             if self.has_room(class, bytes) {
                 if let Some(from) = dropping.take() {

@@ -167,6 +167,7 @@ impl Processor {
         &self,
         plan: &Plan,
         (device, restart): (DeviceId, Restart),
+        sequence: Sequence,
         reading: &Reading<'v>,
     ) -> Verdict<'v> {
         let Some(steps) = plan.channels.get(&reading.channel).filter(|steps| steps.kind == reading.value.kind()) else {
@@ -187,7 +188,8 @@ impl Processor {
         match &steps.window {
             Some(group) if is_finite => {
                 let key = group.key().of(device, restart, plan.schema);
-                match self.windows.has_room(&key, steps.id) {
+                let folded = Reading { channel: steps.id, ..*reading };
+                match self.windows.has_room(&key, &folded, sequence.0) {
                     true => Verdict::Hold { value, group: Arc::clone(group) },
                     false => Verdict::Pass { value, class },
                 }

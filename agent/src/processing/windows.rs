@@ -137,11 +137,13 @@ impl Windows {
         windows
     }
 
-    /// Whether a reading of this channel finds room.
-    pub(crate) fn has_room(&self, key: &WindowKey, channel: ChannelId) -> bool {
-        let open = self.open.get(key);
-        open.is_some_and(|window| window.channels.contains_key(&channel))
-            || self.channels < MAX_CHANNELS && self.open.len() + self.closing.len() < MAX_WINDOWS
+    /// Whether a reading finds room: in the window that is open, or in one more.
+    pub(crate) fn has_room(&self, key: &WindowKey, reading: &Reading<'_>, sequence: u64) -> bool {
+        let has_channels = self.channels < MAX_CHANNELS;
+        match self.open.get(key).filter(|window| window.takes(sequence, reading)) {
+            Some(window) => has_channels || window.channels.contains_key(&reading.channel),
+            None => has_channels && self.open.len() + self.closing.len() < MAX_WINDOWS,
+        }
     }
 
     /// Whether a window has this sequence.
@@ -158,7 +160,7 @@ impl Windows {
         reading: &Reading<'_>,
         (now, commit): (Duration, u64),
     ) -> Result<(), Full> {
-        if !self.has_room(&key, reading.channel) {
+        if !self.has_room(&key, reading, sequence) {
             return Err(Full);
         }
         if self.open.get(&key).is_some_and(|window| !window.takes(sequence, reading)) {
@@ -241,3 +243,6 @@ mod ranges {
         Ok(pairs.into_iter().map(|(start, end)| start..end).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What rules make of readings, one story each.
 
 mod ids;
+mod room;
 mod steps;
 mod windows;
 
