@@ -166,4 +166,46 @@ mod tests {
         let on_a_fast_link = through_a_link(&mut pace, 100_000_000).await;
         assert!(on_a_fast_link > 500_000, "{on_a_fast_link} bytes in flight");
     }
+
+    fn unpaced() -> Pace {
+        Pace::new(PaceOptions { rate: None, delay: Duration::ZERO })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_used_of_a_rate_is_not_made_up_for() {
+        let mut pace = Pace::new(PaceOptions { rate: Some(1000), delay: Duration::ZERO });
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        pace.sent(500);
+        assert_eq!(wait(&pace), Some(Duration::from_millis(500)));
+    }
+
+    #[tokio::test]
+    async fn a_quarter_of_the_window_is_left_to_what_is_live_and_never_less_than_a_place() {
+        let pace = unpaced();
+        // The window, what is live in it, and how many batches may be sent beside that.
+        for (window, live, expected) in
+            [(14, 0, 11), (14, 3, 11), (14, 5, 9), (14, 14, 0), (3, 0, 2), (2, 0, 1), (1, 0, 1), (1, 1, 0)]
+        {
+            let sent = (0..=window).take_while(|batches| pace.ready_at((*batches, 0), live, window).is_some());
+            assert_eq!(sent.count(), expected, "of {window}, beside {live}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_formed_before_a_change_says_nothing_about_it_nor_does_what_is_neither_slow_nor_fast() {
+        let mut pace = unpaced();
+        let formed = [batch(1000), batch(1000)];
+        tokio::time::sleep(2 * SLOW).await;
+        formed.iter().for_each(|batch| pace.acked(batch));
+        assert_eq!(pace.allowed, FIRST / 2, "halved once for both");
+        let late = batch(1000);
+        tokio::time::sleep((SLOW + FAST) / 2).await;
+        pace.acked(&late);
+        assert_eq!(pace.allowed, FIRST / 2);
+        pace.acked(&batch(1000));
+        assert_eq!(pace.allowed, FIRST / 2 + 1000);
+        // Another link may be another one.
+        pace.connected(&mut StdRng::seed_from_u64(1));
+        assert_eq!(pace.allowed, FIRST);
+    }
 }

@@ -104,11 +104,92 @@ fn what_the_gateway_has_is_not_counted_as_expired() {
     let end = desk.queue.reader(ClassId::DEFAULT).end_offset();
     desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(0..end - 1);
     desk.queue.age(at(49 * HOUR, 1));
-    assert_eq!(desk.queue.expire().expect("a good disk").readings, 0);
+    let dropped = desk.queue.expire().expect("a good disk");
+    assert_eq!((dropped.segments, dropped.readings), (0, 0), "it goes, and is not dropped");
+    assert_eq!(desk.queue.reader(ClassId::DEFAULT).segments().len(), 2, "what is left, and what is written");
     let mut books = Books::default();
     books.ship(&desk.queue);
     assert_eq!(books.stored(key).last().map(|range| range.end), Some(next));
     assert!(books.lost(key, LossKind::Expired).is_empty());
+}
+
+#[test]
+fn of_segments_that_the_gateway_has_in_part_the_rest_is_counted_as_expired() {
+    const RUN: u64 = 50;
+    let disk = FaultyFs::new(8);
+    let (desk, key, next) = filled(&disk);
+    desk.queue.age(at(Duration::ZERO, 1));
+    let bases: Vec<u64> =
+        desk.queue.reader(ClassId::DEFAULT).segments().iter().map(|segment| segment.base_offset).collect();
+    // All of the first segment, the beginning of the second one, and a record of the fourth.
+    let (begun, one) = (bases[1] + 3, bases[3] + 5);
+    for offsets in [0..begun, one..one + 1] {
+        desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(offsets);
+    }
+    desk.queue.age(at(49 * HOUR, 1));
+    let dropped = desk.queue.expire().expect("a good disk");
+    assert_eq!((dropped.segments, dropped.readings), (4, (bases[5] - begun - 1) * RUN));
+    let mut books = Books::default();
+    books.ship(&desk.queue);
+    let expired = [begun * RUN..one * RUN, (one + 1) * RUN..bases[5] * RUN];
+    assert_eq!(books.lost(key, LossKind::Expired), expired);
+    assert_eq!(books.stored(key), [bases[5] * RUN..next]);
+}
+
+/// Its age as the one that is written is that of its oldest reading, and the newest one is new.
+#[test]
+fn a_segment_that_filled_up_is_as_old_as_its_newest_reading() {
+    let disk = FaultyFs::new(9);
+    let (mut desk, _, mut next) = filled(&disk);
+    desk.queue.age(at(Duration::ZERO, 1));
+    desk.queue.age(at(5 * HOUR, 1));
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    desk.hears(&talker.hello(&[(R, next, next)]));
+    while desk.queue.reader(ClassId::DEFAULT).segments().len() < 7 {
+        desk.hears(&talker.readings(R, (next, next + 50), next, next + 50));
+        assert!(desk.commits());
+        next += 50;
+    }
+    desk.queue.age(at(5 * HOUR, 1));
+    desk.queue.age(at(50 * HOUR, 1));
+    assert_eq!(desk.queue.expire().expect("a good disk").segments, 5);
+    desk.queue.age(at(54 * HOUR, 1));
+    assert_eq!(desk.queue.expire().expect("a good disk").segments, 1);
+}
+
+#[test]
+fn a_segment_begins_to_grow_old_with_its_first_reading() {
+    let mut desk = open(&FaultyFs::new(10));
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    desk.hears(&talker.hello(&[(R, 0, 0)]));
+    desk.hears(&talker.describe());
+    let segments_at = |desk: &mut Desk, hours| {
+        desk.queue.age(at(hours * HOUR, 1));
+        desk.queue.expire().expect("a good disk");
+        desk.queue.reader(ClassId::DEFAULT).segments().len()
+    };
+    desk.hears(&talker.readings(R, (0, 50), 0, 50));
+    assert!(desk.commits());
+    // Closed for its age, and nothing comes for a day.
+    assert_eq!([0, 6, 7, 31].map(|hours| segments_at(&mut desk, hours)), [1, 1, 2, 2]);
+    desk.hears(&talker.readings(R, (50, 100), 50, 100));
+    assert!(desk.commits());
+    assert_eq!([32, 37, 38].map(|hours| segments_at(&mut desk, hours)), [2, 2, 3]);
+}
+
+#[test]
+fn what_the_gateway_has_is_not_closed_for_its_age() {
+    let mut desk = open(&FaultyFs::new(11));
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    desk.hears(&talker.hello(&[(R, 0, 0)]));
+    desk.hears(&talker.describe());
+    desk.hears(&talker.readings(R, (0, 50), 0, 50));
+    assert!(desk.commits());
+    desk.queue.state().lock().of_mut(ClassId::DEFAULT).shipped.insert(0..1);
+    desk.queue.age(at(Duration::ZERO, 1));
+    desk.queue.age(at(24 * HOUR, 1));
+    desk.queue.expire().expect("a good disk");
+    assert_eq!(desk.queue.reader(ClassId::DEFAULT).segments().len(), 1);
 }
 
 /// How many segments expire at once after a restart, with 30 of 48 hours before it.

@@ -11,7 +11,8 @@ use weir_agent::uplink::health::UplinkState;
 use weir_agent::uplink::{BreakerState, UplinkOptions};
 
 use crate::support::gateway::{Gateway, Peer};
-use crate::uplink::{Shipping, options, plain, readings};
+use crate::support::nowhere::Nowhere;
+use crate::support::shipping::{Shipping, options, plain, readings};
 
 /// Both, the first one preferred; how often the preferred one is tried again is the test's.
 fn two(preferred: &Gateway, other: &Gateway, return_after: Duration) -> UplinkOptions {
@@ -153,4 +154,18 @@ async fn a_gateway_that_acknowledges_no_batch_is_left_and_it_is_said_why() {
     let counters = Arc::clone(&shipping.counters);
     shipping.drains().await;
     assert_eq!((counters.get(Event::UplinkStalled), counters.get(Event::GatewayChanges)), (2, 1));
+}
+
+/// Against a gateway that is away every try costs something, the more the more agents there are.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_away_is_not_asked_again_before_its_wait_is_over() {
+    // No time passes here but what somebody waits for.
+    let nowhere = Nowhere::open();
+    let alone = options(nowhere.port());
+    let order = Order { backoff: (Duration::from_millis(100), Duration::from_secs(1)), ..alone.order };
+    let before = tokio::time::Instant::now();
+    let shipping = Shipping::start(UplinkOptions { order, ..alone }, &[0..1]);
+    shipping.is_seen(|view| view.gateways.first().is_some_and(|gateway| gateway.failures == 8)).await;
+    // Seven waits that double from 100 ms to a second, each of which is half of that at least.
+    assert!(before.elapsed() >= Duration::from_millis(2250), "{:?}", before.elapsed());
 }

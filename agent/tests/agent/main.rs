@@ -26,6 +26,7 @@ mod metered;
 mod modbus;
 mod mqtt_source;
 mod nonsense;
+mod pacing;
 mod policies;
 mod power_cuts;
 mod process;

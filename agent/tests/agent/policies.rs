@@ -2,7 +2,7 @@
 #![allow(clippy::single_range_in_vec_init)] // a list of ranges may well have one
 
 use weir_agent::counters::Event;
-use weir_agent::queue::{ClassId, Key, Policy};
+use weir_agent::queue::{Claims, ClassId, Key, Policy};
 use weir_protocol::Restart;
 use weir_protocol::batch::LossKind;
 use weir_protocol::serial::Down;
@@ -184,4 +184,19 @@ fn claims_without_an_end_find_room_in_a_queue_that_stays_full() {
     let mut books = Books::default();
     books.ship(&flood.desk.queue);
     assert!(books.balances(flood.key(), 0..flood.accepted));
+}
+
+/// A claim that the gateway has and that a power cut took from the agent would be loss that nobody here knows of.
+#[test]
+fn a_claim_is_told_once_it_is_durable_and_not_before() {
+    let disk = FaultyFs::new(8);
+    let desk = Desk::open(&disk);
+    let key = (Talker::new("board-1", Ring::Durable).device, R);
+    let mut claims = Claims::default();
+    claims.add(key, LossKind::Queue, 10..20);
+    disk.fail_once(Fault::Sync);
+    desk.queue.claim(&claims).expect_err("a disk that fails");
+    assert_eq!(desk.claimed(), []);
+    desk.queue.claim(&claims).expect("a good disk");
+    assert_eq!(desk.claimed(), [Kept::Claim(key.0, R, LossKind::Queue, 10..20)]);
 }

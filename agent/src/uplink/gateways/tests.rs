@@ -9,21 +9,26 @@ use super::*;
 use crate::config::{Address, Mqtt};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
 fn three(now: Instant) -> Gateways {
+    of(&["a", "b", "c"], now)
+}
+
+fn of(names: &[&str], now: Instant) -> Gateways {
     let agent = AgentId::new("edge-1").expect("a name");
-    let gateway = |name: &str| Gateway {
+    let gateway = |name: &&str| Gateway {
         endpoint: Endpoint {
-            address: Address { host: name.to_owned(), ..Address::default() },
+            address: Address { host: (*name).to_owned(), ..Address::default() },
             version: Mqtt::V5,
             proxy: None,
         },
         credentials: Credentials::none(agent),
         retain: true,
     };
-    let order = Order { failures: 3, return_after: 10 * MINUTE, backoff: (Duration::from_millis(500), LONGEST) };
-    Gateways::new(["a", "b", "c"].map(gateway).into(), order, StdRng::seed_from_u64(1), now)
+    let order = Order { failures: 3, return_after: 10 * MINUTE, backoff: (SHORTEST, LONGEST) };
+    Gateways::new(names.iter().map(gateway).collect(), order, StdRng::seed_from_u64(1), now)
 }
 
 fn used(gateways: &mut Gateways) -> String {
@@ -87,6 +92,60 @@ fn with_all_breakers_open_each_gets_one_try_at_its_time_and_what_acknowledges_is
     gateways.failed(false, now);
     gateways.choose(now);
     assert_eq!(used(&mut gateways), kept, "its breaker is closed: one failure is one failure");
+}
+
+/// The wait after so many failures in a row: all of it at most, and half of it at least.
+fn waits(failures: u32) -> std::ops::RangeInclusive<Duration> {
+    let full = SHORTEST.saturating_mul(1 << (failures - 1)).min(LONGEST);
+    full / 2..=full
+}
+
+#[test]
+fn a_gateway_is_not_tried_before_its_wait_is_over_which_grows_until_it_acknowledges() {
+    let mut now = Instant::now();
+    let mut gateways = of(&["a"], now);
+    for _ in 0..2 {
+        for failures in 1..12 {
+            now = now.max(gateways.choose(now));
+            gateways.tried();
+            gateways.failed(false, now);
+            let wait = gateways.choose(now) - now;
+            assert!(waits(failures).contains(&wait), "{wait:?} after {failures} failures");
+        }
+        now = gateways.choose(now);
+        gateways.tried();
+        gateways.worked();
+    }
+    // A connection that ended as it should is no failure.
+    gateways.ended(now);
+    assert_eq!(gateways.choose(now), now);
+}
+
+#[test]
+fn with_all_breakers_open_the_one_whose_wait_ends_first_is_next() {
+    let mut now = Instant::now();
+    let mut gateways = three(now);
+    now = fails(&mut gateways, 9, now);
+    for _ in 0..30 {
+        let first = gateways.list.iter().map(|(_, breaker)| breaker.retry_at()).min();
+        let next = gateways.choose(now);
+        assert_eq!(Some(next), first);
+        now = now.max(next);
+        gateways.tried();
+        gateways.failed(false, now);
+    }
+}
+
+/// What was tried beside the present one and was not decided is as it was.
+#[test]
+fn a_try_that_nobody_waits_for_any_more_leaves_the_breaker_open() {
+    let mut now = Instant::now();
+    let mut gateways = three(now);
+    now = fails(&mut gateways, 3, now) + 10 * MINUTE;
+    gateways.choose(now);
+    gateways.probing(0);
+    gateways.probe_dropped(0);
+    assert_eq!(states(&gateways), ["open", "closed", "closed"]);
 }
 
 #[test]
