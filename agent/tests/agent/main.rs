@@ -24,6 +24,7 @@ mod line_protocol;
 mod local;
 mod metered;
 mod modbus;
+mod mqtt_exactly_once;
 mod mqtt_source;
 mod nonsense;
 mod pacing;

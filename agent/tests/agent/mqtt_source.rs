@@ -19,14 +19,14 @@ use crate::support::device;
 use crate::support::office::Office;
 use crate::support::sources::Bench;
 
-const COUNTER: &str = "[[mqtt.topic]]\nfilter = \"plant/+\"\npayload = \"json\"\ndevice = \"{2}\"\n";
+pub(crate) const COUNTER: &str = "[[mqtt.topic]]\nfilter = \"plant/+\"\npayload = \"json\"\ndevice = \"{2}\"\n";
 
 fn config(text: &str) -> Result<MqttConfig, String> {
     let config = Config::of(&Source::new("agent.toml", text)).map_err(|error| error.to_string())?;
     Ok(config.mqtt.into_iter().next().expect("the section"))
 }
 
-fn section(port: u16, more: &str) -> String {
+pub(crate) fn section(port: u16, more: &str) -> String {
     format!("[[mqtt]]\nname = \"plant\"\naddress = \"127.0.0.1:{port}\"\n{more}")
 }
 
@@ -39,14 +39,18 @@ fn lives(bench: &Bench, config: &MqttConfig) -> JoinHandle<Result<(), LifeError>
 }
 
 /// One life after the other.
-fn supervised(bench: &Bench, text: &str) -> JoinHandle<()> {
+pub(crate) fn supervised(bench: &Bench, text: &str) -> JoinHandle<()> {
     let (config, session) = (config(text).expect("good settings"), Arc::default());
     let live = move |context| mqtt::run(config.clone(), agent(), Arc::clone(&session), context);
     tokio::spawn(supervise(bench.context("mqtt", "plant"), StdRng::seed_from_u64(1), live))
 }
 
 /// A subscriber of a running source, and the source.
-async fn connected(bench: &Bench, more: &str, is_v5: bool) -> (Broker, Subscriber, JoinHandle<Result<(), LifeError>>) {
+pub(crate) async fn connected(
+    bench: &Bench,
+    more: &str,
+    is_v5: bool,
+) -> (Broker, Subscriber, JoinHandle<Result<(), LifeError>>) {
     let broker = Broker::open().await;
     let life = lives(bench, &config(&section(broker.port(), more)).expect("good settings"));
     let mut subscriber = broker.accept(is_v5).await;
@@ -63,14 +67,9 @@ async fn a_message_is_acknowledged_once_its_readings_are_on_disk_and_not_before(
         let (_broker, mut subscriber, life) = connected(&bench, &format!("{version}{COUNTER}"), is_v5).await;
         disk.set_capacity(Some(0));
         subscriber.publishes(7, "plant/1", b"{\"on\":true}", false).await;
-        let failed = async {
-            while office.counters.get(Event::CommitsFailed) < 3 {
-                tokio::task::yield_now().await;
-            }
-        };
         tokio::select! {
             packet = subscriber.acknowledges() => panic!("{packet} is acknowledged, and the disk has nothing"),
-            () = failed => {}
+            () = bench.counts(Event::CommitsFailed, 3) => {}
         }
         disk.set_capacity(None);
         assert_eq!(subscriber.acknowledges().await, 7);
