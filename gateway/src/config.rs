@@ -177,7 +177,7 @@ pub struct Limits {
     pub restarts_per_device: Spanned<u32>,
     /// Restarts of all devices together.
     pub restarts: Spanned<u32>,
-    /// Ranges of sequences of one restart: what is stored, dead-lettered and lost, each with its gaps.
+    /// What is stored, dead-lettered and lost of one restart, in units of 16 bytes: see [`weir_protocol::RangeSet::cost`].
     pub ranges_per_restart: Spanned<u32>,
     /// Schemas of one device.
     pub schemas_per_device: Spanned<u32>,

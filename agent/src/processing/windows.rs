@@ -96,7 +96,7 @@ impl Window {
     fn takes(&self, sequence: u64, reading: &Reading<'_>) -> bool {
         let index = index(&self.key, reading.time);
         let is_here = reading.clock == self.clock && (index == self.index || index.checked_add(1) == Some(self.index));
-        let follows = self.ranges.iter().next_back().is_some_and(|last| last.end == sequence);
+        let follows = self.ranges.end() == Some(sequence);
         is_here && (follows || self.ranges.range_count() < MAX_HELD)
     }
 

@@ -75,7 +75,7 @@ impl Replay {
             let mut all = seen.durable.clone();
             all.union(&seen.beside);
             let last = match self.is_damaged {
-                true => seen.durable.iter().next_back().map_or(start, |range| range.end).max(start),
+                true => seen.durable.end().unwrap_or(0).max(start),
                 false => start,
             };
             let follows = |from: u64| all.overlaps(from..u64::MAX).next().filter(|range| range.start == from);

@@ -135,7 +135,7 @@ impl ClassState {
 
     /// The end of what it knows of its log.
     pub(super) fn known_end(&self) -> u64 {
-        self.shipped.iter().next_back().map_or(0, |last| last.end).max(self.covered)
+        self.shipped.end().unwrap_or(0).max(self.covered)
     }
 }
 

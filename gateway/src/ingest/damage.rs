@@ -19,7 +19,6 @@ use super::keeper::Finding;
 use super::ledger::Ledger;
 use super::log_state::Device;
 use super::moves::{Effect, Move, Origin};
-use super::shares;
 use crate::record::Loss;
 use crate::topics::routes::Routes;
 use crate::topics::{Role, TopicId};
@@ -131,7 +130,7 @@ fn split(ledger: &Ledger, of: Origin, ranges: &RangeSet) -> (Vec<Range<u64>>, Ve
 /// What of the ranges the losses said was left out, as far as that is known exactly.
 fn settled(ledger: &Ledger, of: Origin, ranges: &RangeSet) -> Vec<Range<u64>> {
     let share = ledger.shares.of(of.topic, &ledger.stored).filter(|share| of.role == Role::Loss && !share.is_coarse);
-    share.map_or(Vec::new(), |share| shares::both(ranges, &share.ranges).iter().collect())
+    share.map_or(Vec::new(), |share| ranges.intersection(&share.ranges).iter().collect())
 }
 
 fn append(

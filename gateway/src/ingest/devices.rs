@@ -259,8 +259,8 @@ impl Devices {
             }
         };
         // What is known, or closes a gap, is always let in, or a full ledger could never shrink.
-        let (count, most) = (ledger.range_count(), limits.ranges_per_restart);
-        if count >= most && !ledger.extends(range.clone()) || count >= most * IN_ORDER && !ledger.closes(range) {
+        let (cost, most) = (ledger.cost(), limits.ranges_per_restart);
+        if cost >= most && !ledger.extends(range.clone()) || cost >= most * IN_ORDER && !ledger.closes(range) {
             return Err(OverLimit::Ranges);
         }
         Ok(ledger)
@@ -337,10 +337,10 @@ impl Devices {
         let Some(ledger) = self.ledger_mut(place, restart) else { return };
         match of.role {
             Role::Readings | Role::Messages => {
-                ledger.stored.remove(range.clone());
+                ledger.forget_stored(range.clone());
                 ledger.shares.remove(of.topic, range);
             }
-            Role::DeadLetter => ledger.dead.remove(range.clone()),
+            Role::DeadLetter => ledger.forget_dead(range.clone()),
             // What is lost or left out stays so: it is said once more.
             Role::Loss | Role::Describe | Role::Internal => {}
         }

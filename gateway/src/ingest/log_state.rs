@@ -154,7 +154,7 @@ impl LogState {
                     sequences.is_coarse = true;
                     let wider = shares::coarse(&sequences.ranges, most / 2);
                     sequences.ranges =
-                        said.of(*device, *restart).map_or(RangeSet::new(), |said| shares::both(&wider, &said.ranges));
+                        said.of(*device, *restart).map_or(RangeSet::new(), |said| wider.intersection(&said.ranges));
                 }
                 any |= sequences.has_coarse();
             }

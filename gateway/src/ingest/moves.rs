@@ -129,8 +129,7 @@ impl Move {
                 counters.dead_lettered[reason as usize].add(count);
                 counters.healed.add(if heals { count } else { 0 });
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
-                    ledger.pending.remove(range.clone());
-                    ledger.dead.insert(range.clone());
+                    ledger.bury(range.clone());
                 }
                 devices.bury(partition, self.device, restart, range);
             }
@@ -141,8 +140,7 @@ impl Move {
             Effect::Lost { restart, range } => {
                 counters.lost.add(range.end - range.start);
                 if let Some(ledger) = devices.ledger_mut(self.device, restart) {
-                    ledger.pending.remove(range.clone());
-                    ledger.lost.insert(range);
+                    ledger.lose(range);
                 }
             }
             Effect::Damaged { restart, of, range, counted } => {
@@ -151,10 +149,10 @@ impl Move {
                 if let Some(ledger) = devices.ledger_mut(self.device, restart)
                     && let Some(kind) = counted
                 {
-                    ledger.pending.remove(range.clone());
-                    // What was left out is left out still.
-                    if kind != LossKind::Reduced {
-                        ledger.lost.insert(range);
+                    match kind {
+                        // What was left out is left out still.
+                        LossKind::Reduced => ledger.pending.remove(range),
+                        _ => ledger.lose(range),
                     }
                 }
             }

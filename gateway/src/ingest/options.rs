@@ -65,8 +65,9 @@ pub struct Limits {
     pub restarts_per_device: usize,
     /// Restarts of all devices together: without it, devices times restarts would be the bound.
     pub restarts: usize,
-    /// Ranges of one restart, over all its sets. One batch may overshoot it by its own ranges, and a device that goes
-    /// on in order, by four times.
+    /// What one restart may cost over all its sets, in ranges of 16 bytes ([`weir_protocol::RangeSet::cost`]); its dead letters
+    /// are held once more beside it. One batch may overshoot it by its own ranges, and a device that goes on in order, by
+    /// four times.
     pub ranges_per_restart: usize,
     /// Schemas of one device.
     pub schemas_per_device: usize,

@@ -19,10 +19,10 @@ impl Plant {
         }
         for ledger in devices.iter_mut().filter_map(|device| device.restarts.values_mut().next_back()) {
             // The end of what is stored is what an agent most likely sends again.
-            let last = ledger.stored.iter().next_back();
-            if let Some(last) = last {
-                let from = last.end.saturating_sub(64).max(last.start);
-                ledger.stored.remove(from..last.end);
+            if let Some(end) = ledger.stored.end()
+                && let Some(last) = ledger.stored.overlaps(end.saturating_sub(64)..end).last()
+            {
+                ledger.forget_stored(last);
             }
         }
     }

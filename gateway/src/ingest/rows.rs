@@ -10,7 +10,7 @@ use weir_protocol::{DeviceId, Restart, Tenant};
 use weir_storage::Fs;
 
 use super::devices::{DeviceIndex, Devices};
-use super::ledger::{End, Ledger};
+use super::ledger::{Counted, End, Ledger};
 use super::options::Limits;
 use super::recovery::{self, RecoverError, Source};
 use crate::schemas::evolution::Compatibility;
@@ -105,17 +105,16 @@ impl Rows {
 }
 
 fn row((tenant, device): (Tenant, DeviceId), restart: Restart, ledger: &Ledger) -> RestartRow {
-    let (stored, dead, lost) = (&ledger.stored, &ledger.dead, &ledger.lost);
-    let sum = |sum: u64, range: std::ops::Range<u64>| sum.saturating_add(range.end - range.start);
+    let Counted { dead, lost } = ledger.counted();
     RestartRow {
         tenant,
         device,
         restart,
-        next: [stored, dead, lost].iter().filter_map(|set| Some(set.iter().next_back()?.end)).max().unwrap_or(0),
+        next: ledger.next(),
         stored: ledger.readings(),
         reduced: ledger.reduced,
-        dead_lettered: dead.iter().flat_map(|range| stored.gaps(range)).fold(0, sum),
-        lost: lost.iter().flat_map(|range| stored.gaps(range)).flat_map(|range| dead.gaps(range)).fold(0, sum),
+        dead_lettered: dead,
+        lost,
         tail_unknown: ledger.end == End::Recorded,
     }
 }

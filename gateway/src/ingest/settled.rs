@@ -47,7 +47,7 @@ impl Settled {
         if self.ranges.range_count() > most {
             self.is_coarse = true;
             let wider = shares::coarse(&self.ranges, most / 2);
-            self.ranges = said.map_or(RangeSet::new(), |said| shares::both(&wider, &said.ranges));
+            self.ranges = said.map_or(RangeSet::new(), |said| wider.intersection(&said.ranges));
         }
     }
 

@@ -107,7 +107,7 @@ impl Shares {
         let ranges = match &share.held {
             Held::All => Cow::Borrowed(stored),
             Held::Exact(ranges) => Cow::Borrowed(ranges),
-            Held::Coarse(ranges) => Cow::Owned(both(ranges, stored)),
+            Held::Coarse(ranges) => Cow::Owned(ranges.intersection(stored)),
         };
         Some(Part { ranges, is_coarse: self.0.iter().any(|share| matches!(share.held, Held::Coarse(_))) })
     }
@@ -147,16 +147,16 @@ impl Held {
     }
 }
 
-/// What is in both sets.
-pub(crate) fn both(one: &RangeSet, other: &RangeSet) -> RangeSet {
-    one.iter().flat_map(|range| other.overlaps(range)).collect()
-}
-
 /// A superset in at most `most` ranges: the narrowest gaps are closed.
 pub(crate) fn coarse(ranges: &RangeSet, most: usize) -> RangeSet {
+    if ranges.range_count() <= most.max(1) {
+        return ranges.clone();
+    }
+    // Gaps between ranges that lie so close that they are held as bits: to look at each would take far more than the set.
+    let ranges = ranges.hull();
     let surplus = ranges.range_count().saturating_sub(most.max(1));
     if surplus == 0 {
-        return ranges.clone();
+        return ranges;
     }
     let gaps = || ranges.iter().zip(ranges.iter().skip(1)).map(|(range, next)| (range.end, next.start));
     let mut widths: Vec<u64> = gaps().map(|(start, end)| end - start).collect();

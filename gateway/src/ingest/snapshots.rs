@@ -32,6 +32,8 @@ pub(crate) struct Snapshot {
     pub(crate) losses: Vec<(u32, u64)>,
     /// The ends of all logs when the last of it was encoded, if something of it is coarse or left out.
     pub(crate) ends: Option<Vec<u64>>,
+    /// Whether something of it is said in pages.
+    pub(crate) has_pages: bool,
     /// Who asked for it; `None` if the log rolled.
     pub(crate) asked: Option<u64>,
     /// The entries of its checkpoint.
@@ -53,7 +55,7 @@ struct Running {
 impl Snapshot {
     /// Of what a log says below `offset`; nothing is encoded yet.
     pub(crate) fn of(log: usize, offset: u64, losses: Vec<(u32, u64)>, asked: Option<u64>) -> Self {
-        Self { log, offset, losses, ends: None, asked, body: Vec::new() }
+        Self { log, offset, losses, ends: None, has_pages: false, asked, body: Vec::new() }
     }
 }
 
@@ -69,7 +71,9 @@ impl Snapshots {
         if routes.role(snapshot.log) == Role::DeadLetter {
             let partition = routes.place(snapshot.log).1;
             // Few, and kept apart for each log.
-            snapshot.body = devices.graves.get(partition).map(|grave| Body::of(grave).finish()).unwrap_or_default();
+            let body = devices.graves.get(partition).map(Body::of).unwrap_or_default();
+            snapshot.has_pages = body.has_pages();
+            snapshot.body = body.finish();
             self.done.push(snapshot);
             return;
         }
@@ -111,7 +115,7 @@ impl Snapshots {
         let done = self.running.extract_if(.., |running| running.next == running.end);
         self.done.extend(done.map(|Running { snapshot, body, .. }| {
             let ends = body.names_ends().then(|| ends.to_vec());
-            Snapshot { ends, body: body.finish(), ..snapshot }
+            Snapshot { ends, has_pages: body.has_pages(), body: body.finish(), ..snapshot }
         }));
     }
 

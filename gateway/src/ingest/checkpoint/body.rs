@@ -1,13 +1,16 @@
 //! The entries of a checkpoint, as they are written.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use weir_protocol::ranges::BLOCK;
 use weir_protocol::{AgentId, RangeSet, Restart, SchemaHash};
 
 use super::super::buried::Buried;
 use super::super::channels::Channels;
 use super::super::log_state::{Device, LogState, Sequences};
 use super::super::schemas::Schemas;
+use super::Ends;
 
 pub(super) const SEGMENT: u8 = 1;
 pub(super) const SEQUENCES: u8 = 2;
@@ -20,6 +23,9 @@ pub(super) const SETTLED: u8 = 7;
 pub(super) const ENDED: u8 = 1;
 pub(super) const HAS_FLOOR: u8 = 2;
 pub(super) const COARSE: u8 = 4;
+pub(super) const PAGED: u8 = 8;
+/// So many pages back one that is the same may be named.
+pub(super) const BACK: usize = 128;
 
 /// Entries, back to back.
 #[derive(Debug, Default)]
@@ -32,6 +38,7 @@ pub(crate) struct Body {
     settled: Vec<u8>,
     settled_count: u64,
     names_ends: bool,
+    has_pages: bool,
 }
 
 impl Body {
@@ -83,7 +90,10 @@ impl Body {
         self.count += 1;
         out.extend_from_slice(&restart.0.to_be_bytes());
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-        out.push(flag(ended, ENDED) | flag(floor > 0, HAS_FLOOR) | flag(is_coarse, COARSE));
+        let is_paged = ranges.pages().len() > 0;
+        self.has_pages |= is_paged;
+        let (end, floored) = (flag(ended, ENDED), flag(floor > 0, HAS_FLOOR));
+        out.push(end | floored | flag(is_coarse, COARSE) | flag(is_paged, PAGED));
         if floor > 0 {
             put_varint(out, floor);
         }
@@ -99,7 +109,9 @@ impl Body {
         self.settled_count += 1;
         let out = &mut self.settled;
         out.extend_from_slice(&restart.0.to_be_bytes());
-        out.push(if is_coarse { COARSE } else { 0 });
+        let is_paged = ranges.pages().len() > 0;
+        self.has_pages |= is_paged;
+        out.push(if is_coarse { COARSE } else { 0 } | if is_paged { PAGED } else { 0 });
         put_varint(out, count);
         put_ranges(out, ranges);
     }
@@ -172,6 +184,16 @@ impl Body {
         self.names_ends
     }
 
+    /// Whether anything of it is said in pages, which version 1 has no words for.
+    pub(crate) fn has_pages(&self) -> bool {
+        self.has_pages
+    }
+
+    /// The ends beside it: there is a list without any if that alone makes it version 2.
+    pub(crate) fn beside(&self, ends: Option<Ends>) -> Option<Ends> {
+        ends.or(self.has_pages.then(Vec::new))
+    }
+
     /// The entries.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.bytes
@@ -189,12 +211,32 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn put_ranges(out: &mut Vec<u8>, ranges: &RangeSet) {
-    put_varint(out, ranges.range_count() as u64);
+    put_varint(out, ranges.sparse().len() as u64);
     let mut at = 0;
-    for range in ranges.iter() {
+    for range in ranges.sparse() {
         put_varint(out, range.start - at);
         put_varint(out, range.end - range.start);
         at = range.end;
+    }
+    if ranges.pages().len() == 0 {
+        return;
+    }
+    put_varint(out, ranges.pages().len() as u64);
+    let (mut at, mut last) = (0, VecDeque::with_capacity(BACK));
+    for (first, bits) in ranges.pages() {
+        let block = first / BLOCK;
+        put_varint(out, block - at);
+        at = block + 1;
+        // Pages that are the same are held once, mostly.
+        match last.iter().position(|earlier| std::ptr::eq(*earlier, bits)) {
+            Some(back) => put_varint(out, back as u64 + 1),
+            None => {
+                put_varint(out, 0);
+                bits.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+            }
+        }
+        last.truncate(BACK - 1);
+        last.push_front(bits);
     }
 }
 

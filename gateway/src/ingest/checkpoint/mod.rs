@@ -19,8 +19,8 @@
 //! the loss log of the same partition whose damage is taken out already; elsewhere 0.
 //!
 //! Version 2 is written where version 1 has no words: for topics that routes lead to, for descriptions, whose order
-//! decides how they are judged, where a share is coarse ([`super::shares`]), and where rules of agents left sequences out
-//! ([`super::settled`]). Its head, with the same frame around it:
+//! decides how they are judged, where a share is coarse ([`super::shares`]), where rules of agents left sequences out
+//! ([`super::settled`]), and where sequences take turns, so that they are said in pages. Its head, with the same frame around it:
 //! ```text
 //! magic "WRNG" | version u16 = 2 | zero u16 | schema id of the topic u32 | partition u32
 //! offset u64 | written i64 | body length u64
@@ -34,18 +34,23 @@
 //! ```text
 //! 1 closed segment   base offset varint, closed at: milliseconds since 1970, varint (0 for before 1970)
 //! 2 sequences        tenant, device, count of restarts, then each: restart u64, flags u8,
-//!                    floor varint if flag 2, count of ranges, then each: start less the end before, length
+//!                    floor varint if flag 2, count of ranges, then each: start less the end before, length;
+//!                    pages if flag 8
 //! 3 schemas          tenant, device, count, then each: hash u32, count of channels,
 //!                    then each: id u16, kind u8, resolution f32, name, unit
 //! 4 buried           count, then each: hash u64 of a description that is a dead letter
 //! 5 schemas          as 3, in the order in which they were described; in version 2 alone, where a device has several
 //! 6 owner            tenant, device, agent; in version 2 alone, behind the schemas of the device
-//! 7 left out         tenant, device, count of restarts, then each: restart u64, flags u8 (0 or 4), count of sequences,
-//!                    count of ranges, then each: start less the end before, length; in version 2 alone, of the losses,
-//!                    behind the sequences of the device
+//! 7 left out         tenant, device, count of restarts, then each: restart u64, flags u8 (4 and 8), count of sequences,
+//!                    count of ranges, then each: start less the end before, length; pages if flag 8; in version 2 alone,
+//!                    of the losses, behind the sequences of the device
+//!   pages            count, then each: block less the one behind the block before, back; 512 bytes if back is 0
 //! ```
-//! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor. Flag 4,
-//! in version 2 alone: the ranges are coarse.
+//! Texts are a varint length and UTF-8. Flag 1: the restart ended with an unknown tail. Flag 2: there is a floor. In version
+//! 2 alone, flag 4: the sequences are coarse; flag 8: those that take turns are said in pages, in blocks of 4,096 that no
+//! range reaches into. Block n begins with sequence 4,096 n. A page has a bit for each of its sequences, the first being the
+//! lowest of the first byte; or it is as the page so many back, at most 128. So 10 million sequences that take turns in one way
+//! are some kilobytes, and in no way that repeats 1.3 MB.
 
 mod body;
 mod files;
@@ -83,7 +88,7 @@ pub(crate) struct Head {
     /// It covers every record below.
     pub(crate) offset: u64,
     pub(crate) losses: Losses,
-    /// If anything is coarse or left out.
+    /// If anything is coarse or left out; none of them, but version 2, if anything is said in pages.
     pub(crate) ends: Option<Ends>,
     /// By the wall clock, in milliseconds since 1970.
     pub(crate) written_ms: i64,

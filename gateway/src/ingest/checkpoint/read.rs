@@ -1,12 +1,17 @@
 //! Reading a checkpoint: checked as a whole before anything of it is believed.
 
+use std::collections::VecDeque;
+
+use weir_protocol::ranges::{BLOCK, Bits};
 use weir_protocol::{Channel, ChannelId, DeviceId, RangeSet, Restart, SchemaHash, Tenant, ValueKind};
 
 use super::super::buried::Remains;
 use super::super::channels::Channels;
 use super::super::log_state::{Device, DeviceRecords, LogState, Sequences};
 use super::super::settled::Settled;
-use super::body::{BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, OWNER, SCHEMAS, SEGMENT, SEQUENCES, SETTLED};
+use super::body::{
+    BACK, BURIED, COARSE, ENDED, HAS_FLOOR, ORDERED_SCHEMAS, OWNER, PAGED, SCHEMAS, SEGMENT, SEQUENCES, SETTLED,
+};
 use super::{CRC_BYTES, HEAD_BYTES_2, Head, MAGIC, VERSION, VERSION_2};
 use crate::topics::TopicId;
 
@@ -110,12 +115,12 @@ fn sequences(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> 
     for _ in 0..input.varint()? {
         let restart = Restart(input.number()?);
         let flags = input.byte()?;
-        if flags & !(ENDED | HAS_FLOOR | COARSE) != 0 {
-            return Err(format!("got flags {flags:#04x}, expected at most 0x07"));
+        if flags & !(ENDED | HAS_FLOOR | COARSE | PAGED) != 0 {
+            return Err(format!("got flags {flags:#04x}, expected at most 0x0f"));
         }
         let floor = if flags & HAS_FLOOR != 0 { input.varint()? } else { 0 };
         let (ended, is_coarse) = (flags & ENDED != 0, flags & COARSE != 0);
-        let ranges = ranges(input)?;
+        let ranges = ranges(input, flags)?;
         let found = Sequences { ranges, ended, floor, is_coarse, ..Sequences::default() };
         records.restarts.insert(restart, found);
     }
@@ -127,18 +132,18 @@ fn settled(input: &mut Input<'_>, state: &mut LogState) -> Result<(), String> {
     let device = input.device()?;
     for _ in 0..input.varint()? {
         let restart = Restart(input.number()?);
-        let is_coarse = match input.byte()? {
-            0 => false,
-            COARSE => true,
-            flags => return Err(format!("got flags {flags:#04x}, expected 0x00 or 0x04")),
-        };
+        let flags = input.byte()?;
+        if flags & !(COARSE | PAGED) != 0 {
+            return Err(format!("got flags {flags:#04x}, expected 0x00, 0x04, 0x08 or 0x0c"));
+        }
         let count = input.varint()?;
-        state.sequences(device, restart).settled = Settled::said(ranges(input)?, count, is_coarse)?;
+        let ranges = ranges(input, flags)?;
+        state.sequences(device, restart).settled = Settled::said(ranges, count, flags & COARSE != 0)?;
     }
     Ok(())
 }
 
-fn ranges(input: &mut Input<'_>) -> Result<RangeSet, String> {
+fn ranges(input: &mut Input<'_>, flags: u8) -> Result<RangeSet, String> {
     let (mut ranges, mut at) = (RangeSet::new(), 0u64);
     for _ in 0..input.varint()? {
         let (gap, length) = (input.varint()?, input.varint()?);
@@ -146,7 +151,30 @@ fn ranges(input: &mut Input<'_>) -> Result<RangeSet, String> {
         at = start.checked_add(length).ok_or("a range beyond 2^64")?;
         ranges.insert(start..at);
     }
+    if flags & PAGED != 0 {
+        pages(input, &mut ranges)?;
+    }
     Ok(ranges)
+}
+
+fn pages(input: &mut Input<'_>, ranges: &mut RangeSet) -> Result<(), String> {
+    let (mut at, mut last) = (0u64, VecDeque::<Bits>::new());
+    for _ in 0..input.varint()? {
+        let block = at.checked_add(input.varint()?).ok_or("a page beyond 2^64")?;
+        let bits = match input.varint()? {
+            0 => input.bits()?,
+            back => {
+                let earlier = usize::try_from(back - 1).ok().and_then(|back| last.get(back));
+                *earlier.ok_or_else(|| format!("got page {back} back, expected one of {}", last.len()))?
+            }
+        };
+        let first = block.checked_mul(BLOCK).ok_or("a page beyond 2^64")?;
+        ranges.insert_page(first, &bits).map_err(|error| error.to_string())?;
+        at = block + 1;
+        last.truncate(BACK - 1);
+        last.push_front(bits);
+    }
+    Ok(())
 }
 
 /// Schemas of a device; how many.
@@ -206,6 +234,14 @@ impl<'a> Input<'a> {
 
     fn half(&mut self) -> Result<u32, String> {
         self.array().map(u32::from_be_bytes)
+    }
+
+    fn bits(&mut self) -> Result<Bits, String> {
+        let mut bits: Bits = [0; _];
+        for word in &mut bits {
+            *word = self.array().map(u64::from_le_bytes)?;
+        }
+        Ok(bits)
     }
 
     fn varint(&mut self) -> Result<u64, String> {

@@ -31,6 +31,7 @@ impl Keeper {
     pub(crate) fn write(&mut self, snapshot: &Snapshot, now: Now) -> Result<(), IoError> {
         self.look(now);
         let ends = snapshot.ends.as_ref().map(|ends| self.routes.settled_ends(ends));
+        let ends = ends.or(snapshot.has_pages.then(Vec::new));
         let file = self.encode(snapshot.log, (snapshot.offset, snapshot.losses.clone(), ends), &snapshot.body, now);
         let log = &mut self.logs[snapshot.log];
         // An older one may come behind a newer one that somebody asked for.

@@ -43,8 +43,9 @@ impl Keeper {
         };
         let (start, upto) = (kept.reader.start_offset(), older.head.offset);
         if start < upto {
-            let said = (start, older.head.losses, older.head.ends);
-            let file = self.encode(log, said, &Body::of(&older.state).finish(), now);
+            let body = Body::of(&older.state);
+            let said = (start, older.head.losses, body.beside(older.head.ends));
+            let file = self.encode(log, said, &body.finish(), now);
             checkpoint::store(&*self.fs, &kept.dir, start, &file).map_err(|error| error.to_string())?;
         }
         let options = CompactionOptions { upto, ..CompactionOptions::default() };

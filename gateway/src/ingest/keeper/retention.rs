@@ -149,8 +149,9 @@ impl Keeper {
         let kept = &self.logs[log];
         if kept.compact {
             // What compaction took out cannot be read any more: the older checkpoint says it, with what is still there.
-            let said = (upto, older.head.losses, older.head.ends);
-            return Ok(Some(self.encode(log, said, &Body::of(&older.state).finish(), now)));
+            let body = Body::of(&older.state);
+            let said = (upto, older.head.losses, body.beside(older.head.ends));
+            return Ok(Some(self.encode(log, said, &body.finish(), now)));
         }
         let Some(mut state) = self.removed(kept) else { return Ok(None) };
         read_into(&mut state, kept, kept.reader.start_offset(), upto, |_| true).map_err(|error| error.to_string())?;
@@ -162,7 +163,7 @@ impl Keeper {
             true => (head.losses, Some(head.ends.unwrap_or_default())),
             // What was removed was readable: no damage is to be taken out.
             false => {
-                let ends = body.names_ends().then(Vec::new);
+                let ends = body.beside(body.names_ends().then(Vec::new));
                 (head.losses.into_iter().map(|(loss, _)| (loss, u64::MAX)).collect(), ends)
             }
         };

@@ -170,6 +170,8 @@ impl Planner<'_> {
     /// Finds the device of every part; false if any of it is pending.
     fn survey(&mut self, parts: &[Part]) -> Result<bool, (OverLimit, DeviceId)> {
         self.scratch.places.clear();
+        // What goes on from the part before it goes on from what is known if that does.
+        let mut before = None;
         for part in parts {
             let (device, restart, range) = match part {
                 Part::Run(run) => (run.device, run.restart, run.first..run.end),
@@ -182,7 +184,14 @@ impl Planner<'_> {
                 continue;
             }
             let named = |over| (over, device);
-            let (place, mut pending) = self.enter(device, restart, range).map_err(named)?;
+            let from = match before {
+                Some((of, first, end)) if (of, end) == ((device, restart), range.start) => first,
+                _ => range.start,
+            };
+            before = Some(((device, restart), from, range.end));
+            let entered = self.enter(device, restart, range.clone());
+            let entered = entered.or_else(|_| self.enter(device, restart, from..range.end));
+            let (place, mut pending) = entered.map_err(named)?;
             if let Part::Missing(missing) = part {
                 for range in &missing.ranges {
                     pending |= self.enter(device, restart, range.clone()).map_err(named)?.1;

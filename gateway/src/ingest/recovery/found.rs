@@ -200,7 +200,7 @@ impl Found {
             partition: partition as u32,
             offset,
             losses: routes.losses_of(log, ends),
-            ends: body.names_ends().then(|| routes.settled_ends(ends)),
+            ends: body.beside(body.names_ends().then(|| routes.settled_ends(ends))),
             written_ms: self.base.written_ms,
         };
         let file = checkpoint::encode(&head, self.base.closed.iter().copied(), &body.finish());
@@ -218,7 +218,7 @@ impl Found {
             let Sequences { ranges, floor, .. } = sequences;
             // What survives compaction is the last of each channel: anything below it may be gone.
             let bound = match self.is_compacted {
-                true => ranges.iter().next_back().map(|range| range.end),
+                true => ranges.end(),
                 false => ranges.iter().next().map(|range| range.start),
             };
             *floor = (*floor).max(bound.unwrap_or(0));
@@ -230,7 +230,7 @@ impl Found {
     fn raise_floor_behind_losses(&mut self, device: Device, restart: Restart, losses: &Sequences) {
         let own = self.state.sequences(device, restart);
         let said = [&losses.ranges, losses.settled.ranges()];
-        let last = said.iter().filter_map(|ranges| Some(ranges.iter().next_back()?.end)).max();
+        let last = said.iter().filter_map(|ranges| ranges.end()).max();
         if let (true, Some(last)) = (own.ranges.is_empty(), last) {
             own.floor = own.floor.max(last);
         }

@@ -172,6 +172,7 @@ impl Recovered {
         let (devices, report) = (&mut self.devices, &mut self.report);
         report.devices = devices.len() as u64;
         for ledger in devices.iter_mut().flat_map(|device| device.restarts.values_mut()) {
+            ledger.recount();
             report.readings += ledger.readings();
             report.reduced = report.reduced.saturating_add(ledger.reduced);
             // A device may claim any number; three such claims are more than a u64 holds.

@@ -23,6 +23,7 @@ mod rules;
 mod schemas;
 mod service;
 mod settled;
+mod turns;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -91,7 +91,7 @@ fn counts(gateway: &Gateway) -> (u64, u64, u64, u64) {
 /// How many ranges are held for restart 1, its shares included.
 fn held(gateway: &Gateway) -> usize {
     let ledger = &gateway.engine.devices.all()[0].restarts[&Restart(1)];
-    ledger.range_count() + ledger.shares.range_count()
+    ledger.cost() + ledger.shares.range_count()
 }
 
 fn lost(gateway: &Gateway) -> Vec<u64> {
@@ -158,10 +158,7 @@ fn a_million_turns_take_as_much_memory_as_a_thousand_over_checkpoints_and_starts
         let left_out: RangeSet = range.skip(1).step_by(2).map(|sequence| sequence..sequence + 1).collect();
         devices.settle(place, Restart(1), &left_out);
         let ledger = devices.ledger_mut(place, Restart(1)).expect("it is known");
-        assert_eq!(
-            (ledger.range_count(), ledger.readings(), ledger.reduced),
-            (1, (first + 500) / 2, (first + 500) / 2)
-        );
+        assert_eq!((ledger.cost(), ledger.readings(), ledger.reduced), (1, (first + 500) / 2, (first + 500) / 2));
         assert!(ledger.shares.range_count() <= 2 * limits.ranges_per_share);
         if first % 50_000 == 0 {
             let mut snapshots = Snapshots::default();

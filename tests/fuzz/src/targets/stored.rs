@@ -125,7 +125,10 @@ fn checkpoints() -> Vec<(&'static str, Vec<u8>)> {
     }
     file.extend(&body);
     file.extend(crc32c::crc32c(&file).to_be_bytes());
-    vec![("readings", file), ("body", body)]
+    let mut pages = b"\x02\x07default\x07porch-1\x01\x00\x00\x00\x00\x00\x00\x00\x05\x08\x01\x00\x64".to_vec();
+    // Two blocks that look the same.
+    pages.extend([&[2, 1, 0][..], &[0x55; 512], &[0, 1]].concat());
+    vec![("readings", file), ("body", body), ("pages", pages)]
 }
 
 /// Values of every schema, as an independent Avro encoder wrote them.

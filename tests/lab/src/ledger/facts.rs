@@ -109,7 +109,7 @@ impl Facts {
 
     /// The end of the sequences that are known to exist. A source inside the agent is seen only in batches.
     pub fn known_end(&self) -> u64 {
-        let published = self.published.iter().next_back().map_or(0, |r| r.end);
+        let published = self.published.end().unwrap_or(0);
         self.next.max(self.agent_accepted).max(published)
     }
 }

@@ -198,7 +198,7 @@ impl Restart<'_> {
     fn row(&self) -> Row {
         Row {
             key: self.key,
-            next: self.end().max(self.covered.iter().next_back().map_or(0, |r| r.end)),
+            next: self.end().max(self.covered.end().unwrap_or(0)),
             stored: self.stored.readings.len(),
             dead: minus(&self.stored.dead, &self.stored.readings).len(),
             lost: self.standing(&minus(&self.stored.lost, self.stored.left_out())).len(),
