@@ -36,6 +36,8 @@ use signing::Authority;
 pub use files::Paths;
 pub use upkeep::keep;
 
+/// Digits of its serial number in the name of an authority that was given none.
+const NAMED_BY: usize = 8;
 /// How long the authority lives.
 const AUTHORITY: Duration = Duration::from_secs(3653 * 86_400);
 /// How long a certificate of the gateway itself lives.
@@ -126,16 +128,20 @@ impl Ca {
         &self.paths
     }
 
-    /// Makes the authority, called `name`, with an empty list of what it revoked.
+    /// Makes the authority, called `name`, with an empty list of what it revoked. Without a name it is called by the
+    /// beginning of its serial number, as in `Weir CA 5f0a12bc`: who trusts several authorities looks for theirs by name.
     ///
     /// # Errors
     /// [`CaError::Exists`] if there is one; otherwise what went wrong.
-    pub fn init(&self, name: &str) -> Result<(), CaError> {
+    pub fn init(&self, name: Option<&str>) -> Result<(), CaError> {
         let lock = Locked::create(&self.paths)?;
         if self.paths.certificate.exists() {
             return Err(CaError::Exists(self.paths.certificate.clone()));
         }
-        let authority = signing::Made::authority(name, random_serial()?, self.now(), AUTHORITY)?;
+        let serial = random_serial()?;
+        let own = || format!("Weir CA {}", serial.to_string().chars().take(NAMED_BY).collect::<String>());
+        let name = name.map_or_else(own, str::to_owned);
+        let authority = signing::Made::authority(&name, &serial, self.now(), AUTHORITY)?;
         lock.write_key(&self.paths.key, &authority.key)?;
         // The certificate last: with it there is an authority.
         lock.append(&self.paths.register, b"")?;

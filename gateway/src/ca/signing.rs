@@ -56,7 +56,7 @@ pub(super) struct Made {
 
 impl Made {
     /// A new authority.
-    pub(super) fn authority(name: &str, serial: Serial, now: i64, lifetime: Duration) -> Result<Self, CaError> {
+    pub(super) fn authority(name: &str, serial: &Serial, now: i64, lifetime: Duration) -> Result<Self, CaError> {
         let key = KeyPair::generate()?;
         let mut wanted = Wanted::new(name, None);
         wanted.valid(now, lifetime, i64::MAX);

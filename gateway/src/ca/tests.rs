@@ -38,7 +38,7 @@ impl Town {
     fn new() -> Self {
         let (data, clock) = (TempDir::new().unwrap(), Arc::new(Hands(AtomicI64::new(NOW))));
         let ca = Ca::new(data.path(), clock.clone());
-        ca.init("Weir test").unwrap();
+        ca.init(Some("Weir test")).unwrap();
         Self { data, clock, ca }
     }
 
@@ -196,11 +196,30 @@ fn there_is_one_authority_and_its_keys_are_its_own() {
     for key in [&town.ca.paths().key, &town.ca.paths().server_key] {
         assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    let again = town.ca.init("Another").unwrap_err();
+    let again = town.ca.init(Some("Another")).unwrap_err();
     assert!(matches!(again, CaError::Exists(_)), "{again}");
     let none = Ca::new(&town.data.path().join("elsewhere"), town.clock.clone());
     let missing = none.issue(&request(&KeyPair::generate().unwrap(), ""), &owner("pump-1"), DAY).unwrap_err();
     assert!(missing.to_string().contains("`weir-gateway ca init`"), "{missing}");
+}
+
+/// Regression: all of them had one name, and a verifier that trusted two looked no further than the first of that name.
+#[test]
+fn authorities_that_nobody_named_can_be_told_apart() {
+    let called = |name: Option<&str>| {
+        let data = TempDir::new().unwrap();
+        let ca = Ca::new(data.path(), Arc::new(Hands(AtomicI64::new(NOW))));
+        ca.init(name).unwrap();
+        let certificate = CertificateDer::from_pem_file(&ca.paths().certificate).unwrap();
+        let certificate = X509Certificate::from_der(&certificate).unwrap().1;
+        (certificate.subject().to_string(), certificate.raw_serial_as_string().replace(':', ""))
+    };
+    let authorities: Vec<_> = (0..3).map(|_| called(None)).collect();
+    for (name, serial) in &authorities {
+        assert_eq!(*name, format!("CN=Weir CA {}", &serial[..8]), "of {serial}");
+        assert_eq!(authorities.iter().filter(|(other, _)| other == name).count(), 1, "{authorities:?}");
+    }
+    assert_eq!(called(Some("Plant 7")).0, "CN=Plant 7");
 }
 
 #[test]

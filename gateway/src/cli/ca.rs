@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
@@ -29,9 +30,10 @@ use crate::tls::Serial;
 pub(super) enum CaCommand {
     /// Make the authority, and with --server-name a certificate for the gateway itself.
     Init {
-        /// What the authority is called.
-        #[arg(long, default_value = "Weir gateway authority")]
-        name: String,
+        /// What the authority is called; `Weir CA` and the beginning of its serial number unless it is said. Whoever trusts
+        /// several authorities looks for theirs by name: each needs its own.
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+        name: Option<String>,
         /// A name or address by which clients reach this gateway; may be repeated. With an authority that is there already
         /// only the gateway's certificate is made.
         #[arg(long = "server-name", value_name = "HOST")]
@@ -80,7 +82,7 @@ pub(super) fn run(config: &Config, command: &CaCommand, printer: &mut Printer) -
     let ca = Ca::new(&config.data, Arc::new(SystemClock));
     let authority = Authority { ca: ca.clone(), lifetime: config.ca.lifetime.get_ref().0 };
     match command {
-        CaCommand::Init { name, server_names } => init(&authority, config, name, server_names, printer),
+        CaCommand::Init { name, server_names } => init(&authority, config, name.as_deref(), server_names, printer),
         CaCommand::Show => show(&ca, printer),
         CaCommand::Issue(args) => issue(&authority, config, args, printer),
         CaCommand::Revoke(args) => revoke(&authority, config, args, printer),
@@ -94,7 +96,7 @@ pub(super) fn run(config: &Config, command: &CaCommand, printer: &mut Printer) -
 fn init(
     authority: &Authority,
     config: &Config,
-    name: &str,
+    name: Option<&str>,
     server_names: &[String],
     printer: &mut Printer,
 ) -> Result<(), Failed> {

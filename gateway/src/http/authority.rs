@@ -1,7 +1,8 @@
 //! The gateway's own authority, for admins: what `weir-gateway ca` does beside a running gateway, so that it is in the audit.
 //!
-//! `POST /ca` takes `{"name": "Weir gateway authority", "server_names": ["gw.example"]}`: makes the authority, and a certificate
-//! of the gateway itself if names are given. With an authority that is there already it takes names alone.
+//! `POST /ca` takes `{"name": "Plant 7", "server_names": ["gw.example"]}`: makes the authority, and a certificate
+//! of the gateway itself if names are given. With an authority that is there already it takes names alone. Without `name`
+//! the authority has one of its own ([`Ca::init`]).
 //! `POST /ca/certificates/{tenant}/{client}` takes `{"csr": "-----BEGIN CERTIFICATE REQUEST-----.."}` and answers
 //! `{"serial": "..", "not_after": 1795230000, "chain": "-----BEGIN CERTIFICATE-----.."}`. `DELETE` of the same path revokes all
 //! certificates of a client, `DELETE /ca/serials/{serial}` one; both answer `{"revoked": [{"serial": "..", "tenant": "..",
@@ -35,11 +36,11 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes the authority, called `name`, and a certificate for the gateway itself if it has names.
+    /// Makes the authority, called `name` or by a name of its own, and a certificate for the gateway itself if it has names.
     ///
     /// # Errors
     /// [`CaError`].
-    pub fn init(&self, name: &str, server_names: &[String]) -> Result<Value, CaError> {
+    pub fn init(&self, name: Option<&str>, server_names: &[String]) -> Result<Value, CaError> {
         match self.ca.init(name) {
             Err(CaError::Exists(_)) if !server_names.is_empty() => (),
             made => made?,
@@ -95,14 +96,14 @@ type Done = Result<(Extension<Detail>, Json<Value>), Refused>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Init {
-    name: String,
+    name: Option<String>,
     #[serde(default)]
     server_names: Vec<String>,
 }
 
 async fn init(State(app): State<App>, headers: HeaderMap, body: Body) -> Done {
     let Init { name, server_names } = posted::json(&headers, body).await?;
-    of(app, move |authority| authority.init(&name, &server_names)).await
+    of(app, move |authority| authority.init(name.as_deref(), &server_names)).await
 }
 
 #[derive(Deserialize)]

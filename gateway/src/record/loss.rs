@@ -23,7 +23,8 @@ pub struct Loss<'a> {
     /// Its restart.
     #[serde(serialize_with = "super::as_text")]
     pub restart: Restart,
-    /// The name of a [`weir_protocol::batch::LossKind`], or [`TAIL_UNKNOWN`].
+    /// The name of a [`weir_protocol::batch::LossKind`], or [`TAIL_UNKNOWN`]. The text of the schema, which never changes,
+    /// names those of its day; `deploy/gateway.md` names all.
     pub kind: &'a str,
     /// What is lost, ascending.
     #[serde(serialize_with = "as_objects")]

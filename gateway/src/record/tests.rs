@@ -2,9 +2,10 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use weir_protocol::batch::LossKind;
 use weir_protocol::{
-    AgentId, Channel, ChannelId, Clock, DeviceId, Restart, SchemaHash, Sequence, Tenant, Timestamp, Value as Measured,
-    ValueKind,
+    AgentId, Channel, ChannelId, Clock, DeviceId, Items, Restart, SchemaHash, Sequence, Tenant, Timestamp,
+    Value as Measured, ValueKind,
 };
 
 use super::dead_letter::{DeadSpan, Format};
@@ -148,6 +149,18 @@ fn every_schema_is_json_and_names_the_fields_of_its_record_in_order() {
 fn the_schemas_of_version_1_never_change() {
     let checksums = Schema::ALL.map(|schema| crc32c::crc32c(schema.json().as_bytes()));
     assert_eq!(checksums, [2_698_042_129, 1_626_420_369, 1_427_882_457, 3_890_668_506]);
+}
+
+/// What a consumer finds in `weir.loss` is said where people look, also what came after the text of its schema.
+#[test]
+fn every_kind_of_loss_is_in_the_operator_s_table() {
+    let table = include_str!("../../../deploy/gateway.md");
+    let kinds = (0..u8::MAX).map_while(|place| Items::<LossKind>::new(&[place]).iter().next()?.ok());
+    let names: Vec<_> = kinds.map(LossKind::as_str).chain([loss::TAIL_UNKNOWN]).collect();
+    assert!(names.len() > 9, "{names:?}");
+    for name in names {
+        assert!(table.contains(&format!("\n| `{name}` |")), "deploy/gateway.md does not say what {name} is");
+    }
 }
 
 #[test]

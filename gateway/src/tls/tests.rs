@@ -205,7 +205,7 @@ impl Gateway {
     fn new() -> Self {
         let data = TempDir::new().unwrap();
         let ca = Ca::new(data.path(), Arc::new(SystemClock));
-        ca.init("Weir test").unwrap();
+        ca.init(Some("Weir test")).unwrap();
         ca.serve_as(&["localhost".to_owned()]).unwrap();
         let revocations = Revocations::default();
         let files = Config::default().tls.files(data.path());
