@@ -44,5 +44,8 @@ pub mod router;
 pub mod run;
 pub mod schemas;
 pub mod sessions;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 pub mod tls;
 pub mod topics;

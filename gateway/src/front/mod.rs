@@ -47,6 +47,8 @@ pub mod memory;
 pub mod outbound;
 pub mod refusal;
 pub mod session;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 pub(crate) mod socket;
 #[cfg(test)]
 mod tests;

@@ -252,7 +252,7 @@ impl Engine {
             .sum()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn stores(&self) -> &crate::topics::Stores {
         self.routes.stores()
     }

@@ -30,7 +30,7 @@ mod devices;
 mod engine;
 mod exposure;
 mod group;
-mod keeper;
+pub(crate) mod keeper;
 mod ledger;
 mod log_state;
 mod moves;
@@ -46,6 +46,8 @@ mod settled;
 mod shares;
 mod snapshots;
 pub mod stats;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod stepwise;
 mod waited;
 
 use bytes::Bytes;

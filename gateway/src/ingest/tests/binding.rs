@@ -5,7 +5,6 @@ use weir_protocol::batch::LossKind;
 use weir_storage::LogOptions;
 use weir_storage::fs::Fault;
 
-use super::super::connection::{Entry, State};
 use super::super::decode::Work;
 use super::super::{Binding, Failure, IngestOptions, Reason, Verdict};
 use super::log_content::LogContent;
@@ -43,9 +42,7 @@ fn move_to(gateway: &mut Gateway, agent: &str) -> Vec<Verdict> {
 }
 
 fn submit_move(gateway: &mut Gateway, peer: &Peer) {
-    let state = State::Waiting(Work::Move(device("probe")));
-    let entry = Entry { ticket: 0, cost: peer.budget.cost(0), arrival: ARRIVAL, state };
-    gateway.engine.submit(peer.id, vec![entry]);
+    gateway.submit_work(peer, 0, ARRIVAL, Work::Move(device("probe")));
     gateway.engine.advance();
 }
 

@@ -8,9 +8,10 @@ use weir_storage::{LogOptions, RemoveError};
 
 use super::super::checkpoint;
 use super::super::keeper::{Compacted, Removal};
+use super::super::stepwise::Writer;
 use super::super::{IngestOptions, Verdict};
 use super::payloads::*;
-use super::{ARRIVAL, Gateway, Writer};
+use super::{ARRIVAL, Gateway};
 use crate::record::Value;
 use crate::topics::layout::{Defined, Routing, partition_dir};
 use crate::topics::rules::{Pattern, Route};

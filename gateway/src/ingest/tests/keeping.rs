@@ -2,60 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_storage::IoError;
-
 use super::super::checkpoint;
 use super::super::damage::Job;
-use super::super::keeper::{Now, Removal, Scrub};
+use super::super::keeper::Scrub;
 use super::{ARRIVAL, Gateway};
 use crate::topics::{TopicId, layout};
 
 impl Gateway {
-    /// The time by both clocks.
-    pub(super) fn time(&self) -> Now {
-        Now { elapsed: self.now, wall_ms: self.wall_ms }
-    }
-
-    /// Writes the snapshots that were begun; how the writing ended.
-    pub(super) fn keep(&mut self) -> Result<(), IoError> {
-        let mut ended = Ok(());
-        loop {
-            let running = self.engine.is_taking_snapshots();
-            for snapshot in self.engine.step_snapshots() {
-                ended = ended.and(self.keeper.write(&snapshot, self.time()));
-            }
-            if !running {
-                return ended;
-            }
-        }
-    }
-
     /// Writes a checkpoint of every log, as a stop does.
     pub(super) fn checkpoint(&mut self) {
         self.keep().expect("writes");
         self.engine.snapshot_all();
         self.keep().expect("writes");
-    }
-
-    /// One look of retention at every log, segment by segment.
-    pub(super) fn retain(&mut self) -> Vec<Result<Removal, String>> {
-        let now = self.time();
-        self.keeper.look(now);
-        let writer = &mut self.writer;
-        let mut remove = |log: usize, offset| writer.remove_before(log, offset);
-        let mut ended = Vec::new();
-        for log in 0..self.keeper.logs.len() {
-            let mut begins = None;
-            let last = loop {
-                match self.keeper.retain(log, now, |offset| remove(log, offset)) {
-                    Ok(Removal::Upto(start)) => begins = Some(start),
-                    Ok(Removal::Nothing) => break Ok(begins.map_or(Removal::Nothing, Removal::Upto)),
-                    other => break other,
-                }
-            };
-            ended.push(last);
-        }
-        ended
     }
 
     /// Reads every log again, and counts what was damaged; how many sequences those were.

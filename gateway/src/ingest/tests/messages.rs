@@ -6,14 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::mpsc::unbounded_channel;
 use weir_protocol::{Restart, Sequence, Tenant};
 use weir_storage::fs::Fault;
 use weir_storage::{FaultyFs, LogOptions};
 
-use super::super::budget::Budget;
 use super::super::keeper::Removal;
-use super::super::{Body, Failure, IngestOptions, Published, Sender, Verdict, clients, connection};
+use super::super::{Body, Failure, IngestOptions, Published, Sender, Verdict, clients};
 use super::log_content::LogContent;
 use super::payloads::*;
 use super::property::seeds;
@@ -37,13 +35,7 @@ fn options() -> IngestOptions {
 }
 
 pub(super) fn client(gateway: &mut Gateway, name: &str) -> Peer {
-    let sender = Sender { tenant: Tenant::DEFAULT, client: ClientId::new(name).unwrap() };
-    let (events, receiver) = unbounded_channel();
-    let budget = Budget::new(gateway.room.clone(), 1 << 30, 1 << 29);
-    let id = gateway.next_connection;
-    gateway.next_connection += 1;
-    gateway.engine.connect(id, connection::Connection::new(sender.clone(), events, budget.clone()));
-    Peer { id, sender, budget, events: receiver, next_ticket: 0 }
+    gateway.connect_as(Sender { tenant: Tenant::DEFAULT, client: ClientId::new(name).unwrap() })
 }
 
 pub(super) fn published(topic: &str, identity: Option<(u64, u64)>) -> Body {
@@ -105,7 +97,7 @@ fn a_message_is_kept_as_it_came_in_the_topic_that_its_name_leads_to() {
 fn a_message_whose_client_goes_in_the_same_breath_is_stored() {
     let mut gateway = Gateway::with(options());
     let mut hasty = client(&mut gateway, "hasty");
-    gateway.submit(&mut hasty, published("site/1/x", None), b"and gone".to_vec());
+    gateway.hand_in(&mut hasty, published("site/1/x", None), b"and gone".to_vec());
     gateway.engine.disconnect(hasty.id);
     gateway.settle();
     assert_eq!(gateway.content().messages.len(), 1);
