@@ -13,6 +13,9 @@
 
 mod broker;
 mod drive;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 mod transport;
 mod v4;
 mod v5;
@@ -169,6 +172,8 @@ pub struct Connection {
 enum Client {
     V4(rumqttc::AsyncClient),
     V5(rumqttc::v5::AsyncClient),
+    #[cfg(feature = "sim")]
+    Simulated(sim::Owner),
 }
 
 /// The event loop is gone, or has as many requests as may wait for it.
@@ -179,6 +184,10 @@ pub struct NotTaken;
 impl Connection {
     /// Starts to connect.
     pub fn open(options: &Options) -> Self {
+        #[cfg(feature = "sim")]
+        if let Some(simulated) = sim::open(options) {
+            return simulated;
+        }
         let (sender, events) = mpsc::channel(EVENTS);
         let (client, driver) = match options.endpoint.version {
             Mqtt::V3 => v4::start(options, sender),
@@ -192,6 +201,8 @@ impl Connection {
         match &self.client {
             Client::V4(client) => v4::publish(client, topic, retain, payload),
             Client::V5(client) => v5::publish(client, topic, retain, payload),
+            #[cfg(feature = "sim")]
+            Client::Simulated(line) => line.request(v5::to_publish(topic, retain, payload)),
         }
     }
 
@@ -204,6 +215,8 @@ impl Connection {
         match &self.client {
             Client::V4(client) => v4::subscribe(client, filters, at_least_once),
             Client::V5(client) => v5::subscribe(client, filters, at_least_once),
+            #[cfg(feature = "sim")]
+            Client::Simulated(line) => line.request(v5::to_subscribe(filters, at_least_once)),
         }
     }
 
@@ -212,6 +225,9 @@ impl Connection {
         match &self.client {
             Client::V4(client) => v4::acknowledge(client, receipt),
             Client::V5(client) => v5::acknowledge(client, receipt),
+            // The state machine acknowledges by itself, as the uplink has it.
+            #[cfg(feature = "sim")]
+            Client::Simulated(_) => Ok(()),
         }
     }
 
@@ -220,6 +236,8 @@ impl Connection {
         let asked = match &self.client {
             Client::V4(client) => client.try_disconnect().is_ok(),
             Client::V5(client) => client.try_disconnect().is_ok(),
+            #[cfg(feature = "sim")]
+            Client::Simulated(line) => line.request(rumqttc::v5::Request::Disconnect).is_ok(),
         };
         if asked {
             let closed = async { while self.events.recv().await.is_some() {} };

@@ -14,6 +14,12 @@ use super::transport::{host, tell};
 use super::{Broker, CONNECT_TIMEOUT, Client, Event, Greeting, Message, NotTaken, Options, Receipt, Stuck};
 
 pub(super) fn start(options: &Options, events: mpsc::Sender<Event>) -> (Client, JoinHandle<()>) {
+    let (client, event_loop) = AsyncClient::new(settings(options), options.requests);
+    (Client::V5(client), tokio::spawn(drive(event_loop, events)))
+}
+
+/// What rumqttc is told of a connection.
+pub(super) fn settings(options: &Options) -> MqttOptions {
     let address = &options.endpoint.address;
     let mut mqtt = MqttOptions::new(&options.client_id, host(address), address.port);
     tell!(mqtt, options);
@@ -32,8 +38,7 @@ pub(super) fn start(options: &Options, events: mpsc::Sender<Event>) -> (Client, 
         let (topic, message) = (&will.topic, will.message.as_bytes());
         mqtt.set_last_will(LastWill::new(topic, message, QoS::AtLeastOnce, will.retain, None));
     }
-    let (client, event_loop) = AsyncClient::new(mqtt, options.requests);
-    (Client::V5(client), tokio::spawn(drive(event_loop, events)))
+    mqtt
 }
 
 pub(super) fn publish(client: &AsyncClient, topic: &str, retain: bool, payload: Vec<u8>) -> Result<(), NotTaken> {
@@ -48,6 +53,25 @@ pub(super) fn subscribe<'a>(
     let qos = if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
     let filters = filters.into_iter().map(|filter| Filter::new(filter.to_owned(), qos));
     client.try_subscribe_many(filters).map_err(|_| NotTaken)
+}
+
+/// A publish with QoS 1, as [`publish`] hands it in.
+#[cfg(feature = "sim")]
+pub(super) fn to_publish(topic: &str, retain: bool, payload: Vec<u8>) -> rumqttc::v5::Request {
+    let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
+    publish.retain = retain;
+    rumqttc::v5::Request::Publish(publish)
+}
+
+/// A subscription, as [`subscribe`] hands it in.
+#[cfg(feature = "sim")]
+pub(super) fn to_subscribe<'a>(
+    filters: impl IntoIterator<Item = &'a str>,
+    at_least_once: bool,
+) -> rumqttc::v5::Request {
+    let qos = if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+    let filters = filters.into_iter().map(|filter| Filter::new(filter.to_owned(), qos));
+    rumqttc::v5::Request::Subscribe(rumqttc::v5::mqttbytes::v5::Subscribe::new_many(filters, None))
 }
 
 pub(super) fn acknowledge(client: &AsyncClient, receipt: Receipt) -> Result<(), NotTaken> {
@@ -83,7 +107,7 @@ fn why(error: &ConnectionError) -> Option<Event> {
     Some(Event::Stuck(stuck))
 }
 
-fn event(polled: Polled) -> Option<Event> {
+pub(super) fn event(polled: Polled) -> Option<Event> {
     Some(match polled {
         Polled::Incoming(Packet::ConnAck(ack)) => Event::Connected(greeting(ack.properties.as_ref())),
         Polled::Incoming(Packet::SubAck(ack)) => Event::Subscribed(ack.return_codes.iter().map(refused).collect()),

@@ -230,8 +230,9 @@ impl Uplink {
             }
             self.show(&mut gateways, UplinkState::Waiting);
             tokio::select! {
-                () = tokio::time::sleep_until(not_before) => {}
+                biased;
                 Ok(_) = self.drain.wait_for(|drain| *drain == Drain::Leave) => return,
+                () = tokio::time::sleep_until(not_before) => {}
             }
         }
     }
