@@ -158,21 +158,31 @@ impl Census {
     ) -> Result<()> {
         for (topic, partition) in log.partitions().await?.into_iter().filter(|(topic, _)| is_wanted(topic)) {
             loop {
-                let from = self.cursors.get(&(topic.clone(), partition)).copied().unwrap_or(0);
+                let from = self.position(&topic, partition);
                 let page = log.page(&topic, partition, from).await?;
-                for record in &page.records {
-                    self.count(&topic, record, truths)
-                        .with_context(|| format!("record of {topic}/{partition}: {record}"))?;
-                }
-                let gap = |offsets: &Range<u64>| Gap { topic: topic.clone(), partition, offsets: offsets.clone() };
-                self.gaps.extend(page.gaps.iter().map(gap));
-                let done = page.records.is_empty() && page.gaps.is_empty() || page.next <= from;
-                self.cursors.insert((topic.clone(), partition), page.next.max(from));
-                if done {
+                self.take_page(&topic, partition, &page, truths)?;
+                if page.records.is_empty() && page.gaps.is_empty() || page.next <= from {
                     break;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The offset up to which a partition was read.
+    pub fn position(&self, topic: &str, partition: u32) -> u64 {
+        self.cursors.get(&(topic.to_owned(), partition)).copied().unwrap_or(0)
+    }
+
+    /// Counts what was read of a partition from [`Census::position`] on.
+    pub fn take_page(&mut self, topic: &str, partition: u32, page: &Page, truths: &Truths) -> Result<()> {
+        for record in &page.records {
+            self.count(topic, record, truths).with_context(|| format!("record of {topic}/{partition}: {record}"))?;
+        }
+        let gap = |offsets: &Range<u64>| Gap { topic: topic.to_owned(), partition, offsets: offsets.clone() };
+        self.gaps.extend(page.gaps.iter().map(gap));
+        let next = page.next.max(self.position(topic, partition));
+        self.cursors.insert((topic.to_owned(), partition), next);
         Ok(())
     }
 

@@ -32,7 +32,8 @@ pub struct Gap {
 }
 
 impl Page {
-    pub(super) fn parse(json: &Json) -> Result<Self> {
+    /// Reads what the gateway answers about one partition.
+    pub fn parse(json: &Json) -> Result<Self> {
         let records = json["records"].as_array().context("no `records`")?.clone();
         let next = number(&json["next"]).context("no `next`")?;
         let gaps = json["gaps"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -13,6 +13,8 @@ pub struct Facts {
     pub base: u64,
     /// The device's ring survives a loss of power, so `next` is exact once everything has drained.
     pub durable: bool,
+    /// The device said Hello and no longer holds it: its ring is volatile, and was lost.
+    pub gone: bool,
     /// The device was seen on a serial cable; else it is a source inside the agent.
     pub on_cable: bool,
     /// The lab is the device: it sends what is valid, in the order of the sequences, and gives nothing up.
@@ -81,6 +83,7 @@ impl Facts {
         self.next = self.next.max(other.next);
         self.base = self.base.max(other.base);
         self.durable |= other.durable;
+        self.gone |= other.gone;
         self.evicted.union(&other.evicted);
         self.on_cable |= other.on_cable;
         self.driven |= other.driven;

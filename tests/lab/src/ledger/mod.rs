@@ -159,6 +159,13 @@ impl Ledger {
         pages
     }
 
+    /// A device with a volatile ring says which restarts it holds: the others went with its power.
+    fn holds_only(&self, device: DeviceId, held: &[Restart]) {
+        let mut pages = self.lock();
+        let own = pages.iter_mut().filter(|((whose, restart), _)| *whose == device && !held.contains(restart));
+        own.for_each(|(_, facts)| facts.gone = true);
+    }
+
     fn note(&self, key: RestartKey, what: impl FnOnce(&mut Facts)) {
         // Restart 0 is no restart: the device waits for a number.
         if key.1 == Restart::UNBOUND {
@@ -193,6 +200,10 @@ impl Cable {
             Up::Hello(hello) => {
                 self.meet(hello.device);
                 let durable = hello.ring == Ring::Durable;
+                let held: Vec<_> = hello.held.iter().filter_map(Result::ok).map(|held| held.restart).collect();
+                if !durable {
+                    self.ledger.holds_only(hello.device, &held);
+                }
                 for held in hello.held.iter().filter_map(Result::ok) {
                     self.note(held.restart, |facts| {
                         facts.durable |= durable;

@@ -185,6 +185,8 @@ impl Restart<'_> {
             // accepted, everything counts. While the device lives it drains to its `next`.
             return match self.stored.tail_unknown_from {
                 Some(_) => self.facts.agent_accepted,
+                // Of what went before any of it was on the agent's disk nobody is left who knows.
+                None if self.facts.gone && self.facts.agent_accepted == 0 => 0,
                 None => self.facts.known_end(),
             };
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 use weir_protocol::batch::{LossKind, Span};
 use weir_protocol::items::{self, Items};
 use weir_protocol::serial::device_to_agent::{Hello, Readings, Ring};
-use weir_protocol::serial::{Held, Up};
+use weir_protocol::serial::{Down, Held, Up};
 use weir_protocol::{ChannelId, Clock, DeviceId, Reading, Restart, SchemaHash, Sequence, Timestamp, Value};
 
 use super::reconcile;
@@ -221,4 +221,29 @@ fn a_dead_letter_accounts_for_its_sequences() {
     let report = reconcile(&ten_acknowledged(), &census(stored));
     assert!(report.holds(), "{report}");
     assert_eq!(report.total(), (10, 9, 1, 0, 0));
+}
+
+/// A device with a volatile ring says that it holds these of one restart.
+fn says_hello(cable: &mut Cable, restart: Restart, next: u64) {
+    let held = Held { restart, schema: SchemaHash(1), base: Sequence(0), next: Sequence(next) };
+    let mut bytes = Vec::new();
+    items::push(&mut bytes, &held);
+    let (device, schema, ring) = (KEY.0, SchemaHash(1), Ring::Volatile);
+    cable.up(&Up::Hello(Hello { device, schema, ring, held: Items::new(&bytes) }));
+}
+
+#[test]
+fn of_a_volatile_restart_that_went_before_anything_was_accepted_nobody_knows() {
+    let ledger = Ledger::new();
+    let mut cable = ledger.cable();
+    says_hello(&mut cable, KEY.1, 10);
+    assert_eq!(
+        findings(&ledger, Stored::default()),
+        ["sampled but nowhere: not stored, dead-lettered or counted lost: 0..10 (10 in all)"],
+        "it still holds them"
+    );
+    says_hello(&mut cable, Restart(KEY.1.0 + 1), 0);
+    assert_eq!(findings(&ledger, Stored::default()), Vec::<String>::new());
+    cable.down(&Down::Ack { restart: KEY.1, accepted: Sequence(4) });
+    assert!(!findings(&ledger, Stored::default()).is_empty(), "what was accepted counts");
 }
