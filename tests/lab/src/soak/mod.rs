@@ -23,6 +23,7 @@ mod plants;
 mod power;
 mod readonly;
 mod retention;
+mod sim;
 mod small_box;
 mod small_disk;
 mod strace;
@@ -109,7 +110,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     "kills",
     "mqtt-kills",
     "group-kills",
@@ -136,6 +137,7 @@ const NAMES: [&str; 28] = [
     "blackouts",
     "blackouts-plain",
     "power-cuts",
+    "sim",
     "plant-ack-before-sync",
     "plant-forget-range",
 ];
@@ -193,6 +195,7 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "blackouts" => blackouts::journaled(bench).await,
         "blackouts-plain" => blackouts::plain(bench).await,
         "power-cuts" => power::run(bench),
+        "sim" => sim::run(bench),
         "plant-ack-before-sync" => plants::run(bench, Plant::AckBeforeSync).await,
         "plant-forget-range" => plants::run(bench, Plant::ForgetRange).await,
         _ => bail!("no scenario `{name}`; there are: {}", NAMES.join(", ")),

@@ -1,0 +1,131 @@
+//! What a world is judged by: the ledger of the lab against a census of the log, as after a run of real programs, and what
+//! only a world without an outside can tell: that it comes to rest, and that consumers never see a log get shorter.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use weir_gateway::http::page;
+use weir_gateway::topics::Topics;
+use weir_lab::census::{Census, Page};
+use weir_lab::ledger::Ledger;
+use weir_lab::reconcile::{Report, reconcile};
+use weir_lab::truth::Truths;
+use weir_protocol::batch::LossKind;
+use weir_protocol::{DeviceId, Restart};
+
+/// Records read at once.
+const LIMIT: usize = 1000;
+
+/// What consumers saw of the log, and what is wrong with it.
+#[derive(Default)]
+pub(crate) struct Judge {
+    census: Census,
+    /// What must not be, beside what the ledger says.
+    wrong: Vec<String>,
+}
+
+/// What came of one world.
+pub struct Judgement {
+    /// The ledger's word.
+    pub report: Report,
+    /// What else is wrong.
+    pub wrong: Vec<String>,
+}
+
+impl Judgement {
+    /// Whether every promise was kept.
+    pub fn holds(&self) -> bool {
+        self.report.holds() && self.wrong.is_empty()
+    }
+}
+
+impl Judge {
+    /// Something is wrong.
+    pub(crate) fn wrong(&mut self, what: String) {
+        if self.wrong.len() < 20 {
+            self.wrong.push(what);
+        }
+    }
+
+    /// The gateway started again: nothing that a consumer saw may be gone.
+    pub(crate) fn restarted(&mut self, topics: &Topics) {
+        for topic in topics.all() {
+            for (number, partition) in topic.partitions().iter().enumerate() {
+                let (seen, end) = (self.census.position(topic.name(), number as u32), partition.reader().end_offset());
+                if end < seen {
+                    self.wrong(format!(
+                        "{}/{number}: consumers read up to {seen}, and now it ends at {end}",
+                        topic.name()
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Reads what came since the last time, as a consumer. Before anything may be removed.
+    pub(crate) fn read(&mut self, topics: &Topics, handed_out: impl Fn(&DeviceId, Restart, u64) -> Option<i64>) {
+        if let Err(error) = self.try_read(topics, &handed_out) {
+            self.wrong(format!("the log cannot be read: {error:#}"));
+        }
+    }
+
+    fn try_read(
+        &mut self,
+        topics: &Topics,
+        handed_out: &impl Fn(&DeviceId, Restart, u64) -> Option<i64>,
+    ) -> Result<()> {
+        for topic in topics.all() {
+            for (number, partition) in topic.partitions().iter().enumerate() {
+                loop {
+                    let from = self.census.position(topic.name(), number as u32);
+                    if from >= partition.reader().end_offset() {
+                        break;
+                    }
+                    let read = page::read(partition, number, from, LIMIT)?;
+                    let page = Page::parse(&page::to_json(topic, partition, number, read)).context("not a page")?;
+                    self.check_values(&page, handed_out);
+                    self.census.take_page(topic.name(), number as u32, &page, &Truths::default())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every reading is what its sensor handed out for that sequence.
+    fn check_values(&mut self, page: &Page, handed_out: &impl Fn(&DeviceId, Restart, u64) -> Option<i64>) {
+        for record in &page.records {
+            let value = &record["value"];
+            let (Some(got), Some(device)) = (value.get("value"), value["device"].as_str()) else { continue };
+            let number = |name: &str| value[name].as_u64().or_else(|| value[name].as_str()?.parse().ok());
+            let (Some(restart), Some(sequence)) = (number("restart"), number("sequence")) else { continue };
+            let Ok(device) = DeviceId::new(device) else { continue };
+            let expected = handed_out(&device, Restart(restart), sequence);
+            if got.as_i64() != expected || got.is_null() {
+                self.wrong(format!(
+                    "{device} restart {restart} sequence {sequence} holds {got}; the sensor handed out {expected:?}"
+                ));
+            }
+        }
+    }
+
+    /// At rest; `may_drop`: the devices of agents whose queue dropped when it was full.
+    pub(crate) fn conclude(mut self, ledger: &Ledger, may_drop: &BTreeSet<DeviceId>) -> Judgement {
+        if !may_drop.is_empty() {
+            ledger.allow(LossKind::Queue);
+        }
+        let report = reconcile(ledger, &self.census);
+        for (key, facts) in ledger.pages() {
+            let stored = self.census.restarts.get(&key).cloned().unwrap_or_default();
+            let kind = |kind: LossKind| stored.kinds.get(kind.as_str()).cloned().unwrap_or_default();
+            let (dropped, evicted) = (kind(LossKind::Queue), kind(LossKind::Ring));
+            if !dropped.is_empty() && !may_drop.contains(&key.0) {
+                self.wrong(format!("{} restart {}: a queue that blocks dropped {dropped:?}", key.0, key.1.0));
+            }
+            let more: Vec<_> = evicted.iter().flat_map(|lost| facts.evicted.gaps(lost).collect::<Vec<_>>()).collect();
+            if !more.is_empty() {
+                self.wrong(format!("{} restart {}: counted as evicted, and was not: {more:?}", key.0, key.1.0));
+            }
+        }
+        Judgement { report, wrong: self.wrong }
+    }
+}
