@@ -301,6 +301,7 @@ fn hint(plan: &LoadPlan, reasons: &str) -> String {
     let known = [
         ("PUBACK 0x90", format!("; let the gateway store the messages: [[mqtt.store]] filter = \"{}/#\"", plan.name)),
         ("CONNACK 0x97", format!("; let the gateway take more: mqtt.connections = {}", plan.connections + 100)),
+        ("Connection refused", "; is the gateway there? `cargo lab up` starts one".to_owned()),
         ("PUBACK 0x97", "; the gateway is at a bound of its [limits]; its log names it".to_owned()),
         ("CONNACK 0x87", "; type --login USER:PASSWORD of a user that `weir-gateway user add --mqtt` made".to_owned()),
     ];
