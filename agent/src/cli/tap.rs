@@ -68,6 +68,10 @@ async fn listen(config: &Config, args: &TapArgs, mut reply: Reply, seen: &mut u6
     // A connection that breaks is one that ended.
     while let Ok(Some(line)) = reply.line().await {
         let document: Value = serde_json::from_str(&line).unwrap_or_default();
+        if document["missed"] == 0 {
+            // Said so that the agent learns who is gone.
+            continue;
+        }
         *seen += u64::from(document["missed"].is_null());
         let printed = match args.output.output {
             Format::Json => writeln!(stdout(), "{line}"),

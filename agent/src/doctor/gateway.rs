@@ -17,7 +17,7 @@ use crate::config::{Address, GatewayConfig};
 use crate::identity::explain;
 use crate::local::status::Status;
 use crate::uplink::credentials::Credentials;
-use crate::uplink::{UplinkOptions, greet};
+use crate::uplink::{UplinkOptions, greet, other_scheme};
 
 /// Days before the end of a gateway's certificate when its owner should know.
 const SOON: i64 = 14;
@@ -38,7 +38,10 @@ pub(super) async fn check(ground: &Ground<'_>, running: Option<&Status>) -> Vec<
             Some(status) => told(subject, &gateway.address.get_ref().to_string(), status),
             None => Some(match greet(&options, reached, ground.patience).await {
                 Ok(broker) => Check::ok(subject, format!("it lets this agent in; {}", broker.promise())),
-                Err(why) => Check::problem(subject, why, "the log of the gateway says more; weir-agent enroll --help"),
+                Err(why) => match other_scheme(&reached.endpoint).await {
+                    Some(hint) => Check::problem(subject, why, hint),
+                    None => Check::problem(subject, why, "the log of the gateway says more; weir-agent enroll --help"),
+                },
             }),
         });
     }
@@ -96,7 +99,12 @@ async fn way_to(ground: &Ground<'_>, gateway: &GatewayConfig) -> Check {
         Ok(Ok(certificate)) => encrypted(ground, subject, at, certificate),
         Ok(Err(error)) => {
             let fix = format!("openssl s_client -connect {}:{} -showcerts", address.host, address.port);
-            Check::problem(subject, format!("{at} answers, and TLS fails: {}", explain(&error.to_string())), fix)
+            let said = match error.kind() {
+                ErrorKind::UnexpectedEof => "tls handshake eof".to_owned(),
+                ErrorKind::ConnectionReset => format!("TLS: I/O: {error}"),
+                _ => error.to_string(),
+            };
+            Check::problem(subject, format!("{at} answers, and TLS fails: {}", explain(&said)), fix)
         }
         Err(_) => Check::problem(subject, "the check broke off", "weir-agent doctor"),
     }

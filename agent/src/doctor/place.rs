@@ -9,6 +9,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use weir_protocol::settings::ByteSize;
 
 use super::{Check, Ground, Person};
+use crate::queue::MIN_CAP;
 
 /// A disk that takes longer than this to keep a page holds up every acknowledgement.
 const SLOW: Duration = Duration::from_millis(250);
@@ -106,11 +107,9 @@ fn room(ground: &Ground<'_>, existing: &Path) -> Option<Check> {
     }
     Some(if free < wanted {
         let found = format!("{free_shown} free, and the queue may still grow by {wanted_shown}");
-        let fix = format!(
-            "df -h {}; free some space, or lower queue.cap below {}",
-            existing.display(),
-            whole(cap - wanted + free)
-        );
+        let room = cap - wanted + free;
+        let lower = if room < MIN_CAP { String::new() } else { format!(", or lower queue.cap below {}", whole(room)) };
+        let fix = format!("df -h {}; free some space{lower}", existing.display());
         Check::warning(subject, found, fix)
     } else {
         Check::ok(subject, format!("{free_shown} free, {wanted_shown} needed for a full queue"))

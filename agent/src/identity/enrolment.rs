@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use rustls::ClientConfig;
 use serde::Deserialize;
 
-use super::{IdentityError, Store, trust};
+use super::{IdentityError, Store, spoken, trust};
 use crate::config::Proxy;
 
 /// How long the gateway may take to answer, all in all.
@@ -162,7 +162,10 @@ struct Refusal {
 
 async fn ask(builder: RequestBuilder, url: &Url, request: String) -> Result<String, EnrolError> {
     let sent = builder.header("content-type", "application/pkcs10").body(request).send().await;
-    let mut response = sent.map_err(|error| unreachable(url, reasons(&error)))?;
+    let mut response = match sent {
+        Ok(response) => response,
+        Err(error) => return Err(unreachable(url, reasons(&error) + &other_scheme(url).await)),
+    };
     let status = response.status();
     let mut answer = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| unreachable(url, reasons(&error)))? {
@@ -184,6 +187,15 @@ async fn ask(builder: RequestBuilder, url: &Url, request: String) -> Result<Stri
 
 fn unreachable(url: &Url, why: impl ToString) -> EnrolError {
     EnrolError::Unreachable { url: url.to_string(), why: super::explain(&why.to_string()) }
+}
+
+/// What to write in place of `http`, should the other side want TLS.
+async fn other_scheme(url: &Url) -> String {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return String::new() };
+    if url.scheme() == "http" && spoken::is_tls(host, port).await {
+        return format!("; TLS is spoken at this port: write https://{host}:{port}");
+    }
+    String::new()
 }
 
 /// An error with its causes: the last one says what it is.

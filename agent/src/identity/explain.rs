@@ -35,6 +35,12 @@ const MEANINGS: &[(&[&str], &str)] = &[
         &["NotValidYet", "certificate not valid yet"],
         "the gateway's certificate has not begun: is the clock of this machine right (`date`)?",
     ),
+    (
+        // As it is heard of one that closes, of one that resets, and of one that answers in HTTP.
+        &["tls handshake eof", "TLS: I/O: Connection reset", "(Connect): Connection reset", "InvalidContentType"],
+        "nobody seems to speak TLS at this port: is it the right one (8883 for MQTT)? Without TLS write mqtt:// in place of \
+         mqtts://, http:// in place of https://",
+    ),
     (&["HTTP code is not equal 200: 407"], "the proxy wants another user or password: see uplink.proxy"),
     (
         &["HTTP code is not equal 200"],
@@ -72,6 +78,9 @@ mod tests {
         assert!(said.contains("`weir-agent enroll --force` with a new token"), "{said}");
         let said = explain("invalid peer certificate: certificate expired: verification time 2 (UNIX)");
         assert!(said.contains("is the clock of this machine right"), "{said}");
+        for said in ["TLS: I/O: tls handshake eof", "received corrupt message of type InvalidContentType"] {
+            assert!(explain(said).contains("write mqtt:// in place of mqtts://"), "{said}");
+        }
         assert_eq!(explain("connection reset"), "connection reset");
     }
 }

@@ -10,6 +10,7 @@
 pub mod enrolment;
 mod explain;
 pub mod renewal;
+pub(crate) mod spoken;
 pub mod trust;
 
 use std::fs::{File, OpenOptions, Permissions};

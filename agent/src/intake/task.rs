@@ -345,6 +345,7 @@ impl Task {
         match self.intake.committed(&under_way.covered, &committed) {
             Ok(()) => {
                 self.failures = 0;
+                self.queue.set_failing(None);
                 self.coarser(matches!(committed.claims, Ok(true)));
             }
             Err(error) => self.fail(&error),
@@ -356,6 +357,7 @@ impl Task {
     /// Acknowledges nothing, and tries again with what devices send again after a pause.
     fn fail(&mut self, error: &str) {
         self.counters.warn(Event::CommitsFailed, || error.to_owned());
+        self.queue.set_failing(Some(error.to_owned()));
         self.intake.failed();
         let pause = RETRY[0].saturating_mul(1 << self.failures.min(16)).min(RETRY[1]);
         self.failures += 1;

@@ -7,7 +7,8 @@ use crate::queue::Policy;
 
 /// Why readings are not taken now.
 pub fn not_ready(view: &View) -> Vec<String> {
-    let mut reasons = Vec::new();
+    let mut reasons: Vec<_> =
+        view.queue.failing().map(|why| format!("the disk takes nothing: {why}")).into_iter().collect();
     for (class, policy) in view.queue.ids().zip(view.queue.policies()) {
         if policy == Policy::Block && view.queue.room(class) == 0 {
             reasons.push(format!("class {} of the queue is full: devices get no credit", view.queue.name(class)));

@@ -2,8 +2,13 @@
 //!
 //! Nothing waits for who listens: whoever reads too slowly misses some, and a line `{"missed": n}` says how many. Device
 //! and channel are patterns; what they do not fit is not counted. While nobody listens nothing of this costs anything.
+//!
+//! Whoever went away loses the place, also where nothing ever fits: after [`QUIET`] without a line `{"missed": 0}` is sent,
+//! which nobody takes who is gone. That the other side was closed cannot be seen behind bytes that were sent after the
+//! request, which are not read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -11,6 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::glob;
 use crate::http::{Answer, Request};
@@ -18,6 +24,8 @@ use crate::processing::{Tap, Tapped};
 
 /// The most listeners at a time; one more is answered 503.
 pub(super) const MOST: usize = 4;
+/// So long nothing is said to a listener at most.
+const QUIET: Duration = Duration::from_secs(30);
 /// Lines that wait for one of them, beside those that wait for all.
 const LINES: usize = 16;
 
@@ -26,6 +34,7 @@ const LINES: usize = 16;
 pub(super) struct Listening {
     tap: Tap,
     places: Arc<Semaphore>,
+    quiet: Duration,
     stop: watch::Receiver<()>,
 }
 
@@ -40,7 +49,7 @@ struct Wanted {
 
 impl Listening {
     pub(super) fn new(tap: Tap, stop: watch::Receiver<()>) -> Self {
-        Self { tap, places: Arc::new(Semaphore::new(MOST)), stop }
+        Self { tap, places: Arc::new(Semaphore::new(MOST)), quiet: QUIET, stop }
     }
 
     /// Answers with a stream that ends with the count, the client or the agent.
@@ -64,22 +73,26 @@ impl Listening {
         // Before the answer goes out, so that what comes after it is seen.
         let mut passing = self.tap.listen();
         let mut stop = self.stop.clone();
+        let quiet = self.quiet;
         tokio::spawn(async move {
             let listening = async {
                 let mut left = wanted.count;
+                let mut said_at = Instant::now();
                 while left != Some(0) {
-                    let line = match passing.recv().await {
-                        Ok(tapped) if !wanted.fits(&tapped) => continue,
-                        Ok(tapped) => {
+                    let line = match timeout_at(said_at + quiet, passing.recv()).await {
+                        Ok(Ok(tapped)) if !wanted.fits(&tapped) => continue,
+                        Ok(Ok(tapped)) => {
                             left = left.map(|left| left - 1);
                             line(&*tapped)
                         }
-                        Err(RecvError::Lagged(missed)) => line(&json!({ "missed": missed })),
-                        Err(RecvError::Closed) => return,
+                        Ok(Err(RecvError::Lagged(missed))) => line(&json!({ "missed": missed })),
+                        Ok(Err(RecvError::Closed)) => return,
+                        Err(_) => line(&json!({ "missed": 0 })),
                     };
                     if lines.send(line).await.is_err() {
                         return;
                     }
+                    said_at = Instant::now();
                 }
             };
             tokio::select! {
@@ -110,9 +123,15 @@ fn line(document: &impl Serialize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::processing::Then;
+    use std::future::ready;
+
     use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::http::{self, Address, Router};
+    use crate::processing::Then;
 
     fn tapped(channel: &str, sequence: u64) -> Tapped {
         Tapped {
@@ -177,6 +196,45 @@ mod tests {
             seen.push(parsed(&line)["sequence"].as_u64().unwrap());
         }
         assert_eq!(seen, [1, 3]);
+    }
+
+    /// Regression: what a client had sent behind its request hid that it was gone, and where nothing fitted what it asked for
+    /// its place was taken for good.
+    #[tokio::test]
+    async fn who_went_away_loses_the_place_though_nothing_fits_what_was_asked_for() {
+        let (_stop, stopped) = watch::channel(());
+        let quiet = Duration::from_millis(20);
+        let tap = Listening { quiet, ..Listening::new(Tap::default(), stopped.clone()) };
+        let places = Arc::clone(&tap.places);
+        let port = http::Listening::open(&Address::parse("127.0.0.1:0").unwrap(), 0).unwrap();
+        let address = port.address().to_string();
+        let router = Router::default().get("/tap", move |request| ready(tap.answer(&request)));
+        tokio::spawn(http::serve(port, router, http::Limits::default(), Arc::default(), stopped));
+        let ask = async |behind: &str| {
+            let mut client = TcpStream::connect(&address).await.unwrap();
+            let request = format!("GET /tap?device=nothing HTTP/1.1\r\nhost: a\r\n\r\n{behind}");
+            client.write_all(request.as_bytes()).await.unwrap();
+            client.read_exact(&mut [0; 12]).await.unwrap();
+            client
+        };
+        let mut halved = ask("").await;
+        halved.shutdown().await.unwrap();
+        while halved.read(&mut [0; 1000]).await.is_ok_and(|length| length > 0) {}
+        for _ in 0..MOST {
+            drop(ask("GET /tap HTTP/1.1\r\n\r\n").await);
+        }
+        while places.available_permits() < MOST {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Whoever stays is told that nothing was missed, and stays.
+        let mut stays = ask("").await;
+        let mut told = String::new();
+        while told.matches(r#"{"missed":0}"#).count() < 3 {
+            let mut piece = [0; 1000];
+            let length = stays.read(&mut piece).await.unwrap();
+            told.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+        assert_eq!(places.available_permits(), MOST - 1);
     }
 
     #[tokio::test]

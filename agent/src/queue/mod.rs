@@ -98,6 +98,8 @@ pub struct Queue {
     rolled: Arc<Notify>,
     /// When ages were noted last.
     aged_at: Mutex<Option<std::time::Duration>>,
+    /// Why the last try to make something durable failed.
+    failing: Mutex<Option<String>>,
     options: QueueOptions,
 }
 
@@ -192,7 +194,18 @@ impl Queue {
         let committer = Committer::spawn(logs, committing).map_err(QueueError::Thread)?;
         let (file, front, rolled) = (Mutex::new(file), Mutex::new(()), Arc::new(Notify::new()));
         let aged_at = Mutex::new(None);
-        Ok((Self { committer, classes, state, file, claims, front, rolled, aged_at, options }, recovered))
+        let failing = Mutex::default();
+        Ok((Self { committer, classes, state, file, claims, front, rolled, aged_at, failing, options }, recovered))
+    }
+
+    /// Why the last try to make something durable failed, if it did.
+    pub fn failing(&self) -> Option<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how a try to make something durable ended.
+    pub(crate) fn set_failing(&self, why: Option<String>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Makes claims beside the logs durable. Blocks.

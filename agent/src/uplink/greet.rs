@@ -6,10 +6,27 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::connection::{self, Broker, Event, Options};
+use super::connection::{self, Broker, Endpoint, Event, Options};
 use super::gateways::Gateway;
 use super::{Status, Topics, UplinkOptions};
-use crate::identity::explain;
+use crate::config::Address;
+use crate::identity::{explain, spoken};
+
+/// Whether a connection broke off where an answer to CONNECT was expected, which is all that TLS says to it.
+pub(super) fn is_hung_up(reason: &str) -> bool {
+    ["deserialization", "by peer"].iter().any(|words| reason.contains(words))
+}
+
+/// What to write in place of an address without TLS, should TLS be spoken there; asks there. What is behind a proxy is not
+/// looked at.
+pub(crate) async fn other_scheme(endpoint: &Endpoint) -> Option<String> {
+    let address = &endpoint.address;
+    if address.tls || endpoint.proxy.is_some() || !spoken::is_tls(&address.host, address.port).await {
+        return None;
+    }
+    let with_tls = Address { tls: true, ..address.clone() };
+    Some(format!("TLS is spoken at this port: write {with_tls}"))
+}
 
 /// Connects to `gateway`, hears who is there, and says goodbye.
 ///

@@ -55,7 +55,7 @@ pub use breaker::BreakerState;
 use budget::Budget;
 use connection::{Broker, Options};
 use gateways::{Gateway, Gateways, Order};
-pub(crate) use greet::greet;
+pub(crate) use greet::{greet, other_scheme};
 use health::{GatewayView, UplinkHealth, UplinkState};
 pub use open_classes::OpenClasses;
 use orders::Orders;
@@ -168,6 +168,8 @@ impl Uplink {
         // One that was made while another was in use.
         let mut standing = None;
         let mut greeted = None;
+        // The gateway that hung up before it let this agent in, and what to write in place of its address.
+        let mut hung_up: Option<(usize, Option<String>)> = None;
         loop {
             spool.rewind();
             self.renewed.mark_unchanged();
@@ -177,6 +179,7 @@ impl Uplink {
             };
             let outcome = match connected {
                 Ok(standing) => {
+                    hung_up = None;
                     self.greet(&mut gateways, &standing, &mut greeted);
                     let mut parts = Parts {
                         spool: &mut spool,
@@ -191,7 +194,18 @@ impl Uplink {
                     gateways.current().retain = false;
                     Outcome::Again
                 }
-                Err(Failed::Closed(reason)) => Outcome::Lost(reason),
+                Err(Failed::Closed(reason)) => {
+                    let at = gateways.at();
+                    // Asked once: it costs a connection.
+                    if greet::is_hung_up(&reason) && hung_up.as_ref().is_none_or(|(asked, _)| *asked != at) {
+                        hung_up = Some((at, other_scheme(&gateways.current().endpoint).await));
+                    }
+                    let hint = hung_up.as_ref().filter(|(asked, _)| *asked == at).and_then(|(_, hint)| hint.as_ref());
+                    Outcome::Lost(match hint {
+                        Some(hint) => format!("{reason}; {hint}"),
+                        None => reason,
+                    })
+                }
             };
             self.queue.state().lock().classes.iter_mut().for_each(|class| class.sent_below = 0);
             let now = Instant::now();

@@ -87,6 +87,8 @@ async fn a_feed_that_is_filled_without_pause_sends_again_what_a_failing_disk_did
         next += 1;
         tokio::task::yield_now().await;
     }
+    let failing = office.queue.failing().expect("why nothing is taken");
+    assert!(failing.contains("cannot write"), "{failing}");
     disk.set_capacity(None);
     // Samples come more often than a silence is long.
     let (all, mut samples) = (feed.kept(0..next), tokio::time::interval(Duration::from_millis(5)));
@@ -101,6 +103,7 @@ async fn a_feed_that_is_filled_without_pause_sends_again_what_a_failing_disk_did
         }
     };
     assert!(is_kept, "everything is on disk");
+    assert_eq!(office.queue.failing(), None);
     bench.feeds.finish().await;
     let (restart, kept) = joined(&office.closes().await, name);
     assert_eq!(kept, [Kept::Readings(name, restart, 0..next)]);

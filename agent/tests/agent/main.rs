@@ -40,6 +40,7 @@ mod remote_commands;
 mod remote_cuts;
 mod remote_office;
 mod reopening;
+mod schemes;
 mod screens;
 mod seeds;
 mod small_disk;
