@@ -2,6 +2,7 @@
 //! `plant`, on a filesystem where killing the process loses what was not synced.
 
 use weir_protocol::serial::Down;
+use weir_storage::fs::Lie;
 
 use crate::intake::{Intake, Mark};
 
@@ -10,6 +11,21 @@ use crate::intake::{Intake, Mark};
 pub enum Plant {
     /// Acknowledge devices before their readings are on disk.
     AckBeforeSync,
+    /// Never sync a directory.
+    SkipDirectorySync,
+    /// Take a sync that failed for one that did not.
+    SwallowEio,
+}
+
+impl Plant {
+    /// What the filesystem lies about.
+    pub fn lie(self) -> Option<Lie> {
+        match self {
+            Self::AckBeforeSync => None,
+            Self::SkipDirectorySync => Some(Lie::Directories),
+            Self::SwallowEio => Some(Lie::Sync),
+        }
+    }
 }
 
 /// The lie of [`Plant::AckBeforeSync`].

@@ -39,7 +39,10 @@ async fn run_with(local: Config, args: &RunArgs) -> Result<(), Failure> {
     let shutdown = signals.map_err(|error| Failure::Failed(format!("cannot take signals: {error}")))?;
     let (reloads, asked) = reload::channel();
     let counters = Arc::new(Counters::default());
+    #[cfg(not(feature = "plant"))]
     let mut environment = environment();
+    #[cfg(feature = "plant")]
+    let mut environment = environment(args.plant);
     let restart = Restart::from_agent(environment.random.random());
     let desk = Desk::open(&environment.fs, &local.data_dir, restart, Arc::clone(&counters));
     let desk = Arc::new(desk.map_err(|error| Failure::Failed(error.to_string()))?);
@@ -119,8 +122,8 @@ fn environment() -> Environment {
 
 /// Where killing the process loses what it did not sync.
 #[cfg(feature = "plant")]
-fn environment() -> Environment {
-    let fs = std::sync::Arc::new(weir_storage::fs::ForgetfulFs::default());
+fn environment(plant: Option<crate::plant::Plant>) -> Environment {
+    let fs = std::sync::Arc::new(weir_storage::fs::ForgetfulFs::lying(plant.and_then(crate::plant::Plant::lie)));
     Environment { fs, ..Environment::real() }
 }
 

@@ -46,14 +46,14 @@ fn world(_: &RunArgs) -> Result<World, Failed> {
 #[cfg(feature = "plant")]
 fn world(args: &RunArgs) -> Result<World, Failed> {
     use crate::ingest::plant::Plant;
-    let plant = match args.plant.as_deref() {
-        None => None,
-        Some("ack-before-sync") => Some(Plant::AckBeforeSync),
-        Some("forget-range") => Some(Plant::ForgetRange),
-        Some(other) => return Err(Failed::usage(format!("--plant {other}: expected ack-before-sync or forget-range"))),
+    let named = |name: &str| {
+        let plant = Plant::NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, plant)| plant);
+        let expected = || Plant::NAMES.map(|(known, _)| known).join(", ");
+        plant.ok_or_else(|| Failed::usage(format!("--plant {name}: expected one of {}", expected())))
     };
+    let plant = args.plant.as_deref().map(named).transpose()?;
     Ok(World {
-        fs: Arc::new(weir_storage::fs::ForgetfulFs::default()),
+        fs: Arc::new(weir_storage::fs::ForgetfulFs::lying(plant.and_then(Plant::lie))),
         clock: Arc::new(SystemClock),
         reload: Arc::default(),
         plant,

@@ -81,6 +81,9 @@ pub(crate) struct Devices {
     pub(crate) graves: Vec<LogState>,
     compatibility: Compatibility,
     pub(crate) binding: Binding,
+    /// What is lost gets no record: see [`super::plant`].
+    #[cfg(feature = "plant")]
+    pub(crate) loses_loss_records: bool,
     /// Channels that broke a rule, to be logged: at most [`MAX_BROKEN`].
     broken: Vec<(DeviceId, SchemaHash, String)>,
 }
@@ -137,6 +140,8 @@ impl Devices {
             graves,
             compatibility,
             binding: Binding::None,
+            #[cfg(feature = "plant")]
+            loses_loss_records: false,
             broken: Vec::new(),
         }
     }

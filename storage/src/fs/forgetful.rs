@@ -1,14 +1,17 @@
 //! A real directory on which `kill -9` acts as a power cut: unsynced bytes live in this process only.
 //!
 //! Written bytes wait in memory until `sync_data` writes them to the file; a process that is killed takes
-//! them along. Names and lengths are real at once (their loss is what [`super::FaultyFs`] tests), other
-//! processes see synced bytes only, and nothing is really synced, so this guards against kills alone. It
-//! exists to catch an acknowledgement that came before its sync.
+//! them along. What is made, renamed or removed stands at once for everybody, and is undone by the next process
+//! unless `sync_dir` came before the kill ([`super::names`]). Lengths are real at once (their loss is what
+//! [`super::FaultyFs`] tests), other processes see synced bytes only, and nothing is really synced, so this guards against
+//! kills alone. It exists to catch an acknowledgement that came before its sync, and it can lie about syncs ([`Lie`]).
 
+use super::names::Names;
 use super::{File, Fs, Mode, RealFs};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,21 +19,47 @@ use std::time::Duration;
 /// hardly ever find a sync in progress.
 const SYNC: Duration = Duration::from_millis(5);
 
+/// With [`Lie::Sync`], one sync of so many that have something to write fails.
+const FAILING: u64 = 20;
+
+/// Something that was not done and is said to be: a mistake that those who go by the answer would make if they ignored it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Names are durable; no directory is ever synced.
+    Directories,
+    /// Bytes are durable; now and then the sync of them failed, and they never reach the disk.
+    Sync,
+}
+
 /// The forgetful filesystem; clones share what is not synced.
 #[derive(Clone, Default)]
 pub struct ForgetfulFs {
     /// Files that are open or have unsynced bytes, so that all handles of a file see the same.
     nodes: Arc<Mutex<HashMap<PathBuf, Arc<Node>>>>,
+    names: Arc<Names>,
+    lie: Option<Lie>,
+    syncs: Arc<AtomicU64>,
 }
 
 struct Node {
     real: Box<dyn File>,
     unsynced: Mutex<Vec<Write>>,
+    lie: Option<Lie>,
+    syncs: Arc<AtomicU64>,
+}
+
+impl ForgetfulFs {
+    /// One that lies.
+    pub fn lying(lie: Option<Lie>) -> Self {
+        Self { lie, ..Self::default() }
+    }
 }
 
 struct Write {
     position: u64,
     bytes: Vec<u8>,
+    /// Its sync failed: readers see it as long as the process lives, as the kernel's cache does it, and no sync writes it.
+    is_doomed: bool,
 }
 
 struct Handle(Arc<Node>);
@@ -44,27 +73,42 @@ impl Fs for ForgetfulFs {
         {
             return Ok(Box::new(Handle(Arc::clone(node))));
         }
+        self.names.settle(path)?;
+        if matches!(mode, Mode::Create | Mode::CreateNew) && !RealFs.exists(path)? {
+            self.names.made(path)?;
+        }
         // Later handles of this path may write, so the first one can too.
         let mode = if mode == Mode::Read { Mode::ReadWrite } else { mode };
-        let node = Arc::new(Node { real: RealFs.open(path, mode)?, unsynced: Mutex::default() });
+        let (lie, syncs) = (self.lie, Arc::clone(&self.syncs));
+        let node = Arc::new(Node { real: RealFs.open(path, mode)?, unsynced: Mutex::default(), lie, syncs });
         nodes.insert(path.to_owned(), Arc::clone(&node));
         Ok(Box::new(Handle(node)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.names.settle(path)?;
+        if !RealFs.exists(path)? {
+            self.names.made(path)?;
+        }
         RealFs.create_dir(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealFs.list(dir)
+        self.names.settle_in(dir)?;
+        let mut names = RealFs.list(dir)?;
+        names.retain(|name| !Names::is_own(name));
+        Ok(names)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.names.settle(path)?;
         RealFs.exists(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut nodes = lock(&self.nodes);
+        self.names.settle(from)?;
+        self.names.renamed(from, to)?;
         RealFs.rename(from, to)?;
         nodes.remove(to);
         if let Some(node) = nodes.remove(from) {
@@ -75,13 +119,15 @@ impl Fs for ForgetfulFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut nodes = lock(&self.nodes);
+        self.names.settle(path)?;
+        self.names.removed(path)?;
         RealFs.remove(path)?;
         nodes.remove(path);
         Ok(())
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.lie == Some(Lie::Directories) { Ok(()) } else { self.names.synced(dir) }
     }
 }
 
@@ -106,7 +152,7 @@ impl File for Handle {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        lock(&self.0.unsynced).push(Write { position, bytes: bytes.to_vec() });
+        lock(&self.0.unsynced).push(Write { position, bytes: bytes.to_vec(), is_doomed: false });
         Ok(())
     }
 
@@ -115,8 +161,20 @@ impl File for Handle {
             std::thread::sleep(SYNC);
         }
         let mut unsynced = lock(&self.0.unsynced);
-        for write in unsynced.drain(..) {
+        let is_new = unsynced.iter().any(|write| !write.is_doomed);
+        if is_new
+            && self.0.lie == Some(Lie::Sync)
+            && self.0.syncs.fetch_add(1, Ordering::Relaxed) % FAILING == FAILING - 1
+        {
+            unsynced.iter_mut().for_each(|write| write.is_doomed = true);
+        }
+        for write in unsynced.iter().filter(|write| !write.is_doomed) {
             self.0.real.write_at(&write.bytes, write.position)?;
+        }
+        // What was written over since may not show through.
+        match unsynced.iter().any(|write| write.is_doomed) {
+            true => unsynced.iter_mut().for_each(|write| write.is_doomed = true),
+            false => unsynced.clear(),
         }
         Ok(())
     }
@@ -189,6 +247,7 @@ mod tests {
         let path = dir.path().join("file");
         let alive = ForgetfulFs::default();
         let file = alive.open(&path, Mode::CreateNew).unwrap();
+        alive.sync_dir(dir.path()).unwrap();
         file.write_at(b"synced", 0).unwrap();
         file.sync_data().unwrap();
         file.write_at(b"UNSYNCED", 3).unwrap();
@@ -200,6 +259,84 @@ mod tests {
         let next_process = ForgetfulFs::default();
         let read = next_process.open(&path, Mode::Read).unwrap().read_at(&mut seen, 0).unwrap();
         assert_eq!(&seen[..read], b"synced");
+    }
+
+    /// What the next process reads in a file, if there is one.
+    fn read(path: &Path) -> Option<String> {
+        let next_process = ForgetfulFs::default();
+        let file = next_process.exists(path).unwrap().then(|| next_process.open(path, Mode::Read).unwrap())?;
+        let mut bytes = vec![0; file.size().unwrap() as usize];
+        file.read_at(&mut bytes, 0).unwrap();
+        Some(String::from_utf8(bytes).unwrap())
+    }
+
+    fn write(fs: &ForgetfulFs, path: &Path, text: &str) {
+        let file = fs.open(path, Mode::Create).unwrap();
+        file.write_at(text.as_bytes(), 0).unwrap();
+        file.sync_data().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_killed_takes_names_along_that_no_sync_of_their_directory_covered() {
+        let dir = tempfile::tempdir().unwrap();
+        let [kept, lost, state, fresh, old] =
+            ["kept", "lost", "state", "fresh", "old"].map(|name| dir.path().join(name));
+        let alive = ForgetfulFs::default();
+        for (path, text) in [(&kept, "kept"), (&state, "1"), (&old, "old")] {
+            write(&alive, path, text);
+        }
+        alive.sync_dir(dir.path()).unwrap();
+        write(&alive, &lost, "lost");
+        write(&alive, &fresh, "2");
+        alive.rename(&fresh, &state).unwrap();
+        alive.remove(&old).unwrap();
+        alive.create_dir(&dir.path().join("directory")).unwrap();
+        assert_eq!(alive.list(dir.path()).unwrap().len(), 4, "the process itself sees what it did, and no notes");
+
+        let next_process = ForgetfulFs::default();
+        let mut names = next_process.list(dir.path()).unwrap();
+        names.sort();
+        assert_eq!(names, ["kept", "old", "state"]);
+        assert_eq!([&kept, &state, &old].map(|path| read(path).unwrap()), ["kept", "1", "old"]);
+    }
+
+    #[test]
+    fn names_that_a_sync_of_their_directory_covered_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let [state, fresh, old] = ["state", "fresh", "old"].map(|name| dir.path().join(name));
+        let alive = ForgetfulFs::default();
+        write(&alive, &state, "1");
+        write(&alive, &old, "old");
+        write(&alive, &fresh, "2");
+        alive.rename(&fresh, &state).unwrap();
+        alive.remove(&old).unwrap();
+        alive.sync_dir(dir.path()).unwrap();
+        assert_eq!([&state, &fresh, &old].map(|path| read(path)), [Some("2".to_owned()), None, None]);
+    }
+
+    #[test]
+    fn a_filesystem_that_lies_about_directories_keeps_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let alive = ForgetfulFs::lying(Some(Lie::Directories));
+        write(&alive, &path, "synced");
+        alive.sync_dir(dir.path()).unwrap();
+        assert_eq!(read(&path), None);
+    }
+
+    #[test]
+    fn a_filesystem_that_lies_about_syncs_shows_what_it_will_not_keep() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let alive = ForgetfulFs::lying(Some(Lie::Sync));
+        let file = alive.open(&path, Mode::CreateNew).unwrap();
+        alive.sync_dir(dir.path()).unwrap();
+        for number in 0..FAILING {
+            file.write_at(b"x", number).unwrap();
+            file.sync_data().unwrap();
+        }
+        assert_eq!(file.size().unwrap(), FAILING);
+        assert_eq!(read(&path).unwrap().len() as u64, FAILING - 1, "the last sync failed, and nobody was told");
     }
 
     #[test]

@@ -275,6 +275,12 @@ impl Planner<'_> {
         if ranges.is_empty() {
             return Ok(());
         }
+        #[cfg(feature = "plant")]
+        if self.devices.loses_loss_records && kind != LossKind::Reduced {
+            let ledger = self.devices.ledger_mut(place, restart).ok_or(OverLimit::Devices)?;
+            ranges.into_iter().for_each(|range| ledger.lost.insert(range));
+            return Ok(());
+        }
         let log = self.append_loss(
             place,
             &Loss {
