@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the programs, a deployment, the seed, and loud skips.
 
+pub mod prove;
 pub mod rough;
 pub mod sender;
 

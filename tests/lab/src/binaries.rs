@@ -17,14 +17,37 @@ pub enum Plant {
     AckBeforeSync,
     /// Forget after a restart that a range is stored already.
     ForgetRange,
+    /// Never sync a directory: new files vanish with the power.
+    SkipDirectorySync,
+    /// Take an fdatasync that failed for one that did not.
+    SwallowEio,
+    /// Count what is claimed lost, and write no record of it.
+    LoseLossRecord,
 }
 
 impl Plant {
+    /// Whether the agent has it too: the gateway alone keeps ranges, and records of what is lost.
+    pub const fn is_of_agent(self) -> bool {
+        matches!(self, Self::AckBeforeSync | Self::SkipDirectorySync | Self::SwallowEio)
+    }
+
+    /// What the ledger must find, in its words.
+    pub const fn shows(self) -> &'static str {
+        match self {
+            Self::AckBeforeSync | Self::SkipDirectorySync | Self::SwallowEio => "acknowledged and ",
+            Self::ForgetRange => "in the log twice",
+            Self::LoseLossRecord => "nowhere",
+        }
+    }
+
     /// Its name on every command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AckBeforeSync => "ack-before-sync",
             Self::ForgetRange => "forget-range",
+            Self::SkipDirectorySync => "skip-directory-sync",
+            Self::SwallowEio => "swallow-eio",
+            Self::LoseLossRecord => "lose-loss-record",
         }
     }
 }

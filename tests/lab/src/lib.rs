@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Read in this order: [`process`] and [`binaries`] start things, [`relay`] sees and disturbs, [`ledger`]
-//! remembers, [`census`] reads the log, [`reconcile`] compares; [`deployment`] wires them; [`up`], [`soak`]
-//! and [`bench`] are the commands.
+//! remembers, [`census`] reads the log, [`reconcile`] compares; [`deployment`] wires them, [`faults`] break them; [`up`],
+//! [`prove`], [`soak`] and [`bench`] are the commands.
 
 pub mod bench;
 pub mod binaries;
@@ -22,12 +22,15 @@ pub mod cli;
 mod clients;
 pub mod deployment;
 pub mod emulator;
+pub mod faults;
 pub mod kafka;
 pub mod ledger;
 pub mod load;
 pub mod mosquitto;
+pub mod plot;
 pub mod ports;
 pub mod process;
+pub mod prove;
 pub mod qemu;
 pub mod reconcile;
 pub mod relay;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use weir_lab::cli::{Cli, Command};
-use weir_lab::{bench, board, load, process, qemu, soak, up};
+use weir_lab::{bench, board, load, process, prove, qemu, soak, up};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -26,6 +26,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Load(options) => runtime()?.block_on(load::run(&options)),
         Command::Rumqttd(options) => bench::rumqttd::run(&options).map(|()| true),
         Command::Bench(options) => runtime()?.block_on(bench::run(&options)),
+        Command::Prove(options) => runtime()?.block_on(prove::run(&options)),
         Command::Soak(options) => runtime()?.block_on(soak::run(&options)),
         Command::Lm3s6965(options) => runtime()?.block_on(qemu::run(&options)).map(|()| true),
         Command::Up(options) => runtime()?.block_on(up::run(&options)),

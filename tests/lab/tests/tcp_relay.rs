@@ -116,3 +116,29 @@ async fn a_cut_closes_both_sides_and_a_new_connection_works() {
     agent.write_all(b"again").await.unwrap();
     assert_eq!(receive(&mut gateway, 5).await, b"again");
 }
+
+#[tokio::test]
+async fn of_a_half_open_connection_the_gateway_knows_and_the_agent_does_not() {
+    let ledger = Ledger::new();
+    let (relay, mut agent, mut gateway) = network(&ledger).await;
+    agent.write_all(b"hello").await.unwrap();
+    receive(&mut gateway, 5).await;
+    relay.half_open();
+    assert_eq!(tokio::time::timeout(PATIENCE, gateway.read(&mut [0; 16])).await.expect("it ends").unwrap(), 0);
+    agent.write_all(b"anybody there?").await.unwrap();
+    let silence = agent.try_read(&mut [0; 16]).unwrap_err();
+    assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock, "the agent's end is open, and nothing comes");
+    relay.cut();
+    // With an end or a reset: what it had sent was never read.
+    assert!(matches!(agent.read(&mut [0; 16]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn where_little_passes_all_arrives_and_unchanged() {
+    let ledger = Ledger::new();
+    let (relay, mut agent, mut gateway) = network(&ledger).await;
+    relay.throttle(20_000);
+    let sent: Vec<u8> = (0..5000_u32).map(|number| number as u8).collect();
+    agent.write_all(&sent).await.unwrap();
+    assert_eq!(receive(&mut gateway, sent.len()).await, sent);
+}

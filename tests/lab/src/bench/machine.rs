@@ -3,7 +3,7 @@
 use std::fs;
 
 /// One line: processor, cores, memory, kernel, version.
-pub(super) fn describe() -> String {
+pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));

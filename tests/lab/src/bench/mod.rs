@@ -12,7 +12,7 @@ mod connections;
 mod fan_out;
 mod latency;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod members;
 mod memory;
 mod partitions;

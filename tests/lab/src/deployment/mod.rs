@@ -158,8 +158,7 @@ impl Deployment {
             Member::new(Program { name: name.to_owned(), guard, path, arguments, environment, log })
         };
         let gateway = member("gateway", &binaries.gateway, gateway_settings, plan.plant);
-        // Only the gateway keeps ranges that it could forget.
-        let in_agent = plan.plant.filter(|plant| *plant == Plant::AckBeforeSync);
+        let in_agent = plan.plant.filter(|plant| plant.is_of_agent());
         let agent = member("agent", &binaries.agent, agent_settings, in_agent);
         let log = match plan.tls {
             true => LogReader::through(&data.join("gateway.sock"), http)?,

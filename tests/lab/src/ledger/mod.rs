@@ -148,6 +148,13 @@ impl Ledger {
         self.promises.gateway.subscribe()
     }
 
+    /// How many sequences of what the relays saw are known to exist, and how many of them the gateway acknowledged. What the
+    /// lab drives by itself counts by itself.
+    pub fn observed(&self) -> (u64, u64) {
+        let count = |sum: (u64, u64), facts: &Facts| (sum.0 + facts.known_end(), sum.1 + facts.gateway_acked.len());
+        self.lock().values().fold((0, 0), count)
+    }
+
     /// A copy of everything known.
     pub fn pages(&self) -> BTreeMap<RestartKey, Facts> {
         let mut pages = self.lock().clone();

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::firehose::{Firehose, READING};
-use super::{Bench, Verdict, conclude, files, until};
+use super::{Bench, Verdict, conclude, until};
 use crate::deployment::Deployment;
+use crate::faults::files;
 
 /// Bytes in the queue.
 const BACKLOG: u64 = 256_000_000;

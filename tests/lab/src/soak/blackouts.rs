@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::image::{self, Format, Image};
 use super::{Bench, Verdict, conclude, progress};
 use crate::deployment::{Aim, Deployment, Scratch, Target};
+use crate::faults::image::{self, Format, Image};
 
 /// Cuts of the full count, and then a few on disks without a journal.
 const CUTS: usize = 50;

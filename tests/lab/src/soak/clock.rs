@@ -1,20 +1,15 @@
 //! The wall clock of agent and gateway jumps, back a year and forward ten.
-//!
-//! Setting the machine's clock would hit everybody on it, and a time namespace moves the monotonic clocks alone. So
-//! `wall_clock.c` is put in front of the C library of the unmodified programs, and adds what a file says.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use weir_protocol::time::{SystemClock, WallClock as _};
 
-use super::{Bench, Verdict, conclude, files, progress};
+use super::{Bench, Verdict, conclude, progress};
 use crate::deployment::{Aim, Deployment, Scratch, Target};
+use crate::faults::files;
+use crate::faults::wall_clock::{self, WallClock};
 
-const SHIM: &str = include_str!("wall_clock.c");
 /// Seconds of a year.
 const YEAR: i64 = 365 * 24 * 3600;
 /// Where the clock stands, one after the other; in seconds from the right time.
@@ -30,43 +25,9 @@ const TOPICS: &str = "segment = \"1 MiB\"\nretention_age = \"48h\"\n";
 /// Within this time the gateway looks for what is too old.
 const RETENTION_LOOKS: Duration = Duration::from_secs(6);
 
-/// A clock that can be set.
-struct WallClock {
-    offset: PathBuf,
-    library: PathBuf,
-}
-
-impl WallClock {
-    fn new(scratch: &Scratch) -> Result<Self> {
-        let (source, library, offset) =
-            (scratch.join("wall_clock.c"), scratch.join("wall_clock.so"), scratch.join("clock"));
-        fs::write(&source, SHIM).context("cannot write the shim")?;
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&library).arg(&source);
-        if !cc.status().context("cannot start cc")?.success() {
-            bail!("cc cannot build the shim; its messages are above");
-        }
-        let clock = Self { offset, library };
-        clock.set(0)?;
-        Ok(clock)
-    }
-
-    /// Lets the clock be `seconds` ahead of the right time.
-    fn set(&self, seconds: i64) -> Result<()> {
-        use std::os::unix::fs::FileExt;
-        // In place: the programs have mapped this file.
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&self.offset);
-        file.and_then(|file| file.write_all_at(&seconds.to_ne_bytes(), 0)).context("cannot set the clock")
-    }
-
-    fn environment(&self) -> Vec<(String, PathBuf)> {
-        vec![("LD_PRELOAD".to_owned(), self.library.clone()), ("WEIR_LAB_CLOCK".to_owned(), self.offset.clone())]
-    }
-}
-
 pub(super) async fn run(bench: &Bench<'_>) -> Result<Verdict> {
-    if !Command::new("cc").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        return Ok(Verdict::Skipped("a C compiler is needed; type: apt-get install gcc".into()));
+    if let Some(why) = wall_clock::unavailable() {
+        return Ok(Verdict::Skipped(why));
     }
     let scratch = Scratch::new()?;
     let clock = WallClock::new(&scratch)?;

@@ -11,6 +11,7 @@ use weir_protocol::batch::LossKind;
 use super::{Bench, Verdict, progress, taken, without_gateway};
 use crate::census::Census;
 use crate::deployment::Deployment;
+use crate::faults::files;
 use crate::reconcile::reconcile;
 
 /// Readings a second of each board, and how many are there when the bit flips.
@@ -62,7 +63,7 @@ pub(super) async fn in_log(bench: &Bench<'_>) -> Result<Verdict> {
     taken(&deployment, READINGS).await?;
     deployment.agent.end().await?;
     let (disk, backup) = (deployment.scratch.join("agent"), deployment.scratch.join("agent-backup"));
-    super::files::copy(&disk, &backup)?;
+    files::copy(&disk, &backup)?;
     let saved = deployment.ledger.pages();
 
     deployment.gateway.start()?;
@@ -81,7 +82,7 @@ pub(super) async fn in_log(bench: &Bench<'_>) -> Result<Verdict> {
     // What it has taken is delivered first: the loss of a disk is not what this is about.
     deployment.agent.stop(PATIENCE).await?;
     fs::remove_dir_all(&disk).context("cannot remove the agent's disk")?;
-    super::files::copy(&backup, &disk)?;
+    files::copy(&backup, &disk)?;
     deployment.agent.start()?;
     progress(&mut deployment, ENOUGH).await?;
     let (_, census) = deployment.drain().await?;
@@ -121,7 +122,7 @@ fn conclude(deployment: Deployment, counted: u64, found: String) -> Result<Verdi
 
 /// The largest segment below `directory` in a path that holds `within`.
 fn largest(directory: &Path, within: &str) -> Result<PathBuf> {
-    let segments = super::files::segments(directory)?.into_iter();
+    let segments = files::segments(directory)?.into_iter();
     let largest =
         segments.filter(|(path, _)| path.to_string_lossy().contains(within)).max_by_key(|(_, length)| *length);
     largest.map(|(path, _)| path).with_context(|| format!("no segment below {}", directory.display()))

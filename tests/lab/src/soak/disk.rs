@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::small_disk::{self, SmallDisk};
 use super::{Bench, Verdict, conclude, progress};
 use crate::deployment::{Deployment, Scratch};
+use crate::faults::small_disk::{self, SmallDisk};
 
 /// The size of the gateway's disk.
 const DISK: &str = "48m";

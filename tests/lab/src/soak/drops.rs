@@ -7,6 +7,7 @@ use weir_protocol::batch::LossKind;
 
 use super::{Bench, Verdict, progress, taken, without_gateway};
 use crate::deployment::{Aim, Target};
+use crate::faults::files;
 use crate::reconcile::reconcile;
 
 /// Bytes of the queue, the least there may be, and what its files may take on disk beside the segments.
@@ -39,7 +40,7 @@ pub(super) async fn run(bench: &Bench<'_>, policy: Policy) -> Result<Verdict> {
         taken(&deployment, readings * part / 3).await?;
         deployment.kill(Target::Agent, Aim::BehindPromise, 0).await?;
     }
-    let used = super::files::allocated(&deployment.scratch.join("agent"))?;
+    let used = files::allocated(&deployment.scratch.join("agent"))?;
     deployment.gateway.start()?;
     progress(&mut deployment, ENOUGH).await?;
     let (_, census) = deployment.drain().await?;

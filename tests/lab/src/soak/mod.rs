@@ -10,11 +10,9 @@ mod damage;
 mod day;
 mod disk;
 mod drops;
-mod files;
 mod firehose;
 mod front_door;
 mod group_kills;
-pub(crate) mod image;
 mod kills;
 mod memory;
 mod mqtt_kills;
@@ -23,10 +21,9 @@ mod plants;
 mod power;
 mod readonly;
 mod retention;
+mod schedules;
 mod sim;
 mod small_box;
-mod small_disk;
-mod strace;
 mod sync;
 
 use std::fmt;
@@ -110,7 +107,7 @@ impl Bench<'_> {
     }
 }
 
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 33] = [
     "kills",
     "mqtt-kills",
     "group-kills",
@@ -138,8 +135,12 @@ const NAMES: [&str; 29] = [
     "blackouts-plain",
     "power-cuts",
     "sim",
+    "schedules",
     "plant-ack-before-sync",
     "plant-forget-range",
+    "plant-skip-directory-sync",
+    "plant-swallow-eio",
+    "plant-lose-loss-record",
 ];
 
 /// Runs the scenarios one after the other and prints a line for each. `true`: nothing was broken or skipped.
@@ -196,8 +197,12 @@ pub async fn scenario(name: &str, bench: &Bench<'_>) -> Result<Verdict> {
         "blackouts-plain" => blackouts::plain(bench).await,
         "power-cuts" => power::run(bench),
         "sim" => sim::run(bench),
+        "schedules" => schedules::run(bench).await,
         "plant-ack-before-sync" => plants::run(bench, Plant::AckBeforeSync).await,
         "plant-forget-range" => plants::run(bench, Plant::ForgetRange).await,
+        "plant-skip-directory-sync" => plants::run(bench, Plant::SkipDirectorySync).await,
+        "plant-swallow-eio" => plants::run(bench, Plant::SwallowEio).await,
+        "plant-lose-loss-record" => plants::run(bench, Plant::LoseLossRecord).await,
         _ => bail!("no scenario `{name}`; there are: {}", NAMES.join(", ")),
     }
 }

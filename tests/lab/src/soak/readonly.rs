@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::image::{self, Format, Image};
-use super::{Bench, Verdict, conclude, progress, strace};
+use super::{Bench, Verdict, conclude, progress};
 use crate::deployment::{Deployment, Scratch, Target};
+use crate::faults::image::{self, Format, Image};
+use crate::faults::strace;
 
 /// How long nothing can be written.
 const LASTING: Duration = Duration::from_secs(5);

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Bench, Verdict, conclude, progress, strace};
+use super::{Bench, Verdict, conclude, progress};
 use crate::deployment::Deployment;
+use crate::faults::strace;
 
 /// Failures, one after the other.
 const FAILURES: usize = 5;

@@ -14,7 +14,7 @@ use super::contender::{Kind, Start};
 use super::stage::Stage;
 use super::turn::Chain;
 use crate::deployment::Scratch;
-use crate::soak::image::{self, Format, Image};
+use crate::faults::image::{self, Format, Image};
 
 /// Points of a request and readings a second, how long they are watched, and the least time between two commits.
 const DRIP: (u64, u64) = (2, 10);

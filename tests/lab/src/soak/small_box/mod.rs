@@ -19,10 +19,11 @@ use weir_protocol::batch::LossKind;
 
 use self::operator::Operator;
 use super::firehose::{Firehose, READING};
-use super::small_disk::{self, SmallDisk};
-use super::{Bench, Verdict, backlog, files, progress, strace, until};
+use super::{Bench, Verdict, backlog, progress, until};
 use crate::census::Census;
 use crate::deployment::{Deployment, Member, READY, Scratch};
+use crate::faults::small_disk::{self, SmallDisk};
+use crate::faults::{files, strace};
 use crate::ledger::Ledger;
 use crate::reconcile::Report;
 use crate::relay::tcp::TcpRelay;

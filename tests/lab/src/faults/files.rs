@@ -24,27 +24,27 @@ fn files(directory: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>> {
 }
 
 /// Bytes that the files below `directory` take on disk; st_blocks counts 512 bytes (stat(2)).
-pub(super) fn allocated(directory: &Path) -> Result<u64> {
+pub(crate) fn allocated(directory: &Path) -> Result<u64> {
     Ok(files(directory)?.iter().map(|(_, metadata)| metadata.blocks() * 512).sum())
 }
 
 /// Segments below `directory` and their lengths. Their names are offsets of equal width, so in one log the last is
 /// the newest.
-pub(super) fn segments(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {
+pub(crate) fn segments(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let files = files(directory)?.into_iter();
     let segments = files.filter(|(path, _)| path.extension().is_some_and(|extension| extension == "log"));
     Ok(segments.map(|(path, metadata)| (path, metadata.len())).collect())
 }
 
 /// Makes the kernel forget a file that is on disk, so that reading it is counted.
-pub(super) fn forget_cache(path: &Path) -> Result<()> {
+pub(crate) fn forget_cache(path: &Path) -> Result<()> {
     let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     file.sync_all().context("cannot sync a segment")?;
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).context("the kernel keeps its cache")
 }
 
 /// Copies a directory that nobody uses.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     for (path, _) in files(from)? {
         let copy = to.join(path.strip_prefix(from).context("a path outside of its directory")?);
         fs::create_dir_all(copy.parent().unwrap_or(to)).with_context(|| format!("cannot make {}", to.display()))?;

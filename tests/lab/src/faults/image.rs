@@ -80,7 +80,7 @@ impl Image {
     }
 
     /// What a cut of its power leaves, in a file of its own. Its writers must be stopped.
-    pub(super) fn copy(&self) -> Result<PathBuf> {
+    pub(crate) fn copy(&self) -> Result<PathBuf> {
         let copy = self.backing.with_extension("copy");
         let device = self.device()?;
         for _ in 0..COPIES {
@@ -94,7 +94,7 @@ impl Image {
     }
 
     /// Goes on with `copy` in the place of the disk. Nobody may use the disk any more.
-    pub(super) fn replace(&self, copy: &Path) -> Result<()> {
+    pub(crate) fn replace(&self, copy: &Path) -> Result<()> {
         quietly(Command::new("umount").arg(&self.path))?;
         fs::rename(copy, &self.backing).context("cannot replace the disk")?;
         self.power_on()
@@ -102,14 +102,14 @@ impl Image {
 
     /// What the kernel does on a damaged disk: from now on every write fails with EROFS.
     /// (`mount -o remount,ro` is refused while a file is open for writing.)
-    pub(super) fn turn_read_only(&self) -> Result<()> {
+    pub(crate) fn turn_read_only(&self) -> Result<()> {
         let device = self.device()?;
         fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1")
             .context("cannot make the kernel find an error")
     }
 
     /// Unmounts, checks and mounts again. Nobody may use the disk.
-    pub(super) fn repair(&self) -> Result<()> {
+    pub(crate) fn repair(&self) -> Result<()> {
         quietly(Command::new("umount").arg(&self.path))?;
         self.check()?;
         self.mount()

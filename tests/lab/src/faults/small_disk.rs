@@ -8,20 +8,20 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// The disk, unmounted when it is dropped.
-pub(super) struct SmallDisk {
+pub(crate) struct SmallDisk {
     /// Where it is mounted.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// Why there can be no such disk here, with what to type.
-pub(super) fn unavailable(scenario: &str) -> Option<String> {
+pub(crate) fn unavailable(scenario: &str) -> Option<String> {
     let root = rustix::process::geteuid().is_root();
     (!root).then(|| format!("mounting a small disk needs root; type: sudo -E cargo lab soak {scenario}"))
 }
 
 impl SmallDisk {
     /// Mounts one at `path`, which is made; `size` is as mount(8) has it, such as `48m`.
-    pub(super) fn mount(path: &Path, size: &str) -> Result<Self> {
+    pub(crate) fn mount(path: &Path, size: &str) -> Result<Self> {
         fs::create_dir(path).with_context(|| format!("cannot make {}", path.display()))?;
         mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "weir-lab"], path)?;
         Ok(Self { path: path.to_owned() })
@@ -29,12 +29,12 @@ impl SmallDisk {
 
     /// Remounts it, so that nothing can be written any more or everything can again. The kernel refuses the first while
     /// a file is open for writing.
-    pub(super) fn turn_read_only(&self, read_only: bool) -> Result<()> {
+    pub(crate) fn turn_read_only(&self, read_only: bool) -> Result<()> {
         mount(&["-o", if read_only { "remount,ro" } else { "remount,rw" }], &self.path)
     }
 
     /// Fills what is left with a ballast file.
-    pub(super) fn fill(&self) -> Result<PathBuf> {
+    pub(crate) fn fill(&self) -> Result<PathBuf> {
         let ballast = self.path.join("ballast");
         let mut file = File::create(&ballast).context("cannot make the ballast file")?;
         // Smaller and smaller pieces, until not a byte fits.

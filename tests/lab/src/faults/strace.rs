@@ -17,14 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const INJECTED: &str = "(INJECTED)";
 
 /// Why strace cannot be used here, with what to type.
-pub(super) fn unavailable() -> Option<String> {
+pub(crate) fn unavailable() -> Option<String> {
     let there = std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status();
     let there = there.is_ok_and(|status| status.success());
     (!there).then(|| "strace is not installed; type: apt-get install strace".into())
 }
 
+/// Why it may not attach to a process of ours here, with what to type (ptrace(2), /proc/sys/kernel/yama/ptrace_scope).
+pub(crate) fn forbidden() -> Option<String> {
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    // The lab's own children are not strace's.
+    let restricted = !matches!(scope.trim(), "" | "0") && !rustix::process::geteuid().is_root();
+    restricted
+        .then(|| "strace may not attach to other processes; type: sudo sysctl kernel.yama.ptrace_scope=0".to_owned())
+}
+
 /// strace, attached.
-pub(super) struct Injection {
+pub(crate) struct Injection {
     strace: Child,
     trace: PathBuf,
     calls: String,
@@ -32,8 +41,8 @@ pub(super) struct Injection {
 
 impl Injection {
     /// Makes `calls` (separated by commas) of process `pid` fail as `how` says, such as `error=EIO:when=1`.
-    pub(super) async fn start(scratch: &Scratch, pid: i32, calls: &str, how: &str) -> Result<Self> {
-        let trace = scratch.join("strace");
+    pub(crate) async fn start(scratch: &Scratch, pid: i32, calls: &str, how: &str) -> Result<Self> {
+        let trace = scratch.join(&format!("strace-{pid}"));
         let _ = fs::remove_file(&trace);
         let mut strace = Command::new("strace");
         strace.args(["-f", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{how}"), "-o"]);
@@ -42,12 +51,12 @@ impl Injection {
     }
 
     /// Waits until a call has failed. `when=1` counts for each thread, and several threads sync: more may follow.
-    pub(super) async fn struck(&self) -> Result<()> {
+    pub(crate) async fn struck(&self) -> Result<()> {
         self.struck_within(PATIENCE).await
     }
 
     /// The same of a process that may not call for longer.
-    pub(super) async fn struck_within(&self, limit: Duration) -> Result<()> {
+    pub(crate) async fn struck_within(&self, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         while !fs::read_to_string(&self.trace).is_ok_and(|text| text.contains(INJECTED)) {
             if begun.elapsed() > limit {
@@ -59,7 +68,7 @@ impl Injection {
     }
 
     /// Lets the process go.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         // SIGINT makes strace let go of the process.
         if let Some(pid) = self.strace.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             kill_process(pid, Signal::INT).context("cannot stop strace")?;
