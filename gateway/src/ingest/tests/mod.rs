@@ -4,6 +4,7 @@ mod binding;
 mod checkpoints;
 mod compacting;
 mod damage;
+mod ends;
 mod evolution;
 mod faults;
 mod keeping;
