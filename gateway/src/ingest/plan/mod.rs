@@ -278,7 +278,7 @@ impl Planner<'_> {
         #[cfg(feature = "plant")]
         if self.devices.loses_loss_records && kind != LossKind::Reduced {
             let ledger = self.devices.ledger_mut(place, restart).ok_or(OverLimit::Devices)?;
-            ranges.into_iter().for_each(|range| ledger.lost.insert(range));
+            ranges.into_iter().for_each(|range| ledger.lose(range));
             return Ok(());
         }
         let log = self.append_loss(
