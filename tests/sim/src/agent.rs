@@ -79,7 +79,7 @@ pub(crate) struct Agent {
 pub(crate) struct Life {
     intake: Intake,
     queue: Arc<Queue>,
-    decoders: Vec<Box<Decoder<MAX_FRAME>>>,
+    decoders: Vec<Decoder<MAX_FRAME>>,
     attached: Vec<bool>,
     started: Instant,
     committed: watch::Sender<u64>,
@@ -163,7 +163,7 @@ impl Agent {
             intake,
             described: queue.state().lock().descriptions.revision(),
             queue,
-            decoders: (0..self.plan.boards).map(|_| Box::default()).collect(),
+            decoders: (0..self.plan.boards).map(|_| Decoder::default()).collect(),
             attached: vec![true; self.plan.boards],
             started: now,
             committed,
@@ -214,7 +214,7 @@ impl Agent {
         let Some(life) = &mut self.life else { return };
         if life.attached[line] != plugged {
             life.attached[line] = plugged;
-            life.decoders[line] = Box::default();
+            life.decoders[line] = Decoder::default();
             if plugged { life.intake.attach(link(line)) } else { life.intake.detach(link(line)) }
         }
     }
