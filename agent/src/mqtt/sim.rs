@@ -33,6 +33,11 @@ pub fn dialled() -> Vec<Line> {
     DIALLED.with_borrow_mut(|dialled| dialled.as_mut().map(std::mem::take)).unwrap_or_default()
 }
 
+/// Whether this thread is a simulation, which has no ports of this machine.
+pub(crate) fn is_enabled() -> bool {
+    DIALLED.with_borrow(Option::is_some)
+}
+
 /// Opens a connection, if this thread is a simulation.
 pub(super) fn open(options: &Options) -> Option<Connection> {
     DIALLED.with_borrow_mut(|dialled| {

@@ -20,6 +20,10 @@ pub(super) fn is_hung_up(reason: &str) -> bool {
 /// What to write in place of an address without TLS, should TLS be spoken there; asks there. What is behind a proxy is not
 /// looked at.
 pub(crate) async fn other_scheme(endpoint: &Endpoint) -> Option<String> {
+    #[cfg(feature = "sim")]
+    if crate::mqtt::sim::is_enabled() {
+        return None;
+    }
     let address = &endpoint.address;
     if address.tls || endpoint.proxy.is_some() || !spoken::is_tls(&address.host, address.port).await {
         return None;
