@@ -42,6 +42,10 @@ const LANES: [Lane; 5] =
     [Lane::Process(Target::Gateway), Lane::Process(Target::Agent), Lane::Network, Lane::Boards, Lane::Clock];
 /// The first this long is without faults, so that there is something to lose.
 const CALM: Duration = Duration::from_secs(2);
+/// From one kill to the next where a planted fault is hunted.
+const BETWEEN: Duration = Duration::from_millis(1200);
+/// How long cables are out there.
+const UNPLUGGED: Duration = Duration::from_secs(3);
 /// Pauses of a lane, and how long a fault lasts, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 500..6000;
 const LASTING: std::ops::Range<u64> = 200..3000;
@@ -71,6 +75,22 @@ impl Schedule {
             }
         }
         events.sort_by_key(|event| event.at);
+        Self { events }
+    }
+
+    /// Kills, close behind acknowledgements, where a promise that was given too early shows. The agent first: one that was
+    /// killed sends again what it does not know to be stored, and would heal what the gateway lost.
+    pub fn hunt(lasting: Duration) -> Self {
+        let aims = [Aim::BehindPromise, Aim::BehindLostAnswer, Aim::BehindPromise, Aim::Blind];
+        let kills = (0..).map(|number| CALM + number * BETWEEN).take_while(|at| *at <= lasting);
+        let events = kills.zip(aims.into_iter().cycle()).map(|(at, aim)| {
+            let target = if at < lasting / 2 { Target::Agent } else { Target::Gateway };
+            Event { at, lasting: Duration::ZERO, fault: Fault::Kill(target, aim, 0) }
+        });
+        let mut events: Vec<_> = events.collect();
+        // What runs over meanwhile is claimed lost.
+        let unplugged = Event { at: lasting * 2 / 3, lasting: UNPLUGGED, fault: Fault::Unplug };
+        events.insert(events.partition_point(|event| event.at <= unplugged.at), unplugged);
         Self { events }
     }
 

@@ -30,9 +30,10 @@ const TOLD: Duration = Duration::from_secs(1);
 pub(super) async fn run(options: &Prove, seed: u64, binaries: &Binaries) -> Result<Proof> {
     let (means, unavailable) = means(options);
     unavailable.iter().for_each(|why| say(options, || format!("not broken here: {why}")));
-    let schedule = match options.calm {
-        true => Schedule::default(),
-        false => Schedule::of(seed, options.lasting, &means),
+    let schedule = match options.plant {
+        _ if options.calm => Schedule::default(),
+        Some(_) => Schedule::hunt(options.lasting),
+        None => Schedule::of(seed, options.lasting, &means),
     };
     let mut plan = plan(options, seed);
     let mut injector = Injector::prepare(schedule, &means, &mut plan)?;
