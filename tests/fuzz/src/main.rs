@@ -1,7 +1,8 @@
 //! `weir-fuzz`: the deterministic fuzzer.
 //!
 //! ```text
-//! weir-fuzz run [--rounds N] [TARGET ...]   N times the usual count of inputs of each target, from WEIR_SEED
+//! weir-fuzz run [--rounds N] [--tally FILE] [TARGET ...]
+//!                                           N times the usual count of inputs of each target, from WEIR_SEED
 //! weir-fuzz replay TARGET FILE              one input, as a failure prints it
 //! weir-fuzz seeds                           writes corpus/ anew
 //! ```
@@ -10,6 +11,7 @@
 //! that replays it is printed. The input that is being tried lies in a file too, for the case that the process dies.
 
 mod run;
+mod tally;
 
 use std::alloc::System;
 use std::path::PathBuf;
@@ -41,6 +43,9 @@ enum Command {
         /// Where mutation starts
         #[arg(long, env = "WEIR_SEED", default_value_t = 20_261_121)]
         seed: u64,
+        /// Add what was tried to the counts in this file, and print the sums
+        #[arg(long, value_name = "FILE")]
+        tally: Option<PathBuf>,
         /// The targets; all without them
         targets: Vec<String>,
     },
@@ -57,10 +62,10 @@ enum Command {
 
 fn main() -> Result<ExitCode> {
     let good = match Cli::parse().command {
-        Command::Run { rounds, seed, targets } => {
+        Command::Run { rounds, seed, tally, targets } => {
             let targets = targets.iter().map(|name| named(name)).collect::<Result<Vec<_>>>()?;
             let targets = if targets.is_empty() { ALL.iter().collect() } else { targets };
-            run::all(&targets, seed, rounds)?
+            run::all(&targets, (seed, rounds), tally.as_deref())?
         }
         Command::Replay { target, file } => run::replay(named(&target)?, &file)?,
         Command::Seeds => seeds()?,

@@ -13,18 +13,32 @@ use weir_fuzz::mutate::Mutator;
 use weir_fuzz::{Target, dictionary};
 
 use crate::MEMORY;
+use crate::tally::Tally;
 
 /// Where the last panic was, and what it said.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Runs targets; false if an input failed.
-pub(crate) fn all(targets: &[&'static Target], seed: u64, rounds: u64) -> Result<bool> {
+/// Runs targets, and prints at the end how many inputs each was given, with `tally` in all runs; false if an input failed.
+pub(crate) fn all(targets: &[&'static Target], (seed, rounds): (u64, u64), tally: Option<&Path>) -> Result<bool> {
     note_panics();
-    println!("{:<18} {:>9} {:>8} {:>12} {:>12}", "target", "inputs", "seconds", "most memory", "bound");
-    let mut good = true;
+    // Before the work: a file that is no tally is said at once.
+    let mut before = tally.map(Tally::read).transpose()?.unwrap_or_default();
+    println!("{:<18} {:>12} {:>8} {:>12} {:>12}", "target", "inputs", "seconds", "most memory", "bound");
+    let (mut good, mut now) = (true, Tally::default());
     for target in targets {
-        good &= one(target, seed, rounds)?;
+        let (tried, held) = one(target, seed, rounds)?;
+        good &= held;
+        now.add(target.name, tried);
+        before.add(target.name, tried);
+        // After each target: a long run may be broken off.
+        tally.map_or(Ok(()), |path| before.write(path))?;
     }
+    let all = |of: u64| if tally.is_some() { format!(" {of:>16}") } else { String::new() };
+    println!("\n{:<18} {:>12}{}", "target", "inputs", if tally.is_some() { "      in all runs" } else { "" });
+    for target in targets {
+        println!("{:<18} {:>12}{}", target.name, now.of(target.name), all(before.of(target.name)));
+    }
+    println!("{:<18} {:>12}{}", "all", now.total(), all(before.total()));
     Ok(good)
 }
 
@@ -44,7 +58,8 @@ pub(crate) fn replay(target: &Target, file: &Path) -> Result<bool> {
     }
 }
 
-fn one(target: &Target, seed: u64, rounds: u64) -> Result<bool> {
+/// How many inputs were tried, and whether all of them held.
+fn one(target: &Target, seed: u64, rounds: u64) -> Result<(u64, bool)> {
     let start = Instant::now();
     let corpus = corpus(target)?;
     let words = fs::read_to_string(target.dictionary()).with_context(|| target.dictionary().display().to_string())?;
@@ -52,9 +67,9 @@ fn one(target: &Target, seed: u64, rounds: u64) -> Result<bool> {
     let mut mutator = Mutator::new(seed, &corpus, &words, target.max_len);
     let trying = scratch()?.join(format!("{}.trying", target.name));
     let trail = File::create(&trying)?;
-    let count = target.inputs * rounds;
+    let count = corpus.len() as u64 + target.inputs * rounds;
     let mut most = 0;
-    for index in 0..corpus.len() as u64 + count {
+    for index in 0..count {
         let input = corpus.get(index as usize).cloned().unwrap_or_else(|| mutator.next_input());
         trail.set_len(input.len() as u64)?;
         trail.write_all_at(&input, 0)?;
@@ -65,14 +80,14 @@ fn one(target: &Target, seed: u64, rounds: u64) -> Result<bool> {
                 fs::write(&kept, &input)?;
                 println!("{}: input {index} of seed {seed}: {why}", target.name);
                 println!("  replay: cargo run --release -p weir-fuzz -- replay {} {}", target.name, kept.display());
-                return Ok(false);
+                return Ok((index + 1, false));
             }
         }
     }
     fs::remove_file(trying)?;
     let seconds = start.elapsed().as_secs_f32();
-    println!("{:<18} {count:>9} {seconds:>8.1} {most:>12} {:>12}", target.name, target.memory);
-    Ok(true)
+    println!("{:<18} {count:>12} {seconds:>8.1} {most:>12} {:>12}", target.name, target.memory);
+    Ok((count, true))
 }
 
 /// The most memory that the input took, in bytes, or what is wrong.
