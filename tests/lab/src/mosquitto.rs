@@ -88,20 +88,21 @@ impl Mosquitto {
     }
 }
 
-/// One QoS 0 subscriber to everything of ours, as users of a broker have; it reads for ever, as fast as it comes.
-pub fn subscribe(address: SocketAddr) -> Result<()> {
+/// One QoS 0 subscriber, as users of a broker have; it reads for ever, as fast as it comes.
+pub fn subscribe(address: SocketAddr, filter: &str) -> Result<()> {
     let mut socket = TcpStream::connect(address).context("cannot connect the subscriber")?;
     let mut packets = BytesMut::new();
     let mut connect = v4::Connect::new("bench-subscriber");
-    connect.keep_alive = 0;
+    // rumqttd takes nobody who asks for none.
+    connect.keep_alive = u16::MAX;
     connect.write(&mut packets).context("CONNECT")?;
-    let mut subscribe = v4::Subscribe::new("weir/1/#", QoS::AtMostOnce);
+    let mut subscribe = v4::Subscribe::new(filter, QoS::AtMostOnce);
     subscribe.pkid = 1;
     subscribe.write(&mut packets).context("SUBSCRIBE")?;
     socket.write_all(&packets)?;
     // CONNACK and SUBACK: 4 and 5 bytes.
     let mut answer = [0; 9];
-    socket.read_exact(&mut answer).context("mosquitto refuses the subscriber")?;
+    socket.read_exact(&mut answer).context("the broker refuses the subscriber")?;
     std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 18];
         while matches!(socket.read(&mut buffer), Ok(length) if length > 0) {}

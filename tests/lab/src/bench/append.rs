@@ -27,7 +27,6 @@ const TURNS: usize = 20;
 const COMMITS: usize = 25;
 
 pub(super) fn run(quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("append ...");
     let scratch = Scratch::new()?;
     let mut log = open(&scratch.join("log"))?;
     let mut raw = File::create(scratch.join("raw")).context("cannot make a file to compare with")?;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::Measure;
-use super::catch_up::{fill, is_installed, reader};
+use super::catch_up::{is_installed, reader};
+use super::fill::fill;
+use super::found::Found;
 use super::latency::{peak, puback_p99};
 use super::publish::{gateway_with, stop};
 use super::table::{ratios, short, spread};
@@ -22,16 +24,15 @@ const TURNS: usize = 5;
 /// How often it is looked whether the reader is to stop.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("beside ...");
+pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Found> {
     let (bytes, turn, turns) = if quick { (BYTES_SLICE, TURN / 5, 2) } else { (BYTES, TURN, TURNS) };
     let measure = |what: String, got, reference| Measure { what, got, reference, goal: "1.5x".to_owned() };
     if !is_installed() {
         let what = "PUBACK p99 beside a catch-up reader".to_owned();
-        return Ok(vec![measure(what, None, "kcat is not installed: apt-get install kcat".to_owned())]);
+        return Ok(vec![measure(what, None, "kcat is not installed: apt-get install kcat".to_owned())].into());
     }
     let mut deployment = gateway_with(binaries, "partitions = 1\n").await?;
-    fill(deployment.mqtt, bytes)?;
+    fill(deployment.mqtt, "bench", bytes)?;
     let rate = peak(deployment.mqtt, quick)? / 2.0;
     let (mqtt, kafka) = (deployment.mqtt, deployment.kafka);
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
@@ -51,11 +52,12 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     }
     stop(&mut deployment).await?;
     deployment.scratch.remove()?;
-    Ok(vec![measure(
+    let measure = measure(
         format!("PUBACK p99 at half of the peak load ({} publishes/s) beside kcat catching up", short(rate)),
         Some(format!("{} times; {} ms", spread(&ratios(&beside, &alone)), spread(&beside))),
         format!("the same without a reader: {} ms", spread(&alone)),
-    )])
+    );
+    Ok(Found::from(vec![measure]).with_turns([("p99 in ms beside a reader", &*beside), ("p99 in ms alone", &*alone)]))
 }
 
 fn read_again_and_again(stopping: &AtomicBool, kcat: impl Fn() -> std::process::Command) -> Result<()> {

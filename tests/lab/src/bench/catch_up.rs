@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Measure;
-use super::load::{self, PUBLISHERS};
+use super::fill::fill;
+use super::found::Found;
 use super::publish::{gateway_with, stop};
 use super::replay::Replay;
 use super::side::cpu_seconds;
@@ -16,18 +17,11 @@ use super::table::{median, ratios, short, spread};
 use crate::binaries::Binaries;
 use crate::kafka::log::Log;
 
-/// Bytes of a payload: large, so that the log is filled soon.
-const PAYLOAD: usize = 16 << 10;
-/// What a reading takes in the log at the least, in bytes; the log holds no less than was asked for.
-const READING: u64 = 60;
 const BYTES: u64 = 1_000_000_000;
 const BYTES_SLICE: u64 = 50_000_000;
 const TURNS: usize = 3;
-/// Publishes of each publisher in one go, so that what is prepared fits into memory.
-const EACH: usize = 100;
 
-pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("catch-up ...");
+pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Found> {
     let bytes = if quick { BYTES_SLICE } else { BYTES };
     let measure = |got, reference| Measure {
         what: format!("catch-up read of {} GB through librdkafka (kcat)", bytes as f64 / 1e9),
@@ -36,10 +30,10 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
         goal: "0.8".to_owned(),
     };
     if !is_installed() {
-        return Ok(vec![measure(None, "kcat is not installed: apt-get install kcat".to_owned())]);
+        return Ok(vec![measure(None, "kcat is not installed: apt-get install kcat".to_owned())].into());
     }
     let mut deployment = gateway_with(binaries, "partitions = 1\n").await?;
-    let readings = fill(deployment.mqtt, bytes)?;
+    let readings = fill(deployment.mqtt, "bench", bytes)?;
     let end = Log::connect(deployment.kafka).await?.bounds(&("readings".to_owned(), 0)).await?.end;
     ensure!(end >= readings, "{end} records in the log, {readings} were acknowledged");
     let replay = Replay::start(deployment.kafka)?;
@@ -69,18 +63,8 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
         "a stub that replays {recorded} recorded answers to the same client, and asked for {asked} more: {} records/s",
         rate(&theirs)
     );
-    Ok(vec![measure(Some(got), reference)])
-}
-
-/// Publishes until the log has grown by `bytes`; how many readings that took.
-pub(super) fn fill(mqtt: SocketAddr, bytes: u64) -> Result<u64> {
-    tokio::task::block_in_place(|| {
-        let mut readings = 0;
-        while readings * READING < bytes {
-            readings += load::run(mqtt, EACH.div_ceil(PUBLISHERS), PAYLOAD, load::new_restart())?.readings;
-        }
-        Ok(readings)
-    })
+    let turns = [("seconds", &*ours), ("seconds of the replay", &*theirs), ("CPU-seconds of the gateway", &*cpu)];
+    Ok(Found::from(vec![measure(Some(got), reference)]).with_turns(turns))
 }
 
 /// Whether kcat can be started.

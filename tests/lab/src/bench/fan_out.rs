@@ -76,7 +76,6 @@ impl std::fmt::Display for Side {
 }
 
 pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("live-fan-out ...");
     let messages = if quick { MESSAGES / 10 } else { MESSAGES };
     let mut deployment = gateway_with(binaries, SETTINGS).await?;
     let scratch = Scratch::new()?;

@@ -1,8 +1,6 @@
 //! How long a PUBACK takes at half of the peak load, against the disk.
 //!
-//! Open loop: every millisecond each publisher owes the broker what the rate says, whether or not it answered, and a
-//! publish that could only be sent late is late (no coordinated omission). The same load goes to the minimal codec
-//! loop, and in the same turn the disk is asked alone: write and `fdatasync` of as many bytes as a commit had, one
+//! In an open loop ([`super::open_loop`]). The same load goes to the minimal codec loop, and in the same turn the disk is asked alone: write and `fdatasync` of as many bytes as a commit had, one
 //! behind the other.
 //!
 //! What the disk took is read in two ways. A stall counts once among thousands of syncs, but it delays every publish
@@ -10,19 +8,20 @@
 //! which waits for the rest of the sync that runs and for the next one, which is the least that group commit can do.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 
-use super::Measure;
-use super::load::{self, PUBACK, PUBACK_LENGTH, PUBLISHERS};
-use super::payload::{Packets, packets};
+use super::found::{Card, Contender, Contest, Found};
+use super::load::{self, PUBLISHERS};
+use super::open_loop::OpenLoop;
+use super::payload::packets;
 use super::peers::Minimal;
-use super::publish::{gateway, stop};
-use super::table::{median, ratios, short, spread};
+use super::publish::{card, gateway, stop};
+use super::table::{median, short};
 use crate::binaries::Binaries;
 use crate::census::LogReader;
 use crate::deployment::Scratch;
@@ -36,11 +35,8 @@ const TURN: Duration = Duration::from_secs(5);
 const TURNS: usize = 5;
 /// Between two publishes that would have waited for the disk, in milliseconds.
 const ARRIVALS: f64 = 0.01;
-/// The step of the schedule.
-const STEP: Duration = Duration::from_millis(1);
 
-pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("latency ...");
+pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Found> {
     let (turn, turns) = if quick { (TURN / 5, 2) } else { (TURN, TURNS) };
     let mut deployment = gateway(binaries).await?;
     let scratch = Scratch::new()?;
@@ -60,24 +56,37 @@ pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>
     stop(&mut deployment).await?;
     deployment.scratch.remove()?;
     scratch.remove()?;
-    Ok(vec![Measure {
-        what: format!("PUBACK p99 at half of the peak load ({} publishes/s, open loop)", short(rate)),
-        got: Some(format!(
-            "{} times the syncs, {} times the waits for them; {} ms",
-            spread(&ratios(&ours, &disk)),
-            spread(&ratios(&ours, &waits)),
-            spread(&ours)
-        )),
-        reference: format!(
-            "p99 of write + fdatasync of a commit's {} kB, disk otherwise idle: {} ms; of publishes that would wait for \
-             these syncs: {} ms; the minimal codec loop: {} ms",
-            short(group / 1000.0),
-            spread(&disk),
-            spread(&waits),
-            spread(&least)
+    let p99_of = |name: &str, means: &str, turns: Vec<f64>, goal: &str| Contender {
+        card: Card { name: name.to_owned(), means: means.to_owned(), settings: String::new() },
+        turns,
+        goal: goal.to_owned(),
+        ..Contender::default()
+    };
+    let commit = short(group / 1000.0);
+    let contenders = vec![
+        Contender { card: card(), turns: ours, ..Contender::default() },
+        p99_of(
+            "the disk's syncs",
+            &format!("write + fdatasync of a commit's {commit} kB; nothing else runs"),
+            disk,
+            "2x",
         ),
-        goal: "2x".to_owned(),
-    }])
+        p99_of(
+            "waits for these syncs",
+            "publishes at a steady rate would have been in a sync that began after them",
+            waits,
+            "",
+        ),
+        p99_of("minimal codec loop", "on disk: fdatasync of its group", least, ""),
+    ];
+    let contest = Contest {
+        name: "latency".to_owned(),
+        title: format!("p99 from due to PUBACK at half of the peak load, {} publishes/s of {PAYLOAD} B", short(rate)),
+        unit: "ms".to_owned(),
+        compared: true,
+        contenders,
+    };
+    Ok(Found { contests: vec![contest], ..Found::default() })
 }
 
 /// Publishes a second that a broker takes when nobody waits for a schedule.
@@ -100,70 +109,11 @@ async fn commits(log: &LogReader) -> Result<(f64, f64)> {
 
 /// In milliseconds: the answer time that 99 of 100 publishes stay below, at `rate` publishes a second in all.
 pub(super) fn puback_p99(broker: SocketAddr, rate: f64, lasting: Duration) -> Result<f64> {
-    let steps = (lasting.as_micros() / STEP.as_micros()).max(1) as usize;
     let each = (rate * lasting.as_secs_f64() / PUBLISHERS as f64) as usize;
     let restart = load::new_restart();
-    let prepared: Vec<_> = (0..PUBLISHERS)
-        .map(|number| {
-            let packets = packets(number, each.max(1), PAYLOAD, restart)?;
-            let socket = load::connect(broker, &packets)?;
-            Ok((packets, socket))
-        })
-        .collect::<Result<_>>()?;
-    let begin = Instant::now() + 50 * STEP;
-    let threads: Vec<_> = prepared
-        .into_iter()
-        .map(|(packets, socket)| std::thread::spawn(move || publisher(&packets, &socket, begin, steps)))
-        .collect();
-    let mut took = Vec::new();
-    for thread in threads {
-        took.extend(thread.join().map_err(|_| anyhow!("a publisher panicked"))??);
-    }
-    Ok(p99(took))
-}
-
-/// Sends on schedule while a second thread takes the answers; the milliseconds from due to answered.
-fn publisher(packets: &Packets, socket: &TcpStream, begin: Instant, steps: usize) -> Result<Vec<f64>> {
-    let all = packets.ends.len();
-    // The step in which each publish is due; what step `n` owes ends at `all * (n + 1) / steps`.
-    let due = |index: usize| begin + STEP * (index * steps / all) as u32;
-    let mut writer = socket.try_clone().context("cannot share a socket")?;
-    std::thread::scope(|scope| {
-        let answers = scope.spawn(move || answers(socket, all, due));
-        let mut sent = 0;
-        for step in 0..steps {
-            let upto = all * (step + 1) / steps;
-            std::thread::sleep((begin + STEP * step as u32).saturating_duration_since(Instant::now()));
-            if upto > sent {
-                let from = if sent == 0 { 0 } else { packets.ends[sent - 1] };
-                writer.write_all(&packets.bytes[from..packets.ends[upto - 1]]).context("the broker hung up")?;
-                sent = upto;
-            }
-        }
-        answers.join().map_err(|_| anyhow!("a reader panicked"))?
-    })
-}
-
-fn answers(mut socket: &TcpStream, all: usize, due: impl Fn(usize) -> Instant) -> Result<Vec<f64>> {
-    let mut took = Vec::with_capacity(all);
-    let (mut bytes, mut held) = (vec![0; 1 << 16], 0);
-    while took.len() < all {
-        let length = socket.read(&mut bytes[held..]).context("no answer")?;
-        if length == 0 {
-            bail!("the broker closed the connection after {} of {all} answers", took.len());
-        }
-        let now = Instant::now();
-        let whole = (held + length) / PUBACK_LENGTH * PUBACK_LENGTH;
-        for answer in bytes[..whole].chunks(PUBACK_LENGTH) {
-            if answer[..2] != PUBACK {
-                bail!("got {answer:02x?}, expected a PUBACK");
-            }
-            took.push(now.saturating_duration_since(due(took.len())).as_secs_f64() * 1000.0);
-        }
-        bytes.copy_within(whole..held + length, 0);
-        held = held + length - whole;
-    }
-    Ok(took)
+    let prepared = (0..PUBLISHERS).map(|number| packets(number, each.max(1), PAYLOAD, restart));
+    let answered = OpenLoop::connect(broker, prepared.collect::<Result<_>>()?, lasting)?.run()?;
+    Ok(p99(answered.milliseconds().collect()))
 }
 
 /// What each of many appends of `size` bytes took, one behind the other, in milliseconds.
@@ -195,7 +145,8 @@ fn waits_for(syncs: &[f64]) -> Vec<f64> {
     waits
 }
 
-fn p99(mut numbers: Vec<f64>) -> f64 {
+/// What 99 of 100 stay below.
+pub(super) fn p99(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() * 99 / 100).copied().unwrap_or(0.0)
 }

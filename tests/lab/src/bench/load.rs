@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::payload::{Packets, packets};
+use super::payload::{Packets, messages, packets};
 
 /// Connections that publish.
 pub(super) const PUBLISHERS: usize = 8;
@@ -49,6 +49,12 @@ pub(super) fn run(broker: SocketAddr, each: usize, size: usize, restart: u64) ->
     run_over(|| dial(broker), each, size, restart)
 }
 
+/// The same with messages of exactly `size` bytes that are no batches.
+pub(super) fn run_messages(broker: SocketAddr, each: usize, size: usize) -> Result<Outcome> {
+    let prepared = (0..PUBLISHERS).map(|number| messages(number, each, size)).collect::<Result<Vec<_>>>()?;
+    run_packets(|| dial(broker), &prepared)
+}
+
 /// The same over whatever `dial` connects.
 pub(super) fn run_over<S: Read + Write>(
     dial: impl Fn() -> Result<S> + Sync,
@@ -57,8 +63,18 @@ pub(super) fn run_over<S: Read + Write>(
     restart: u64,
 ) -> Result<Outcome> {
     let prepared = (0..PUBLISHERS).map(|number| packets(number, each, size, restart)).collect::<Result<Vec<_>>>()?;
-    let (readings, payload) = (prepared[0].readings * (each * PUBLISHERS) as u64, prepared[0].payload);
-    let start = Barrier::new(PUBLISHERS + 1);
+    run_packets(dial, &prepared)
+}
+
+/// The same with packets that were made before, as many of each publisher.
+pub(super) fn run_packets<S: Read + Write>(
+    dial: impl Fn() -> Result<S> + Sync,
+    prepared: &[Packets],
+) -> Result<Outcome> {
+    let first = prepared.first().context("no publisher")?;
+    let publishes = prepared.iter().map(|packets| packets.ends.len() as u64).sum::<u64>();
+    let (readings, payload) = (first.readings * publishes, first.payload);
+    let start = Barrier::new(prepared.len() + 1);
     let publisher = |packets: &Packets| {
         let connected = dial().and_then(|socket| open(socket, packets));
         start.wait();
@@ -74,7 +90,7 @@ pub(super) fn run_over<S: Read + Write>(
         }
         Ok(begun.elapsed())
     })?;
-    Ok(Outcome { publishes: (each * PUBLISHERS) as u64, readings, payload, took })
+    Ok(Outcome { publishes, readings, payload, took })
 }
 
 /// A restart that no earlier turn or run has used, so that no reading is a repeat.
@@ -91,17 +107,18 @@ pub(super) fn dial(broker: SocketAddr) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Connects, describes the device and waits for both answers.
+/// Connects, describes the devices and waits for all answers.
 pub(super) fn connect(broker: SocketAddr, packets: &Packets) -> Result<TcpStream> {
     open(dial(broker)?, packets)
 }
 
 fn open<S: Read + Write>(mut socket: S, packets: &Packets) -> Result<S> {
     socket.write_all(&packets.opening)?;
-    let mut answer = [0; CONNACK.len() + PUBACK_LENGTH];
+    let mut answer = vec![0; CONNACK.len() + packets.describes * PUBACK_LENGTH];
     socket.read_exact(&mut answer).context("no answer to CONNECT and describe")?;
-    if answer[..CONNACK.len()] != CONNACK || answer[CONNACK.len()..CONNACK.len() + 2] != PUBACK {
-        bail!("got {answer:02x?} as CONNACK and PUBACK, expected {CONNACK:02x?} and {PUBACK:02x?}..");
+    let (connack, pubacks) = answer.split_at(CONNACK.len());
+    if connack != CONNACK || pubacks.chunks(PUBACK_LENGTH).any(|puback| puback[..PUBACK.len()] != PUBACK) {
+        bail!("got {answer:02x?} as CONNACK and PUBACKs, expected {CONNACK:02x?} and {PUBACK:02x?}..");
     }
     Ok(socket)
 }

@@ -25,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const ALONE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("members ...");
     let members = if quick { MEMBERS / 10 } else { MEMBERS };
     let mut deployment = gateway(binaries).await?;
     // Everything that is made once has been made before the first look.

@@ -17,7 +17,6 @@ const READINGS: u64 = 30_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("memory ...");
     let mut plan = Plan::new(0);
     plan.boards = 1;
     plan.rate = RATE;

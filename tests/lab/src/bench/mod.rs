@@ -9,38 +9,57 @@ mod beside;
 mod catch_up;
 pub mod codec_loop;
 mod connections;
+mod consumer;
 mod fan_out;
+mod fill;
+mod found;
 mod latency;
 mod load;
 pub(crate) mod machine;
+mod measures;
 mod members;
 mod memory;
+mod open_loop;
 mod partitions;
 pub(crate) mod payload;
 mod peers;
 mod publish;
 mod readings;
+mod reopen;
 mod replay;
+mod report;
 pub mod rumqttd;
+mod scaling;
 pub(crate) mod side;
 mod table;
 mod tls;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::binaries::Binaries;
-use table::{Measure, Table};
+use measures::{MEASURES, Named};
+use report::{Report, Start};
+use table::Measure;
 
 /// Measures speed, latency and memory, each beside its reference; prints Markdown.
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
-    /// Only the measures whose name holds this text: append, partitions, publish, readings, latency,
-    /// connections, memory, catch-up, beside, members, live-fan-out, tls, agent
+    /// Only the measures whose name begins with this text: publish, readings, latency, consumer, connections, reopen,
+    /// scaling-devices, scaling-partitions, scaling-log, append, partitions, catch-up, beside, members, live-fan-out, tls,
+    /// memory, agent
     pub filter: Option<String>,
     /// A tenth of the work: shows that it runs, not how fast it is
     #[arg(long)]
     pub quick: bool,
+    /// Replace what was measured in this page, with its plots and its results.json, and leave the rest of it
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Measure nothing: write the page again from its results
+    #[arg(long, requires = "report")]
+    pub render: bool,
     /// Use the programs that are built already
     #[arg(long)]
     pub no_build: bool,
@@ -48,51 +67,30 @@ pub struct Bench {
 
 /// Runs the measures. Speed is reported, never judged, so `true` means that everything ran.
 pub async fn run(options: &Bench) -> Result<bool> {
+    let report = options.report.as_deref().map(Report::at).transpose()?;
+    if let (true, Some(report)) = (options.render, &report) {
+        return report.write(&report.results()?).map(|()| true);
+    }
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: the numbers mean nothing; use `cargo lab bench`");
     }
+    let wanted = |named: &&Named| options.filter.as_deref().is_none_or(|filter| named.name.starts_with(filter));
+    let wanted: Vec<_> = MEASURES.iter().filter(wanted).collect();
+    ensure!(!wanted.is_empty(), "no measure begins with that; `cargo lab bench --help` names them");
     let binaries = Binaries::prepare(!options.no_build, None)?;
-    let mut table = Table::default();
-    let wanted = |name: &str| options.filter.as_deref().is_none_or(|filter| name.contains(filter));
-    if wanted("append") {
-        table.extend(append::run(options.quick)?);
+    let mut whole = true;
+    for named in wanted {
+        eprintln!("{} ...", named.name);
+        let start = Start::now();
+        let Some(found) = measures::take(named.name, &binaries, options.quick).await? else { continue };
+        whole &= found.is_whole();
+        let quick = if options.quick { " --quick" } else { "" };
+        let ran = start.ended(format!("cargo lab bench {}{quick}", named.name), options.quick, found);
+        println!("{}", report::section(named, &ran, None));
+        // After each measure: a run of all of them takes long, and may be broken off.
+        if let Some(report) = &report {
+            report.replace(named.name, ran)?;
+        }
     }
-    if wanted("partitions") {
-        table.extend(partitions::run(options.quick)?);
-    }
-    if wanted("publish") {
-        table.extend(publish::run(&binaries, options.quick).await?);
-    }
-    if wanted("readings") {
-        table.extend(readings::run(&binaries, options.quick).await?);
-    }
-    if wanted("latency") {
-        table.extend(latency::run(&binaries, options.quick).await?);
-    }
-    if wanted("connections") {
-        table.extend(connections::run(&binaries, options.quick).await?);
-    }
-    if wanted("memory") {
-        table.extend(memory::run(&binaries, options.quick).await?);
-    }
-    if wanted("catch-up") {
-        table.extend(catch_up::run(&binaries, options.quick).await?);
-    }
-    if wanted("beside") {
-        table.extend(beside::run(&binaries, options.quick).await?);
-    }
-    if wanted("members") {
-        table.extend(members::run(&binaries, options.quick).await?);
-    }
-    if wanted("live-fan-out") {
-        table.extend(fan_out::run(&binaries, options.quick).await?);
-    }
-    if wanted("tls") {
-        table.extend(tls::run(&binaries, options.quick).await?);
-    }
-    if wanted("agent") {
-        table.extend(agent::run(&binaries, options.quick).await?);
-    }
-    println!("{table}");
-    Ok(table.ran())
+    Ok(whole)
 }

@@ -10,6 +10,7 @@ use weir_storage::{
 };
 
 use super::Measure;
+use super::found::Found;
 use super::table::{ratios, spread};
 use crate::deployment::Scratch;
 
@@ -26,8 +27,7 @@ const JOURNAL: JournalOptions = JournalOptions { bytes: 64 << 20, salt: 1 };
 const SUBMISSIONS: usize = 20_000;
 const TURNS: usize = 5;
 
-pub(super) fn run(quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("partitions ...");
+pub(super) fn run(quick: bool) -> Result<Found> {
     let scratch = Scratch::new()?;
     let submissions = if quick { SUBMISSIONS / 10 } else { SUBMISSIONS };
     let sides = [("one", 1, None), ("many", PARTITIONS, Some(JOURNAL)), ("direct", PARTITIONS, None)];
@@ -46,7 +46,7 @@ pub(super) fn run(quick: bool) -> Result<Vec<Measure>> {
     drop(committers);
     let [of_one, of_many, direct] = rates;
     scratch.remove()?;
-    Ok(vec![Measure {
+    let measure = Measure {
         what: format!("commits of {RECORDS} x {RECORD} B over {PARTITIONS} partitions, {WAITING} waiting"),
         got: Some(format!("{} of one partition; {} records/s", spread(&ratios(&of_many, &of_one)), spread(&of_many))),
         reference: format!(
@@ -55,7 +55,13 @@ pub(super) fn run(quick: bool) -> Result<Vec<Measure>> {
             spread(&ratios(&direct, &of_one))
         ),
         goal: "0.7".to_owned(),
-    }])
+    };
+    let turns = [
+        ("records/s to one partition", &*of_one),
+        ("records/s over many", &*of_many),
+        ("records/s over many without the journal", &*direct),
+    ];
+    Ok(Found::from(vec![measure]).with_turns(turns))
 }
 
 fn start(root: &Path, partitions: usize, journal: Option<JournalOptions>) -> Result<Committer> {

@@ -11,7 +11,7 @@ use super::table::{median, short};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What came of its turns.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Side {
     /// Answered publishes a second.
     pub(super) rates: Vec<f64>,
@@ -24,9 +24,15 @@ pub(super) struct Side {
 impl Side {
     /// One turn of the server `pid`.
     pub(super) fn turn(&mut self, pid: i32, load: impl FnOnce() -> Result<Outcome>) -> Result<()> {
-        let before = cpu_seconds(pid);
+        self.turn_of(&[pid], load)
+    }
+
+    /// One turn of a server of several processes.
+    pub(super) fn turn_of(&mut self, pids: &[i32], load: impl FnOnce() -> Result<Outcome>) -> Result<()> {
+        let so_far = || pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
+        let before = so_far();
         let outcome = tokio::task::block_in_place(load)?;
-        let cpu = cpu_seconds(pid) - before;
+        let cpu = so_far() - before;
         self.rates.push(outcome.rate());
         self.cpu_micros.push(cpu * 1e6 / outcome.publishes as f64);
         self.last = Some(outcome);

@@ -1,11 +1,11 @@
-//! The measures in Markdown, as they stand in the README.
+//! A measure as a row of a table in Markdown, and numbers as people read them.
 
 use std::fmt;
 
-use super::machine;
+use serde::{Deserialize, Serialize};
 
 /// One line of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Measure {
     /// What was measured.
     pub(super) what: String,
@@ -17,29 +17,15 @@ pub(super) struct Measure {
     pub(super) goal: String,
 }
 
-/// All measures.
-#[derive(Debug, Default)]
-pub(super) struct Table(Vec<Measure>);
-
-impl Table {
-    pub(super) fn extend(&mut self, measures: Vec<Measure>) {
-        self.0.extend(measures);
-    }
-
-    /// Whether nothing was skipped.
-    pub(super) fn ran(&self) -> bool {
-        self.0.iter().all(|measure| measure.got.is_some())
-    }
+impl Measure {
+    /// The head of a table of them.
+    pub(super) const HEAD: &str = "| measure | result | reference | goal |\n|---|---|---|---|";
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| measure | result | reference | goal |\n|---|---|---|---|")?;
-        for Measure { what, got, reference, goal } in &self.0 {
-            let got = got.as_deref().unwrap_or("SKIPPED");
-            writeln!(f, "| {what} | {got} | {reference} | {goal} |")?;
-        }
-        write!(f, "\n{}", machine::describe())
+        let Self { what, got, reference, goal } = self;
+        write!(f, "| {what} | {} | {reference} | {goal} |", got.as_deref().unwrap_or("SKIPPED"))
     }
 }
 

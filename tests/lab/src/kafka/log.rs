@@ -188,12 +188,12 @@ fn records(mut bytes: Bytes, from: u64) -> Result<Fetched> {
 }
 
 /// The name of a topic on the wire.
-pub(super) fn name(topic: &str) -> TopicName {
+pub(crate) fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
 /// An error code as an error.
-pub(super) fn expect(code: i16, what: impl Fn() -> String) -> Result<()> {
+pub(crate) fn expect(code: i16, what: impl Fn() -> String) -> Result<()> {
     match ResponseError::try_from_code(code) {
         None => Ok(()),
         Some(error) => Err(anyhow::Error::new(error).context(what())),

@@ -2,9 +2,14 @@
 //!
 //! An SVG stands in a page or a file as it is; it needs no script, and text in it can be searched.
 
+mod dots;
+
 use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
+
+pub use dots::Dots;
 
 /// Width and height, in pixels.
 const SIZE: (u32, u32) = (920, 300);
@@ -20,7 +25,7 @@ const COLOURS: [RGBColor; 6] = [
 const BAND: RGBColor = RGBColor(160, 160, 160);
 
 /// A line and what it is called.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// In the legend.
     pub name: String,
@@ -29,7 +34,7 @@ pub struct Line {
 }
 
 /// A plot.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plot {
     /// What it shows.
     pub title: String,
@@ -90,10 +95,20 @@ impl Plot {
             drawn.label(&line.name).legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
         }
         let mut legend = chart.configure_series_labels();
-        legend.position(SeriesLabelPosition::UpperLeft).background_style(WHITE.mix(0.8)).border_style(BAND.mix(0.5));
+        legend.position(self.free_corner()).background_style(WHITE.mix(0.8)).border_style(BAND.mix(0.5));
         legend.draw().map_err(wrong)?;
         drop(chart);
         root.present().map_err(wrong)
+    }
+
+    /// Where the legend hides least: below lines that run high, above all others.
+    fn free_corner(&self) -> SeriesLabelPosition {
+        let (bottom, top) = self.height();
+        let scaled = |value: f64| if self.logarithmic.1 { value.ln() } else { value };
+        let middle = (scaled(bottom) + scaled(top)) / 2.0;
+        let points: Vec<f64> = self.lines.iter().flat_map(|line| &line.points).map(|point| scaled(point.1)).collect();
+        let high = points.iter().filter(|value| **value > middle).count();
+        if high * 2 > points.len() { SeriesLabelPosition::LowerLeft } else { SeriesLabelPosition::UpperLeft }
     }
 
     fn height(&self) -> (f64, f64) {

@@ -42,7 +42,6 @@ const REAL_TIME: f64 = 1000.0;
 const CORE: u32 = 1;
 
 pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("agent ...");
     let Some(stage) = Stage::new(binaries).await? else {
         let reference = "mosquitto is not installed: apt-get install mosquitto".to_owned();
         return Ok(vec![Measure {

@@ -29,7 +29,6 @@ const MOST: usize = idle::COUNT;
 const BESIDES: usize = 500;
 
 pub(super) async fn run(binaries: &Binaries, quick: bool) -> Result<Vec<Measure>> {
-    eprintln!("tls ...");
     // What is started from here on has it too.
     let may_open = allow_files((MOST + BESIDES) as u64);
     let servers = Servers::start(binaries).await?;

@@ -150,7 +150,7 @@ fn messages_of(name: &str, password: Option<&str>, count: usize) -> Result<Packe
         publish((number % IDS) as u16 + 1, number, &mut bytes)?;
         ends.push(bytes.len());
     }
-    Ok(Packets { opening: opening.to_vec(), bytes: bytes.to_vec(), ends, readings: 1, payload: 0 })
+    Ok(Packets { opening: opening.to_vec(), describes: 1, bytes: bytes.to_vec(), ends, readings: 1, payload: 0 })
 }
 
 /// Counts the messages of `acknowledged` in the log; each has to be there, and no other in a name of theirs.
