@@ -60,18 +60,19 @@ impl Intake {
         all.retain(|restart| !self.processor.is_own(device, *restart) && !self.own.contains(&(device, *restart)));
         all.sort();
         all.dedup();
-        for restart in all {
-            let key: Key = (device, restart);
-            if let Some(position) = self.position(&key).filter(|position| !position.ended) {
-                let end = RestartEnd { device, restart, from: position.accepted };
-                let mark = self.mark(link, key, Position { ended: true, ..position });
-                if self.takes_claims() && !self.stage.is_beside(&key) {
-                    self.stage.end(end);
-                    self.stage.mark(mark);
-                } else {
-                    self.stage.end_beside(&end, mark);
-                }
-            }
+        all.into_iter().for_each(|restart| self.end(link, (device, restart)));
+    }
+
+    /// Stages that a restart ended where it is now, if it did not before.
+    pub(super) fn end(&mut self, link: LinkId, key: Key) {
+        let Some(position) = self.position(&key).filter(|position| !position.ended) else { return };
+        let end = RestartEnd { device: key.0, restart: key.1, from: position.accepted };
+        let mark = self.mark(link, key, Position { ended: true, ..position });
+        if self.takes_claims() && !self.stage.is_beside(&key) {
+            self.stage.end(end);
+            self.stage.mark(mark);
+        } else {
+            self.stage.end_beside(&end, mark);
         }
     }
 }

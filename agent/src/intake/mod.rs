@@ -7,6 +7,7 @@
 //!   again and is never loss; what came twice is clipped.
 //! - A full queue gives no credit and takes nothing, or drops and claims what comes, as its policy says; a failed
 //!   commit acknowledges nothing.
+//! - That a restart ended is in a commit that succeeds, however many fail before: its device may never say so again.
 //! - No message panics, and memory is bounded by the links and by one stage.
 //!
 //! [`Intake`] is the rules alone: messages in, answers and a stage out, no clock, no disk, no line, so that
@@ -60,8 +61,8 @@ pub struct Intake {
     commit: u64,
     /// Up to this number all of them succeeded or are void.
     durable: u64,
-    /// Positions ahead of the commit: staged, or submitted and not answered yet.
-    ahead: HashMap<Key, Position>,
+    /// Positions ahead of the commit, staged, or submitted and not answered yet; and on which line each moved last.
+    ahead: HashMap<Key, (LinkId, Position)>,
     /// Bytes that readings of each class may still take, the stage not counted.
     rooms: Vec<u64>,
     /// What each class does when it is full.
@@ -231,7 +232,7 @@ impl Intake {
 
     fn acknowledge_all(&mut self, marks: &[Mark]) {
         for mark in marks {
-            let reached = |ahead: &Position| ahead.accepted == mark.accepted && ahead.ended == mark.ended;
+            let reached = |(_, ahead): &(_, Position)| ahead.accepted == mark.accepted && ahead.ended == mark.ended;
             if self.ahead.get(&mark.key).is_some_and(reached) {
                 self.ahead.remove(&mark.key);
             }
@@ -241,11 +242,15 @@ impl Intake {
         }
     }
 
-    /// What is staged is void. Devices send again.
+    /// What is staged is void. Devices send again what they hold; that they do not hold a restart any more they said
+    /// once, so its end is staged anew.
     pub fn failed(&mut self) {
         self.stage.discard();
-        self.ahead.clear();
+        let ends = self.ahead.drain().filter(|(_, (_, position))| position.ended);
+        let mut ends: Vec<_> = ends.map(|(key, (link, _))| (link, key)).collect();
+        ends.sort();
         self.processor.go_back_to(&self.state.lock().held);
+        ends.into_iter().for_each(|(link, key)| self.end(link, key));
     }
 
     /// Acknowledges what is committed, and says what may come next.
@@ -266,7 +271,7 @@ impl Intake {
                 (progress.from, progress.accepted, progress.ended, progress.forgotten);
             Some(Position { from, accepted, ended, forgotten })
         };
-        self.ahead.get(key).copied().or_else(committed)
+        self.ahead.get(key).map(|(_, position)| *position).or_else(committed)
     }
 
     /// Moves a restart on, to be acknowledged on `link` by the next commit.
@@ -282,7 +287,7 @@ impl Intake {
     }
 
     fn mark(&mut self, link: LinkId, key: Key, position: Position) -> Mark {
-        self.ahead.insert(key, position);
+        self.ahead.insert(key, (link, position));
         let Position { from, accepted, ended, .. } = position;
         Mark { link, key, from, accepted, ended }
     }

@@ -275,6 +275,30 @@ fn a_volatile_ring_that_vanished_ends_its_restart_with_an_unknown_tail_once() {
     assert_eq!(desk.kept(), [Kept::Readings(talker.device, R, 0..2), Kept::End(talker.device, R, 2)]);
 }
 
+/// A device says Hello once and has nothing to add when a disk fails: the end went with the commit, and the restart stayed
+/// open for ever. Found by seeds 879 and 940 of the simulation.
+#[test]
+fn the_end_of_a_restart_outlives_failed_commits_though_its_device_says_no_more() {
+    let disk = FaultyFs::new(18);
+    let mut desk = Desk::open(&disk);
+    let mut talker = Talker::new("board-1", Ring::Volatile);
+    desk.hears(&talker.hello(&[(R, 0, 4)]));
+    desk.hears(&talker.readings(R, (0, 4), 0, 2));
+    assert!(desk.commits());
+    // Two more are in the commit that fails, and gone with the ring.
+    desk.hears(&talker.readings(R, (0, 4), 2, 4));
+    desk.hears(&talker.hello(&[(R2, 0, 0)]));
+    for _ in 0..2 {
+        disk.fail_once(Fault::Sync);
+        assert!(!desk.commits());
+    }
+    // Nobody is on the line any more who could say it.
+    desk.intake.detach(LINE);
+    assert!(desk.commits());
+    assert_eq!(desk.kept(), [Kept::Readings(talker.device, R, 0..2), Kept::End(talker.device, R, 2)]);
+    assert!(!desk.intake.has_staged());
+}
+
 #[test]
 fn a_durable_ring_ends_nothing_by_not_listing_it() {
     let (mut desk, mut talker) = greeted(&FaultyFs::new(14));
