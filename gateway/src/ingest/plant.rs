@@ -30,7 +30,7 @@ impl Plant {
     ];
 
     /// What the filesystem lies about.
-    pub(crate) fn lie(self) -> Option<Lie> {
+    pub fn lie(self) -> Option<Lie> {
         match self {
             Self::SkipDirectorySync => Some(Lie::Directories),
             Self::SwallowEio => Some(Lie::Sync),

@@ -8,6 +8,8 @@
 //! - a full disk takes what fits in whole blocks and refuses the rest;
 //! - a bit can flip, and a block can become unreadable.
 //!
+//! It can also lie about syncs ([`super::Lie`]), for faults that are planted.
+//!
 //! Paths are absolute. Clones are the same disk.
 
 mod chance;
@@ -94,6 +96,12 @@ impl FaultyFs {
         self.lock().used_bytes()
     }
 
+    /// What it says to have done and does not, from now on and over power cuts.
+    #[cfg(any(test, feature = "plant"))]
+    pub fn lie(&self, lie: Option<super::Lie>) {
+        self.lock().lie = lie;
+    }
+
     /// Flips one bit of a file, on the disk and in the cache; false when there is no such byte.
     pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) -> bool {
         let mut disk = self.lock();
@@ -178,12 +186,18 @@ impl File for FaultyFile {
         disk.powered()?;
         let operated = disk.operate(Fault::Sync);
         let powered = disk.powered().is_ok();
+        #[cfg(any(test, feature = "plant"))]
+        let swallowed = powered && disk.lie == Some(super::Lie::Sync);
         let (inode, chance) = disk.inode_and_chance(self.inode)?;
         match operated {
             Ok(()) => inode.sync(),
             // When the power fails the survivor decides what was stored.
             Err(_) if powered => inode.fail_sync(chance),
             Err(_) => {}
+        }
+        #[cfg(any(test, feature = "plant"))]
+        if swallowed {
+            return Ok(());
         }
         operated
     }

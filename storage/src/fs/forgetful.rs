@@ -7,7 +7,7 @@
 //! kills alone. It exists to catch an acknowledgement that came before its sync, and it can lie about syncs ([`Lie`]).
 
 use super::names::Names;
-use super::{File, Fs, Mode, RealFs};
+use super::{File, Fs, Lie, Mode, RealFs};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,6 @@ const SYNC: Duration = Duration::from_millis(5);
 
 /// With [`Lie::Sync`], one sync of so many that have something to write fails.
 const FAILING: u64 = 20;
-
-/// Something that was not done and is said to be: a mistake that those who go by the answer would make if they ignored it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// Names are durable; no directory is ever synced.
-    Directories,
-    /// Bytes are durable; now and then the sync of them failed, and they never reach the disk.
-    Sync,
-}
 
 /// The forgetful filesystem; clones share what is not synced.
 #[derive(Clone, Default)]

@@ -9,13 +9,17 @@ mod faulty;
 #[cfg(any(test, feature = "plant"))]
 mod forgetful;
 #[cfg(any(test, feature = "plant"))]
+mod lie;
+#[cfg(any(test, feature = "plant"))]
 mod names;
 mod real;
 mod watched;
 
 pub use faulty::{Fault, FaultyFs};
 #[cfg(any(test, feature = "plant"))]
-pub use forgetful::{ForgetfulFs, Lie};
+pub use forgetful::ForgetfulFs;
+#[cfg(any(test, feature = "plant"))]
+pub use lie::Lie;
 pub use real::RealFs;
 pub use watched::{Operation, WatchedFs, Watcher};
 
