@@ -10,6 +10,8 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use crate::front::sim::{Conversation, House};
 use crate::ingest::keeper::Removal;
 use crate::ingest::stepwise::{self, Peer};
 use crate::ingest::{IngestOptions, Message, Sender};
-use crate::topics::Topics;
+use crate::topics::{Topics, layout};
 
 /// A gateway.
 pub struct Gateway {
@@ -32,6 +34,8 @@ pub struct Gateway {
     commit: Commit,
     /// Parts of the group in flight that ended while others wait for room.
     settled: Vec<Part>,
+    /// The log whose damage is being counted, until somebody hangs up.
+    counting: Option<(usize, Receiver<()>)>,
 }
 
 struct Client {
@@ -83,6 +87,7 @@ impl Gateway {
             next_client: 0,
             commit: Commit::None,
             settled: Vec::new(),
+            counting: None,
         })
     }
 
@@ -239,6 +244,37 @@ impl Gateway {
     /// One look of retention at every log; how many of them begin later than before.
     pub fn retain(&mut self) -> usize {
         self.ingest.retain().into_iter().filter(|ended| matches!(ended, Ok(Removal::Upto(_)))).count()
+    }
+
+    /// One look for damage in every log: what it took is counted as lost by the commits that follow. Whether nothing is left
+    /// to count.
+    ///
+    /// # Errors
+    /// Why it cannot be told what is gone.
+    pub fn scrub(&mut self) -> Result<bool, String> {
+        if let Some((log, over)) = self.counting.take() {
+            if over.try_recv() == Err(TryRecvError::Empty) {
+                self.counting = Some((log, over));
+                return Ok(false);
+            }
+            // Unwritten, it is found again by the next start, and counts once.
+            let _ = self.ingest.remember(log);
+        }
+        let Some(damaged) = self.ingest.look_for_damage() else { return Ok(false) };
+        for log in damaged {
+            let accounted = self.ingest.account(log)?;
+            if accounted.sequences > 0 {
+                self.counting = Some((log, accounted.over));
+                self.tell();
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The file of a segment.
+    pub fn segment(topic: &str, partition: u32, base: u64) -> PathBuf {
+        layout::partition_dir(Path::new(stepwise::DATA), topic, partition).join(format!("{base:020}.log"))
     }
 
     /// What consumers read.

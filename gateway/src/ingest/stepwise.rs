@@ -4,6 +4,8 @@
 //! [`super::service`] and the keeper's thread do with threads and clocks, the caller does by calling. So the order of events
 //! is the caller's, and a run can be told again. The committer's thread works only while the caller waits for it.
 
+mod damage;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -255,7 +257,6 @@ impl Writer {
     }
 
     /// As the keeper does it before it counts damage.
-    #[cfg(test)]
     pub(crate) fn void_journal(&mut self) -> Result<(), RemoveError> {
         match self {
             Self::Logs(_) => Ok(()),

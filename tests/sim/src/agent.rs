@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use weir_agent::config::Config;
 use weir_agent::counters::Counters;
 use weir_agent::intake::{Covered, Intake, LinkId};
-use weir_agent::queue::{Committed, Incarnation, Now, Policy, Queue, QueueOptions};
+use weir_agent::queue::{ClassId, Committed, Incarnation, Now, Policy, Queue, QueueOptions};
 use weir_agent::uplink::budget::Budget;
 use weir_agent::uplink::health::UplinkHealth;
 use weir_agent::uplink::orders::Orders;
@@ -27,6 +27,7 @@ use weir_protocol::settings::Source;
 use weir_storage::{FaultyFs, Fs};
 
 use crate::clock::Clock;
+use crate::damage::{self, Spoilt};
 
 /// Where its files are.
 const DATA: &str = "/agent";
@@ -48,6 +49,8 @@ pub(crate) struct AgentPlan {
     pub(crate) batch_bytes: u64,
     /// Time between two checkpoints of the queue.
     pub(crate) checkpoint: Duration,
+    /// How likely its disk is done with a step of a commit within one step of the world.
+    pub(crate) pace: f64,
 }
 
 impl AgentPlan {
@@ -72,7 +75,7 @@ pub(crate) struct Agent {
     random: StdRng,
     incarnation: Incarnation,
     #[cfg(feature = "plant")]
-    pub(crate) plant: Option<weir_agent::plant::Plant>,
+    plant: Option<weir_agent::plant::Plant>,
 }
 
 /// An agent that runs.
@@ -94,6 +97,8 @@ pub(crate) struct Life {
     failures: u32,
     drop_at: Option<Instant>,
     trim_at: Instant,
+    /// The segment that was written when the state was saved last.
+    trimmed_in: u64,
 }
 
 /// What one step of a commit came to.
@@ -125,6 +130,13 @@ impl Agent {
             #[cfg(feature = "plant")]
             plant: None,
         }
+    }
+
+    /// Plants a fault before the first start.
+    #[cfg(feature = "plant")]
+    pub(crate) fn plant(&mut self, plant: Option<crate::Plant>) {
+        self.plant = plant.and_then(crate::Plant::of_agent);
+        self.disk.lie(self.plant.and_then(weir_agent::plant::Plant::lie));
     }
 
     /// Starts it; an error says why it does not.
@@ -161,6 +173,7 @@ impl Agent {
         let now = Instant::now();
         self.life = Some(Life {
             intake,
+            trimmed_in: 0,
             described: queue.state().lock().descriptions.revision(),
             queue,
             decoders: (0..self.plan.boards).map(|_| Decoder::default()).collect(),
@@ -287,7 +300,9 @@ impl Agent {
         } else {
             life.drop_at = None;
         }
-        if life.trim_at <= Instant::now() {
+        let segment = life.queue.reader(ClassId::DEFAULT).segments().last().map_or(0, |segment| segment.base_offset);
+        if life.trim_at <= Instant::now() || segment != life.trimmed_in {
+            life.trimmed_in = segment;
             life.trim_at = Instant::now() + checkpoint;
             life.queue.age(Now { elapsed: life.started.elapsed(), wall_ms: now });
             // The same.
@@ -307,6 +322,11 @@ impl Agent {
         self.life
             .as_ref()
             .is_some_and(|life| life.under_way.is_none() && !life.intake.has_staged() && life.queue.is_empty())
+    }
+
+    /// A bit of its queue flips; what it may cost.
+    pub(crate) fn spoil(&self, random: &mut StdRng) -> Option<Spoilt> {
+        damage::of_queue(&self.disk, Path::new(DATA), &self.life.as_ref()?.queue, random)
     }
 
     /// What it holds, in words.

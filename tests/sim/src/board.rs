@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use weir_firmware::{AnyRing, Config, Device, FRAME, FlashRing, RamRing, Sensor, Uptime, schema_of};
+use weir_firmware::{AnyRing, Config, Device, Event, FRAME, FlashRing, RamRing, Sensor, Uptime, schema_of};
 use weir_protocol::serial::Held;
 use weir_protocol::{DeviceId, Restart};
 
@@ -35,6 +35,8 @@ pub(crate) struct Board {
     back_at: Option<u64>,
     /// What each sequence of each restart must hold.
     truth: BTreeMap<(Restart, u64), i64>,
+    /// How many readings a ring in RAM evicted, by restart.
+    evicted: BTreeMap<Restart, u64>,
     /// Sequences taken before the agent numbered the restart.
     unnumbered: Vec<i64>,
     random: StdRng,
@@ -52,6 +54,7 @@ impl Board {
             booted: 0,
             back_at: Some(0),
             truth: BTreeMap::new(),
+            evicted: BTreeMap::new(),
             unnumbered: Vec::new(),
             random: StdRng::seed_from_u64(seed),
             has_stopped: false,
@@ -90,6 +93,11 @@ impl Board {
         self.truth.get(&(restart, sequence)).copied()
     }
 
+    /// How many readings its ring in RAM evicted, by restart; none if it is in flash.
+    pub(crate) fn evicted(&self) -> &BTreeMap<Restart, u64> {
+        &self.evicted
+    }
+
     /// One turn at `now`: takes what came over the cable; what it sends. True: it began to run.
     pub(crate) fn step(&mut self, now: u64, input: &[u8]) -> (Vec<u8>, bool) {
         let begins = self.device.is_none() && self.back_at.is_some_and(|at| at <= now) && self.boot(now);
@@ -98,6 +106,9 @@ impl Board {
         let (taken, measured) = (device.running(), self.sensor.measured.get());
         let turn = device.poll(Uptime(now - self.booted), input, &mut out);
         self.note(taken.next.0, measured, device.running());
+        if self.flash.is_none() {
+            self.evicted.insert(device.running().restart, device.counters().get(Event::Evicted).into());
+        }
         if self.flash.as_ref().is_some_and(|flash| !flash.is_powered()) {
             // What it would still have said never left.
             return (Vec::new(), begins);

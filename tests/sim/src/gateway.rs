@@ -9,6 +9,7 @@ use weir_gateway::sim::{Gateway, Progress};
 use weir_storage::{FaultyFs, JournalOptions, LogOptions};
 
 use crate::clock::Clock;
+use crate::damage::{self, Spoilt};
 
 /// What the gateway is like.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct GatewayPlan {
     pub(crate) keeps: Option<u64>,
     /// Messages that an agent may have in flight.
     pub(crate) receive_maximum: u16,
+    /// How likely its disk is done with a step of a commit within one step of the world.
+    pub(crate) pace: f64,
 }
 
 /// The machine.
@@ -28,8 +31,12 @@ pub(crate) struct Host {
     pub(crate) disk: FaultyFs,
     pub(crate) clock: Clock,
     pub(crate) life: Option<Gateway>,
+    /// A bit of a log flipped once.
+    is_spoilt: bool,
+    /// Nothing that is damaged is uncounted.
+    is_sound: bool,
     #[cfg(feature = "plant")]
-    pub(crate) plant: Option<weir_gateway::ingest::plant::Plant>,
+    plant: Option<weir_gateway::ingest::plant::Plant>,
 }
 
 impl Host {
@@ -40,9 +47,18 @@ impl Host {
             disk: FaultyFs::new(seed),
             clock: Clock::new(),
             life: None,
+            is_spoilt: false,
+            is_sound: true,
             #[cfg(feature = "plant")]
             plant: None,
         }
+    }
+
+    /// Plants a fault before the first start.
+    #[cfg(feature = "plant")]
+    pub(crate) fn plant(&mut self, plant: Option<crate::Plant>) {
+        self.plant = plant.and_then(crate::Plant::of_gateway);
+        self.disk.lie(self.plant.and_then(weir_gateway::ingest::plant::Plant::lie));
     }
 
     fn options(&self) -> IngestOptions {
@@ -63,11 +79,24 @@ impl Host {
         let wall_ms = self.clock.now().as_millis();
         let gateway = Gateway::start(&self.disk, self.options(), wall_ms, self.plan.receive_maximum)?;
         let damaged = gateway.damaged();
-        if !damaged.is_empty() {
+        if !damaged.is_empty() && !self.is_spoilt {
             return Err(format!("nobody damaged the disk: {}", damaged.join(", ")));
         }
         self.life = Some(gateway);
+        self.is_sound = !self.is_spoilt;
         Ok(())
+    }
+
+    /// A bit of its log flips; what it may cost.
+    pub(crate) fn spoil(&mut self, random: &mut StdRng) -> Option<Spoilt> {
+        let spoilt = damage::of_log(&self.disk, self.life.as_ref()?.topics(), random)?;
+        (self.is_spoilt, self.is_sound) = (true, false);
+        Some(spoilt)
+    }
+
+    /// Whether nothing waits to be committed, answered or counted.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_sound && self.life.as_ref().is_some_and(Gateway::is_idle)
     }
 
     /// Ends it as `kill -9` does: what was written is there.
@@ -89,7 +118,7 @@ impl Host {
         gateway.pass(time, wall_ms);
         let mut progress = Vec::new();
         // A step of a commit takes as long as the disk likes.
-        while progress.len() < 3 && random.random_bool(0.6) {
+        while progress.len() < 3 && random.random_bool(self.plan.pace) {
             match gateway.step_commit() {
                 Progress::Idle => break,
                 other => progress.push(other),
@@ -98,6 +127,10 @@ impl Host {
         if random.random_bool(0.2) {
             // What cannot be written is written later.
             let _ = gateway.keep();
+        }
+        if !self.is_sound && random.random_bool(0.02) {
+            // What cannot be told now is looked for again.
+            self.is_sound = gateway.scrub().unwrap_or(false);
         }
         progress
     }

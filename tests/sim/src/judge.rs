@@ -1,17 +1,19 @@
 //! What a world is judged by: the ledger of the lab against a census of the log, as after a run of real programs, and what
 //! only a world without an outside can tell: that it comes to rest, and that consumers never see a log get shorter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use weir_gateway::http::page;
 use weir_gateway::topics::Topics;
 use weir_lab::census::{Census, Page};
-use weir_lab::ledger::Ledger;
+use weir_lab::ledger::{Ledger, RestartKey};
 use weir_lab::reconcile::{Report, reconcile};
 use weir_lab::truth::Truths;
 use weir_protocol::batch::LossKind;
 use weir_protocol::{DeviceId, Restart};
+
+use crate::damage::{Spoilt, identity};
 
 /// Records read at once.
 const LIMIT: usize = 1000;
@@ -22,6 +24,10 @@ pub(crate) struct Judge {
     census: Census,
     /// What must not be, beside what the ledger says.
     wrong: Vec<String>,
+    /// What flipped bits may have cost.
+    spoilt: Spoilt,
+    /// How many readings rings in RAM evicted, by their own word.
+    evicted: BTreeMap<RestartKey, u64>,
 }
 
 /// What came of one world.
@@ -45,6 +51,21 @@ impl Judge {
         if self.wrong.len() < 20 {
             self.wrong.push(what);
         }
+    }
+
+    /// A bit flipped where these were.
+    pub(crate) fn spoilt(&mut self, spoilt: Spoilt) {
+        spoilt.into_iter().for_each(|(key, set)| self.spoilt.entry(key).or_default().union(&set));
+    }
+
+    /// How many readings the ring of a device evicted, where it is in RAM.
+    pub(crate) fn evicted(&mut self, device: DeviceId, evicted: &BTreeMap<Restart, u64>) {
+        self.evicted.extend(evicted.iter().map(|(restart, count)| ((device, *restart), *count)));
+    }
+
+    /// Whether any bit flipped.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        !self.spoilt.is_empty()
     }
 
     /// The gateway started again: nothing that a consumer saw may be gone.
@@ -95,14 +116,14 @@ impl Judge {
     fn check_values(&mut self, page: &Page, handed_out: &impl Fn(&DeviceId, Restart, u64) -> Option<i64>) {
         for record in &page.records {
             let value = &record["value"];
-            let (Some(got), Some(device)) = (value.get("value"), value["device"].as_str()) else { continue };
-            let number = |name: &str| value[name].as_u64().or_else(|| value[name].as_str()?.parse().ok());
-            let (Some(restart), Some(sequence)) = (number("restart"), number("sequence")) else { continue };
-            let Ok(device) = DeviceId::new(device) else { continue };
-            let expected = handed_out(&device, Restart(restart), sequence);
+            let (Some(got), Some(((device, restart), sequence))) = (value.get("value"), identity(value)) else {
+                continue;
+            };
+            let expected = handed_out(&device, restart, sequence);
             if got.as_i64() != expected || got.is_null() {
                 self.wrong(format!(
-                    "{device} restart {restart} sequence {sequence} holds {got}; the sensor handed out {expected:?}"
+                    "{device} restart {} sequence {sequence} holds {got}; the sensor handed out {expected:?}",
+                    restart.0
                 ));
             }
         }
@@ -113,17 +134,37 @@ impl Judge {
         if !may_drop.is_empty() {
             ledger.allow(LossKind::Queue);
         }
+        if !self.spoilt.is_empty() {
+            [LossKind::Unaccounted, LossKind::Damage].into_iter().for_each(|kind| ledger.allow(kind));
+        }
         let report = reconcile(ledger, &self.census);
         for (key, facts) in ledger.pages() {
             let stored = self.census.restarts.get(&key).cloned().unwrap_or_default();
             let kind = |kind: LossKind| stored.kinds.get(kind.as_str()).cloned().unwrap_or_default();
             let (dropped, evicted) = (kind(LossKind::Queue), kind(LossKind::Ring));
+            let (unaccounted, damaged) = (kind(LossKind::Unaccounted), kind(LossKind::Damage));
             if !dropped.is_empty() && !may_drop.contains(&key.0) {
                 self.wrong(format!("{} restart {}: a queue that blocks dropped {dropped:?}", key.0, key.1.0));
             }
-            let more: Vec<_> = evicted.iter().flat_map(|lost| facts.evicted.gaps(lost).collect::<Vec<_>>()).collect();
-            if !more.is_empty() {
-                self.wrong(format!("{} restart {}: counted as evicted, and was not: {more:?}", key.0, key.1.0));
+            let (gave_up, evicted_itself) = (facts.evicted.len(), self.evicted.get(&key).copied());
+            if evicted_itself.is_some_and(|evicted| gave_up > evicted) {
+                let what = format!("gave up {gave_up} unacknowledged readings, and evicted {evicted_itself:?}");
+                self.wrong(format!("{} restart {}: {what}", key.0, key.1.0));
+            }
+            if let Some(from) = stored.tail_unknown_from.filter(|from| *from < facts.agent_accepted) {
+                let what = format!("unknown from {from} on, and acknowledged up to {}", facts.agent_accepted);
+                self.wrong(format!("{} restart {}: {what}", key.0, key.1.0));
+            }
+            let spoilt = self.spoilt.get(&key).cloned().unwrap_or_default();
+            for (what, lost, may_be) in [
+                ("evicted", evicted, &facts.evicted),
+                ("unaccounted", unaccounted, &spoilt),
+                ("damaged", damaged, &spoilt),
+            ] {
+                let more: Vec<_> = lost.iter().flat_map(|lost| may_be.gaps(lost).collect::<Vec<_>>()).collect();
+                if !more.is_empty() {
+                    self.wrong(format!("{} restart {}: counted as {what}, and was not: {more:?}", key.0, key.1.0));
+                }
             }
         }
         Judgement { report, wrong: self.wrong }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! Device (rings in flash or RAM) ══ cable ══ intake, queue (FaultyFs), uplink ══ network ══ session, ingest, logs (FaultyFs)
-//!    power cuts                 noise, pulled   kills, power, EIO, full disks    cuts, silence,   the same, and retention
-//!                                     │                                          half-open, delay         │
+//!    power cuts                 noise, pulled   kills, power, EIO, full and      cuts, silence,   the same, and retention
+//!                                     │          slow disks, flipped bits        half-open, delay         │
 //!                                     ╰──────────▸ ledger ◂───── PUBACKs ───────────────╯    census ◂─────╯
 //! ```
 //!
@@ -26,12 +26,13 @@
 //! waits for them.
 //!
 //! Read in this order: [`plan`] says what a seed stands for, [`world`] is the loop, [`trouble`] breaks things, [`board`], [`cable`], [`agent`],
-//! [`network`] and [`gateway`] are who is in it, [`judge`] has the last word.
+//! [`network`] and [`gateway`] are who is in it, [`damage`] flips bits, [`judge`] has the last word.
 
 mod agent;
 mod board;
 mod cable;
 mod clock;
+mod damage;
 #[path = "../../../firmware/tests/support/flash.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the firmware's tests use more of it")]
 mod flash;
@@ -39,6 +40,8 @@ mod gateway;
 mod judge;
 mod network;
 mod plan;
+#[cfg(feature = "plant")]
+mod plant;
 #[path = "../../../firmware/tests/support/sensor.rs"]
 #[expect(unreachable_pub, reason = "shared with the firmware's tests")]
 mod sensor;
@@ -47,6 +50,8 @@ mod trouble;
 mod world;
 
 pub use judge::Judgement;
+#[cfg(feature = "plant")]
+pub use plant::Plant;
 pub use trace::Trace;
 use world::World;
 
@@ -58,33 +63,6 @@ pub struct Options {
     /// A fault in the program, which must be caught.
     #[cfg(feature = "plant")]
     pub plant: Option<Plant>,
-}
-
-/// A fault in the program.
-#[cfg(feature = "plant")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Plant {
-    /// The agent acknowledges devices before their readings are on disk.
-    AgentAckBeforeSync,
-    /// The gateway acknowledges batches before they are on disk.
-    GatewayAckBeforeSync,
-    /// The gateway forgets after a restart that a range is stored already.
-    ForgetRange,
-}
-
-#[cfg(feature = "plant")]
-impl Plant {
-    fn of_agent(self) -> Option<weir_agent::plant::Plant> {
-        (self == Self::AgentAckBeforeSync).then_some(weir_agent::plant::Plant::AckBeforeSync)
-    }
-
-    fn of_gateway(self) -> Option<weir_gateway::ingest::plant::Plant> {
-        match self {
-            Self::AgentAckBeforeSync => None,
-            Self::GatewayAckBeforeSync => Some(weir_gateway::ingest::plant::Plant::AckBeforeSync),
-            Self::ForgetRange => Some(weir_gateway::ingest::plant::Plant::ForgetRange),
-        }
-    }
 }
 
 /// What came of a world.

@@ -1,10 +1,11 @@
 //! `weir-sim --seeds 0..10000`: so many worlds, on all cores; `weir-sim --seed 17`: one, and its story if it fails.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -98,7 +99,7 @@ fn many(arguments: &Arguments) -> Result<bool> {
         None => std::thread::available_parallelism().context("cannot count the cores")?.get(),
     };
     let (next, lived) = (AtomicU64::new(arguments.seeds.start), AtomicU64::new(0));
-    let failed = Mutex::new(Vec::new());
+    let (failed, counted) = (Mutex::new(Vec::new()), Mutex::new(BTreeMap::<String, u64>::new()));
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
@@ -111,6 +112,10 @@ fn many(arguments: &Arguments) -> Result<bool> {
                     let wrong = match ran {
                         Ok(Ok(outcome)) => {
                             lived.fetch_add(outcome.micros, Ordering::Relaxed);
+                            let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                            let kinds = outcome.judgement.report.rows.iter().flat_map(|row| &row.kinds);
+                            kinds.for_each(|(kind, lost)| *counted.entry(kind.clone()).or_default() += lost);
+                            drop(counted);
                             wrong(&outcome)
                         }
                         Ok(Err(error)) => Some(error.to_string()),
@@ -120,17 +125,20 @@ fn many(arguments: &Arguments) -> Result<bool> {
                         println!(
                             "seed {seed}:\n{wrong}\nreplay with: cargo run --release -p weir-sim -- --seed {seed}\n"
                         );
-                        failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(seed);
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(seed);
                     }
                 }
             });
         }
     });
-    let mut failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     failed.sort_unstable();
     let (seeds, seconds) = (arguments.seeds.end - arguments.seeds.start, began.elapsed().as_secs_f64());
     let lived = lived.into_inner() as f64 / 3.6e9;
     println!("{seeds} seeds in {seconds:.1} s ({:.0} a second), {lived:.1} h of virtual time", seeds as f64 / seconds);
+    let counted = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let counted: Vec<_> = counted.iter().map(|(kind, lost)| format!("{lost} {kind}")).collect();
+    println!("counted as lost in all of them: {}", counted.join(", "));
     if !failed.is_empty() {
         println!("{} failed: {failed:?}", failed.len());
     }

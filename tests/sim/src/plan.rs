@@ -15,6 +15,12 @@ use crate::board::BoardPlan;
 use crate::cable::Noise;
 use crate::gateway::GatewayPlan;
 
+/// Bytes of a queue that fills up while the gateway is away.
+const SMALL: u64 = 20 << 10;
+
+/// The pace of a disk that is well.
+pub(crate) const QUICK: f64 = 0.6;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -48,9 +54,14 @@ pub(crate) enum Trouble {
     Clock,
     /// An agent starts with another policy for its queue.
     Reconfigure,
+    /// A bit of an agent's queue flips.
+    AgentBits,
+    /// A bit of the gateway's log flips.
+    GatewayBits,
 }
 
 impl Trouble {
+    /// All that leave what is on disk as it was written.
     const ALL: [Self; 15] = [
         Self::Unplug,
         Self::BoardPower,
@@ -89,9 +100,9 @@ impl Plan {
     /// The world of a seed.
     pub(crate) fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed ^ 0x5eed_0f70_0012_3456);
-        let agents = (0..random.random_range(1..=2)).map(|agent| agent_plan(agent, &mut random)).collect();
+        let mut agents: Vec<_> = (0..random.random_range(1..=2)).map(|agent| agent_plan(agent, &mut random)).collect();
         let segment_bytes = *[1 << 10, 4 << 10, 64 << 10].choose(&mut random).unwrap_or(&4096);
-        let troubles: Vec<_> = Trouble::ALL
+        let mut troubles: Vec<_> = Trouble::ALL
             .into_iter()
             .filter(|_| random.random_bool(0.45))
             .collect::<Vec<_>>()
@@ -99,9 +110,10 @@ impl Plan {
             .map(|trouble| (trouble, random.random_range(1_000_000..6_000_000)))
             .collect();
         let retains = troubles.iter().any(|(trouble, _)| *trouble == Trouble::Retention);
-        let gateway = GatewayPlan {
+        let mut gateway = GatewayPlan {
             partitions: random.random_range(1..=3),
             segment_bytes,
+            pace: QUICK,
             with_journal: random.random(),
             keeps: retains.then_some(segment_bytes * 4),
             receive_maximum: random.random_range(3..=20),
@@ -114,6 +126,19 @@ impl Plan {
         };
         let lasts = random.random_range(8_000_000..30_000_000);
         let delay = *[1_000, 20_000, 300_000].choose(&mut random).unwrap_or(&1_000);
+        agents.iter_mut().for_each(|(agent, _)| agent.pace = pace(&mut random));
+        gateway.pace = pace(&mut random);
+        if random.random_bool(0.2) {
+            troubles.push((Trouble::AgentBits, random.random_range(1_000_000..6_000_000)));
+            agents.iter_mut().for_each(make_spoilable);
+        }
+        if random.random_bool(0.2) {
+            troubles.push((Trouble::GatewayBits, random.random_range(1_000_000..6_000_000)));
+            // Consumers read each record once, at the end: what was there before its bit flipped would be there twice
+            // when it is delivered again.
+            troubles.retain(|(trouble, _)| *trouble != Trouble::Retention);
+            (gateway.segment_bytes, gateway.keeps) = (1 << 10, None);
+        }
         Self { agents, gateway, noise, troubles, lasts, delay }
     }
 }
@@ -121,17 +146,30 @@ impl Plan {
 fn agent_plan(agent: usize, random: &mut StdRng) -> (AgentPlan, Vec<BoardPlan>) {
     let boards: Vec<_> = (0..random.random_range(1..=2)).map(|board| board_plan(agent, board, random)).collect();
     // Mostly enough for everything, else so little that it fills up while the gateway is away.
-    let cap = if random.random_bool(0.7) { 4 << 20 } else { 20 << 10 };
+    let cap = if random.random_bool(0.7) { 4 << 20 } else { SMALL };
     let plan = AgentPlan {
         name: format!("agent-{agent}"),
         boards: boards.len(),
         cap,
         policy: policy(random),
         window: random.random_range(3..=16),
+        pace: QUICK,
         batch_bytes: *[500, 4_000, 64_000].choose(random).unwrap_or(&4_000),
         checkpoint: Duration::from_millis(random.random_range(300..5_000)),
     };
     (plan, boards)
+}
+
+/// How likely a disk is done with a step of a commit within 10 ms: mostly soon, else only after a second or so.
+fn pace(random: &mut StdRng) -> f64 {
+    if random.random_bool(0.8) { QUICK } else { 0.02 }
+}
+
+/// A queue so small that it has closed segments, and boards whose restarts end by what they say themselves: that a ring
+/// in RAM is gone is one record, and if that one is damaged nobody is left who knows.
+fn make_spoilable((agent, boards): &mut (AgentPlan, Vec<BoardPlan>)) {
+    agent.cap = SMALL;
+    boards.iter_mut().for_each(|board| board.pages = board.pages.or(Some(8)));
 }
 
 /// What a queue does when it is full.

@@ -66,6 +66,8 @@ impl World {
                     self.kill(agent).await;
                 }
             }
+            Trouble::AgentBits => self.spoil(agent).await,
+            Trouble::GatewayBits => self.spoil(Machine::Gateway).await,
             Trouble::AgentKill | Trouble::GatewayKill => {}
         }
     }
@@ -82,6 +84,20 @@ impl World {
         self.disk(machine).fail_power_after(operations);
         let at = self.now + self.random.random_range(STEP..60 * STEP);
         self.dying.push(Dying { machine, at });
+    }
+
+    /// A bit flips, and is met by who reads it, or by the next start.
+    async fn spoil(&mut self, machine: Machine) {
+        let spoilt = match machine {
+            Machine::Agent(at) => self.agents[at].spoil(&mut self.random),
+            Machine::Gateway => self.host.spoil(&mut self.random),
+        };
+        let Some(spoilt) = spoilt else { return };
+        self.trace.note("bit flips:", 0, &[], || format!("{machine:?} {spoilt:?}"));
+        self.judge.spoilt(spoilt);
+        if self.is_on(machine) && self.random.random() {
+            self.kill(machine).await;
+        }
     }
 
     fn fail(&mut self, machine: Machine) {

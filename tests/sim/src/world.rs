@@ -16,7 +16,7 @@ use crate::cable::{Cable, Noise};
 use crate::gateway::Host;
 use crate::judge::{Judge, Judgement};
 use crate::network::Network;
-use crate::plan::Plan;
+use crate::plan::{Plan, QUICK};
 use crate::trace::Trace;
 use crate::{Options, Outcome};
 
@@ -26,6 +26,9 @@ pub(crate) const STEP: u64 = 10_000;
 const PATIENCE: u64 = 180_000_000;
 /// How long it must be at rest.
 const REST: u64 = 500_000;
+/// How long a world in which bits flipped goes on at least: some damage is counted by what agents say of themselves, which
+/// they do when they connect, and every 5 s.
+const AFTER_DAMAGE: u64 = 12_000_000;
 
 /// A board and its cable, which ends at a line of an agent.
 pub(crate) struct Place {
@@ -66,7 +69,7 @@ pub(crate) struct World {
     pub(crate) host: Host,
     pub(crate) network: Network,
     ledger: Ledger,
-    judge: Judge,
+    pub(crate) judge: Judge,
     pub(crate) trace: Trace,
     pub(crate) dying: Vec<Dying>,
     off: Vec<Off>,
@@ -98,8 +101,8 @@ impl World {
         let mut host = Host::new(plan.gateway, random.random());
         #[cfg(feature = "plant")]
         {
-            host.plant = options.plant.and_then(crate::Plant::of_gateway);
-            agents.iter_mut().for_each(|agent| agent.plant = options.plant.and_then(crate::Plant::of_agent));
+            host.plant(options.plant);
+            agents.iter_mut().for_each(|agent| agent.plant(options.plant));
         }
         let mut trace = Trace::new(options.told);
         trace.note("a world", seed, &[], || format!("{plan:#?}"));
@@ -124,6 +127,7 @@ impl World {
         self.end_trouble();
         // Also what was sampled right before the end of trouble has to arrive.
         let stops_at = self.now + 300_000;
+        let may_rest_at = self.now + if self.judge.is_spoilt() { AFTER_DAMAGE } else { 0 };
         let mut rested_since = None;
         let gives_up_at = self.now + PATIENCE;
         loop {
@@ -132,7 +136,7 @@ impl World {
             }
             let busy = self.step().await;
             rested_since = if busy { None } else { rested_since.or(Some(self.now)) };
-            if rested_since.is_some_and(|since| self.now >= since + REST) {
+            if self.now >= may_rest_at && rested_since.is_some_and(|since| self.now >= since + REST) {
                 break;
             }
             if self.now >= gives_up_at {
@@ -210,7 +214,7 @@ impl World {
     /// An agent goes on with its commit, and keeps its queue.
     fn commit(&mut self, at: usize) {
         // A step of a commit takes as long as the disk likes.
-        if self.random.random_bool(0.6) {
+        if self.random.random_bool(self.agents[at].plan.pace) {
             let step = self.agents[at].step_commit();
             if step != Step::Idle {
                 self.trace.note("agent commits:", at as u64, &[step as u8], || format!("{step:?}"));
@@ -331,6 +335,8 @@ impl World {
     fn end_trouble(&mut self) {
         self.trace.note("trouble is over", 0, &[], String::new);
         self.network.heal();
+        self.agents.iter_mut().for_each(|agent| agent.plan.pace = QUICK);
+        self.host.plan.pace = QUICK;
         for place in &mut self.places {
             place.cable.noise = Noise::default();
             if place.plugged_at.is_some() {
@@ -348,7 +354,7 @@ impl World {
     fn is_busy(&self) -> bool {
         let boards = self.places.iter().any(|place| !place.board.is_drained());
         let agents = self.agents.iter().any(|agent| !agent.is_drained());
-        boards || agents || self.host.life.as_ref().is_none_or(|gateway| !gateway.is_idle())
+        boards || agents || !self.host.is_idle()
     }
 
     fn why_busy(&self) -> String {
@@ -356,7 +362,7 @@ impl World {
         let boards = boards.map(|place| format!("{} holds {:?}", place.board.plan.name, place.board.running()));
         let agents = self.agents.iter().filter(|agent| !agent.is_drained());
         let agents = agents.map(|agent| format!("{}: {}", agent.plan.name, agent.holding()));
-        let gateway = self.host.life.as_ref().map(|gateway| format!("gateway idle: {}", gateway.is_idle()));
+        let gateway = (!self.host.is_idle()).then(|| "the gateway has something to commit, or to count".to_owned());
         boards.chain(agents).chain(gateway).collect::<Vec<_>>().join("\n")
     }
 
@@ -367,7 +373,10 @@ impl World {
             }
         }
         self.read();
-        let judge = std::mem::take(&mut self.judge);
+        let mut judge = std::mem::take(&mut self.judge);
+        for place in &self.places {
+            judge.evicted(place.board.plan.name, place.board.evicted());
+        }
         judge.conclude(&self.ledger, &self.may_drop)
     }
 }

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use weir_sim::{Options, Plant, run};
 
 /// Seeds within which a fault must have shown.
-const SLICE: u64 = 100;
+const SLICE: u64 = 300;
 
 #[test]
 fn each_planted_fault_is_caught() {

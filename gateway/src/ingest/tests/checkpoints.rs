@@ -294,7 +294,7 @@ fn what_a_checkpoint_knows_and_the_log_lost_at_its_end_is_counted_and_heals() {
     let mut gateway = Gateway::on(fs, options());
     assert!(gateway.report.partitions[0].is_cut);
     assert_eq!(readings(&gateway), (0..10).collect::<Vec<_>>());
-    assert_eq!(gateway.account(0), Ok(10));
+    assert_eq!(gateway.count_damage(0), Ok(10));
     assert_eq!(LogContent::sequences(&gateway.content().lost, device("probe"), 1), (10..20).collect::<Vec<_>>());
     let mut gateway = gateway.power_cut(options());
     assert_eq!(stored_again(&mut gateway, 0..20), 10);

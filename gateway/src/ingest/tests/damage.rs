@@ -105,7 +105,7 @@ fn damage_in_a_segment_that_retention_removes_is_counted_all_the_same() {
     let (mut gateway, _) = filled(keeping(), 1000);
     damage(&gateway.fs, TopicId::READINGS, 0);
     gateway.retain();
-    assert_eq!(gateway.account(0), Ok(10));
+    assert_eq!(gateway.count_damage(0), Ok(10));
     assert_eq!(lost(&gateway), (0..10).collect::<Vec<_>>());
 }
 
@@ -117,7 +117,7 @@ fn without_the_checkpoint_of_what_was_removed_damage_is_not_told_by_identity() {
     let begins = checkpoints(&gateway, TopicId::READINGS, 0)[0];
     assert!(gateway.fs.flip_bit(&checkpoint_path(TopicId::READINGS, 0, begins), 60, 1));
     damage(&gateway.fs, TopicId::READINGS, begins);
-    let refused = gateway.account(0).expect_err("unknown");
+    let refused = gateway.count_damage(0).expect_err("unknown");
     assert!(refused.contains("what was removed"), "{refused}");
     assert!(lost(&gateway).is_empty());
 }

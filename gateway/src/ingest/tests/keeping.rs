@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::checkpoint;
-use super::super::damage::Job;
-use super::super::keeper::Scrub;
-use super::{ARRIVAL, Gateway};
+use super::Gateway;
 use crate::topics::{TopicId, layout};
 
 impl Gateway {
@@ -18,32 +16,21 @@ impl Gateway {
 
     /// Reads every log again, and counts what was damaged; how many sequences those were.
     pub(super) fn scrub(&mut self) -> u64 {
-        let mut scrub = Scrub::default();
-        scrub.begin(self.keeper.logs.len());
-        let mut damaged = Vec::new();
-        while self.writer.void_journal().is_err() {}
-        while !scrub.is_done() {
-            damaged.extend(self.keeper.scrub(&mut scrub).1);
-        }
-        damaged.into_iter().map(|log| self.account(log).expect("can be told")).sum()
+        let damaged = loop {
+            if let Some(damaged) = self.look_for_damage() {
+                break damaged;
+            }
+        };
+        damaged.into_iter().map(|log| self.count_damage(log).expect("can be told")).sum()
     }
 
     /// Counts what was damaged in one log.
-    pub(super) fn account(&mut self, log: usize) -> Result<u64, String> {
+    pub(super) fn count_damage(&mut self, log: usize) -> Result<u64, String> {
         self.settle();
-        self.engine.ask_snapshot(log, 1);
-        let mut asked = None;
-        while asked.is_none() {
-            asked = self.engine.step_snapshots().into_iter().find(|snapshot| snapshot.asked == Some(1));
-        }
-        let finding = self.keeper.missing(&asked.expect("a snapshot"), || true)?;
-        self.unnamed += finding.unnamed;
-        let sequences = finding.identities.values().map(|set| set.len()).sum();
-        let (done, _over) = std::sync::mpsc::channel();
-        self.engine.lose(Job::new(finding, ARRIVAL, done));
-        self.engine.advance();
+        let accounted = self.account(log)?;
+        self.unnamed += accounted.unnamed;
         self.settle();
-        Ok(sequences)
+        Ok(accounted.sequences)
     }
 }
 

@@ -297,7 +297,7 @@ fn damage_is_told_by_identity_while_shares_are_exact_else_by_offsets() {
         let log = log_of(&gateway, "mix");
         let path = gateway.keeper.logs[log].dir.join(format!("{:020}.log", 0));
         assert!(gateway.fs.flip_bit(&path, 100, 3));
-        let told = gateway.account(log).expect("reads");
+        let told = gateway.count_damage(log).expect("reads");
         let lost = LogContent::sequences(&gateway.content().lost, device("probe"), 1);
         assert_eq!(lost.len() as u64, told);
         match most {
@@ -329,7 +329,7 @@ fn where_one_share_is_coarse_the_damage_of_another_topic_is_told_by_offsets_too(
     let log = log_of(&gateway, "state");
     let path = gateway.keeper.logs[log].dir.join(format!("{:020}.log", 0));
     assert!(gateway.fs.flip_bit(&path, 100, 3));
-    assert_eq!(gateway.account(log), Ok(0));
+    assert_eq!(gateway.count_damage(log), Ok(0));
     assert!(gateway.unnamed > 0);
     let mut gateway = gateway.power_cut(with());
     assert_eq!(stored_again(&mut gateway, 0..30), 0, "as long as anything says that it is stored, it is");
