@@ -31,7 +31,7 @@ use crate::relay::tcp::TcpRelay;
 use crate::truth::Truths;
 
 pub use board::Board;
-pub use member::{Member, Revived};
+pub use member::{Cause, Member, Revived};
 pub use plan::{Emulator, Plan};
 pub use scratch::Scratch;
 pub use trust::Trust;
@@ -225,16 +225,16 @@ impl Deployment {
     pub fn tend(&mut self) -> Result<Vec<Revived>> {
         let mut revived = Vec::new();
         for member in [&mut self.gateway, &mut self.agent] {
-            if let Some((died, signal)) = member.died()? {
+            if let Some((died, cause)) = member.died()? {
                 member.start()?;
-                revived.push(Revived { name: member.program.name.clone(), died, signal, now: member.pid() });
+                revived.push(Revived { name: member.program.name.clone(), died, cause, now: member.pid() });
             }
         }
         for board in &mut self.boards {
-            if let Some((died, signal)) = board.member.died()? {
+            if let Some((died, cause)) = board.member.died()? {
                 board.start()?;
                 let name = board.member.program.name.clone();
-                revived.push(Revived { name, died, signal, now: board.member.pid() });
+                revived.push(Revived { name, died, cause, now: board.member.pid() });
             }
         }
         Ok(revived)
@@ -258,7 +258,7 @@ impl Deployment {
             Target::Agent | Target::Gateway => self.member(target, index).start().map(drop)?,
         }
         let now = self.member(target, index).pid();
-        Ok(Revived { name, died, signal: rustix::process::Signal::KILL.as_raw(), now })
+        Ok(Revived { name, died, cause: Cause::Signal(rustix::process::Signal::KILL.as_raw()), now })
     }
 
     /// A process of the deployment; `index` chooses among the boards, and there is such a board.

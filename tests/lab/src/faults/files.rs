@@ -52,3 +52,16 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// Bytes that are damaged in one place. One would not always be damage: nobody reads the four bytes of the leader epoch that
+/// stand in front of each frame.
+const FLIPPED: usize = 8;
+
+/// Flips a bit in each of a few bytes of a file, from `at` on or the last that there is room for; says where.
+pub(crate) fn flip(path: &Path, at: usize) -> Result<String> {
+    let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let at = at.min(bytes.len().saturating_sub(FLIPPED));
+    bytes.get_mut(at..at + FLIPPED).context("a segment too short")?.iter_mut().for_each(|byte| *byte ^= 0x10);
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(format!("{FLIPPED} bytes from {at} of {}", path.display()))
+}

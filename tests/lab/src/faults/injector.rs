@@ -4,13 +4,13 @@
 //! a fault of the network ends when it should even if everything else hangs on it.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use weir_protocol::batch::LossKind;
 
@@ -18,7 +18,7 @@ use super::certificates::Errand;
 use super::image::{Format, Image};
 use super::strace::Injection;
 use super::wall_clock::WallClock;
-use super::{Event, Fault, Means, Schedule, files};
+use super::{Event, Fault, Means, Schedule, files, power};
 use crate::deployment::{Deployment, Plan, Scratch, Target};
 use crate::process::Process;
 use crate::relay::tcp::TcpRelay;
@@ -26,9 +26,6 @@ use crate::relay::tcp::TcpRelay;
 /// Calls that put bytes on a disk, and all that change a file.
 const GROWS: &str = "pwrite64,fallocate";
 const CHANGES: &str = "pwrite64,fdatasync,fsync,ftruncate,rename,unlink";
-/// Bytes that are damaged in one place. One would not always be damage: nobody reads the four bytes of the leader epoch that
-/// stand in front of each frame.
-const FLIPPED: usize = 8;
 
 /// A fault that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +88,11 @@ impl Injector {
             weather: None,
             scratch,
         })
+    }
+
+    /// Takes a schedule of which nothing can be done but to the network of [`Injector::also`].
+    pub fn of_network(schedule: Schedule) -> Result<Self> {
+        Self::prepare(schedule, &Means::network(), &mut Plan::new(0))
     }
 
     /// Gives the processes of a deployment that is not started yet what faults need of them.
@@ -188,16 +190,25 @@ impl Injector {
             }
             Fault::PowerCut(target) => {
                 let disk = self.disks.iter().find(|(of, _)| *of == target).context("no disk to cut the power of")?;
-                cut_power(&disk.1, target, deployment).await?;
+                power::off(&[(target, &disk.1)], deployment).await?.on(deployment)?;
                 None
             }
-            Fault::SyncError(target) => Some(inject(deployment, target, "fdatasync", "error=EIO:when=1").await?),
+            Fault::SyncError(target) => {
+                deployment.member(target, 0).fails_with(Errno::IO);
+                Some(inject(deployment, target, "fdatasync", "error=EIO:when=1").await?)
+            }
             Fault::SlowSync(target, by) => {
                 let how = format!("delay_exit={}", by.as_micros());
                 Some(inject(deployment, target, "fdatasync", &how).await?)
             }
-            Fault::DiskFull(target) => Some(inject(deployment, target, GROWS, "error=ENOSPC").await?),
-            Fault::ReadOnly(target) => Some(inject(deployment, target, CHANGES, "error=EROFS").await?),
+            Fault::DiskFull(target) => {
+                deployment.member(target, 0).fails_with(Errno::NOSPC);
+                Some(inject(deployment, target, GROWS, "error=ENOSPC").await?)
+            }
+            Fault::ReadOnly(target) => {
+                deployment.member(target, 0).fails_with(Errno::ROFS);
+                Some(inject(deployment, target, CHANGES, "error=EROFS").await?)
+            }
             Fault::FlippedBits(target) => {
                 self.flip(target, event.at, deployment).await?;
                 None
@@ -309,11 +320,13 @@ impl Injector {
                 let member = deployment.member(target, 0);
                 // One that has just begun does not listen yet: the signal itself ends it.
                 let is_deaf = status.signal() == Some(Signal::TERM.as_raw());
-                if !status.success() && !is_deaf {
+                let injected = member.is_of_injected(status);
+                if !status.success() && !is_deaf && injected.is_none() {
                     bail!("{}", member.failure(status));
                 }
                 member.start()?;
-                return Ok(is_deaf.then(|| "it had just begun, and ended at once".to_owned()));
+                let failed = injected.map(|errno| format!("it ended with the error that was injected ({errno})"));
+                return Ok(failed.or_else(|| is_deaf.then(|| "it had just begun, and ended at once".to_owned())));
             }
             Undo::Errand(errand) => {
                 let failed = errand.end().await.err();
@@ -337,7 +350,8 @@ impl Injector {
         let note = match closed(&directory)?.last() {
             Some(path) => {
                 deployment.ledger.allow(kind);
-                Some(flip(path, at.subsec_nanos())?)
+                let length = path.metadata().with_context(|| format!("cannot look at {}", path.display()))?.len();
+                Some(files::flip(path, (u64::from(at.subsec_nanos()) % length.max(1)) as usize)?)
             }
             None => Some("nothing happened: no segment is closed yet".to_owned()),
         };
@@ -382,17 +396,6 @@ async fn inject(deployment: &mut Deployment, target: Target, calls: &str, how: &
     Injection::start(&deployment.scratch, pid, calls, how).await.map(Undo::Injection)
 }
 
-/// Cuts the power of a process and its disk, and turns it on again.
-pub(crate) async fn cut_power(disk: &Image, target: Target, deployment: &mut Deployment) -> Result<()> {
-    if let Some(process) = deployment.member(target, 0).process() {
-        process.freeze().await?;
-    }
-    let copy = disk.copy()?;
-    deployment.member(target, 0).end().await?;
-    disk.replace(&copy)?;
-    deployment.member(target, 0).start().map(drop)
-}
-
 /// Where a process keeps its data.
 fn data(deployment: &Deployment, target: Target) -> PathBuf {
     let (planned, name) = match target {
@@ -412,13 +415,4 @@ fn closed(directory: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(closed)
-}
-
-/// Flips a bit in each of a few bytes; says where.
-fn flip(path: &Path, somewhere: u32) -> Result<String> {
-    let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let at = somewhere as usize % bytes.len().saturating_sub(FLIPPED).max(1);
-    bytes.get_mut(at..at + FLIPPED).context("a segment too short")?.iter_mut().for_each(|byte| *byte ^= 0x10);
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(format!("{FLIPPED} bytes from {at} of {}", path.display()))
 }

@@ -14,6 +14,7 @@ pub(crate) mod files;
 pub(crate) mod image;
 mod injector;
 mod means;
+pub(crate) mod power;
 mod schedule;
 pub(crate) mod small_disk;
 pub(crate) mod strace;

@@ -4,6 +4,7 @@
 //! holds a few numbers and sets of ranges, so its memory is bounded by the number of restarts and of gaps,
 //! not of readings.
 
+mod cable;
 mod facts;
 mod fleet;
 mod timing;
@@ -16,9 +17,8 @@ use anyhow::{Result, bail};
 use tokio::sync::watch;
 use weir_protocol::batch::{LossKind, Span};
 use weir_protocol::identity::{DeviceId, Restart};
-use weir_protocol::serial::device_to_agent::Ring;
-use weir_protocol::serial::{Down, Up};
 
+pub use cable::Cable;
 pub use facts::Facts;
 pub use fleet::Fleet;
 use timing::{Stopwatch, Timing};
@@ -37,6 +37,8 @@ pub type RestartKey = (DeviceId, Restart);
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pages: Arc<Mutex<BTreeMap<RestartKey, Facts>>>,
+    /// Restarts of which an agent may have what it did not send yet: few, of however many there are.
+    behind: Arc<Mutex<BTreeSet<RestartKey>>>,
     fleets: Arc<Mutex<Vec<Arc<fleet::Pages>>>>,
     promises: Arc<Promises>,
     allowed: Arc<Mutex<BTreeSet<LossKind>>>,
@@ -61,7 +63,14 @@ impl Ledger {
     pub fn new() -> Self {
         let promises = Promises { agent: watch::Sender::new(0), gateway: watch::Sender::new(0) };
         let promises = Arc::new(promises);
-        Self { pages: Arc::default(), fleets: Arc::default(), promises, allowed: Arc::default(), timing: None }
+        Self {
+            pages: Arc::default(),
+            behind: Arc::default(),
+            fleets: Arc::default(),
+            promises,
+            allowed: Arc::default(),
+            timing: None,
+        }
     }
 
     /// A fleet of devices that the lab drives by itself, each with this restart.
@@ -94,8 +103,7 @@ impl Ledger {
 
     /// An observer for one serial cable.
     pub fn cable(&self) -> Cable {
-        let stopwatch = self.timing.clone().map(Stopwatch::new);
-        Cable { ledger: self.clone(), device: None, early: BTreeMap::new(), stopwatch }
+        Cable::new(self.clone(), self.timing.clone().map(Stopwatch::new))
     }
 
     /// The same ledger, whose cables tell how long samples took to be acknowledged by the agent.
@@ -115,11 +123,25 @@ impl Ledger {
 
     /// A batch passed on its way to the gateway.
     pub fn published(&self, spans: &[Span]) {
-        if self.lock().values().map(Facts::unsent).sum::<u64>() > MUCH {
-            self.begins();
-        }
+        self.wait_behind();
         for span in spans {
             self.note((span.device, span.restart), |facts| facts.published(span.start.0..span.end.0));
+        }
+    }
+
+    /// If much is not sent yet, all of that is the agent's backlog.
+    fn wait_behind(&self) {
+        let (mut behind, mut pages) = (self.behind(), self.lock());
+        let mut unsent = 0;
+        behind.retain(|key| {
+            let own = pages.get(key).map_or(0, Facts::unsent);
+            unsent += own;
+            own > 0
+        });
+        if unsent > MUCH {
+            for key in behind.iter() {
+                pages.entry(*key).and_modify(|facts| facts.waited = facts.reached);
+            }
         }
     }
 
@@ -183,79 +205,18 @@ impl Ledger {
         what(pages.entry(key).or_default());
     }
 
+    /// A device sent what ends before `end` along its cable.
+    fn sends(&self, key: RestartKey, end: u64) {
+        self.note(key, |facts| facts.sends(end));
+        self.behind().insert(key);
+    }
+
+    /// Taken before the pages, where both are.
+    fn behind(&self) -> MutexGuard<'_, BTreeSet<RestartKey>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RestartKey, Facts>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the ledger sees of one serial cable. Only Hello names the device, so what came before it waits here.
-#[derive(Debug)]
-pub struct Cable {
-    ledger: Ledger,
-    device: Option<DeviceId>,
-    early: BTreeMap<Restart, Facts>,
-    stopwatch: Option<Stopwatch>,
-}
-
-/// Restarts that may be heard of on a cable before its device is.
-const EARLY: usize = 64;
-
-impl Cable {
-    /// A message of the device passed.
-    pub fn up(&mut self, message: &Up<'_>) {
-        match message {
-            Up::Hello(hello) => {
-                self.meet(hello.device);
-                let durable = hello.ring == Ring::Durable;
-                let held: Vec<_> = hello.held.iter().filter_map(Result::ok).map(|held| held.restart).collect();
-                if !durable {
-                    self.ledger.holds_only(hello.device, &held);
-                }
-                for held in hello.held.iter().filter_map(Result::ok) {
-                    self.note(held.restart, |facts| {
-                        facts.durable |= durable;
-                        facts.held(held.base.0, held.next.0);
-                    });
-                }
-            }
-            Up::Readings(run) => {
-                if let Some(stopwatch) = &mut self.stopwatch {
-                    stopwatch.sent(run);
-                }
-                self.note(run.restart, |facts| {
-                    facts.held(run.base.0, run.next.0);
-                    facts.sends(run.first.0 + run.readings.iter().count() as u64);
-                });
-            }
-            Up::Describe(_) | Up::TimeRequest { .. } | Up::CommandResult(_) => {}
-        }
-    }
-
-    /// A message of the agent passed.
-    pub fn down(&mut self, message: &Down) {
-        if let Down::Ack { restart, accepted } = message {
-            self.note(*restart, |facts| facts.agent_acked(accepted.0));
-            if let Some(stopwatch) = &mut self.stopwatch {
-                stopwatch.acknowledged(*restart, accepted.0);
-            }
-            self.ledger.promises.agent.send_modify(|n| *n += 1);
-        }
-    }
-
-    fn meet(&mut self, device: DeviceId) {
-        self.device = Some(device);
-        for (restart, early) in std::mem::take(&mut self.early) {
-            self.ledger.note((device, restart), |facts| facts.merge(&early));
-        }
-    }
-
-    fn note(&mut self, restart: Restart, what: impl FnOnce(&mut Facts)) {
-        match self.device {
-            Some(device) => self.ledger.note((device, restart), what),
-            None if self.early.len() < EARLY || self.early.contains_key(&restart) => {
-                what(self.early.entry(restart).or_default());
-            }
-            None => {}
-        }
     }
 }

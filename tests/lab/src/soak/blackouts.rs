@@ -1,15 +1,15 @@
 //! The power fails under agent, gateway or both: their disks come back with what was really on them.
 //!
-//! Each has a disk image of its own. A cut stops the processes, copies what is on their disks, kills the processes and
-//! goes on from the copy: bytes that were written but not synced are gone, as `kill -9` alone would never show.
+//! Each has a disk image of its own ([`power`]).
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::{Bench, Verdict, conclude, progress};
 use crate::deployment::{Aim, Deployment, Scratch, Target};
 use crate::faults::image::{self, Format, Image};
+use crate::faults::power;
 
 /// Cuts of the full count, and then a few on disks without a journal.
 const CUTS: usize = 50;
@@ -66,18 +66,7 @@ async fn cut(deployment: &mut Deployment, off: &[(Target, &Image)], aim: Aim) ->
     if let (Some((target, _)), true) = (off.first(), aim != Aim::Blind) {
         deployment.take_aim(*target, aim).await;
     }
-    for (target, _) in off {
-        let process = deployment.member(*target, 0).process().context("it was not started")?;
-        process.freeze().await?;
-    }
-    let copies = off.iter().map(|(_, image)| image.copy()).collect::<Result<Vec<_>>>()?;
-    for (target, _) in off {
-        deployment.member(*target, 0).end().await?;
-    }
+    let off = power::off(off, deployment).await?;
     deployment.network.clear();
-    for ((target, image), copy) in off.iter().zip(&copies) {
-        image.replace(copy)?;
-        deployment.member(*target, 0).start()?;
-    }
-    Ok(())
+    off.on(deployment)
 }

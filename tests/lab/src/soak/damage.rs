@@ -19,8 +19,6 @@ const RATE: u32 = 2000;
 const READINGS: u64 = 10_000;
 /// Readings that show that all is well.
 const ENOUGH: u64 = 500;
-/// Bytes that are damaged in one place.
-const FLIPPED: usize = 8;
 /// How long the gateway may take to count damage.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -128,11 +126,8 @@ fn largest(directory: &Path, within: &str) -> Result<PathBuf> {
     largest.map(|(path, _)| path).with_context(|| format!("no segment below {}", directory.display()))
 }
 
-/// Flips a bit in each of a few bytes at `place` of the file, 0 being its beginning and 1 its end. One would not always
-/// be damage: nobody reads the four bytes of the leader epoch that stand in front of each frame.
+/// Damages a place of the file, 0 being its beginning and 1 its end.
 fn flip(path: &Path, place: f64) -> Result<()> {
-    let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let at = (bytes.len() as f64 * place) as usize;
-    bytes.get_mut(at..at + FLIPPED).context("a segment too short")?.iter_mut().for_each(|byte| *byte ^= 0x10);
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    let length = path.metadata().with_context(|| format!("cannot look at {}", path.display()))?.len();
+    files::flip(path, (length as f64 * place) as usize).map(drop)
 }

@@ -187,7 +187,7 @@ async fn starts_on_a_read_only_disk(agent: &mut Member, disk: &SmallDisk) -> Res
 /// Nobody killed it since it was started, and it did not end by itself.
 fn lives(agent: &mut Member) -> Result<()> {
     match agent.died()? {
-        Some((pid, signal)) => bail!("the agent (process {pid}) was ended by signal {signal}"),
+        Some((pid, cause)) => bail!("the agent (process {pid}) ended: {cause:?}"),
         None => Ok(()),
     }
 }
