@@ -21,7 +21,7 @@ pub enum Command {
     /// Drive devices by the thousand against a gateway, and judge its log
     Load(Box<crate::load::LoadOptions>),
     /// Load a deployment, break everything by a seed, and print the verdict: a page for people, JSON for machines
-    Prove(crate::prove::Prove),
+    Prove(Box<crate::prove::Prove>),
     /// Break everything at full count and prove each time that nothing acknowledged is missing
     Soak(crate::soak::Soak),
     /// Measure speed and memory, each beside its reference; prints a Markdown table

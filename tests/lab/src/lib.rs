@@ -32,6 +32,7 @@ pub mod ports;
 pub mod process;
 pub mod prove;
 pub mod qemu;
+pub mod reach;
 pub mod reconcile;
 pub mod relay;
 pub mod soak;

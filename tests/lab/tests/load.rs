@@ -28,6 +28,11 @@ type Taken = Arc<Mutex<BTreeMap<DeviceId, RangeSet>>>;
 /// Takes connections one after the other, and answers the batches of each with the codes that it has for it; those behind
 /// them, and all of later connections, with success. A code that refuses ends the connection.
 async fn gateway(codes: Vec<Vec<u8>>) -> (SocketAddr, Taken) {
+    gateway_that_describes(0, codes).await
+}
+
+/// The same, which answers descriptions with a code of its own.
+async fn gateway_that_describes(described: u8, codes: Vec<Vec<u8>>) -> (SocketAddr, Taken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, taken) = (listener.local_addr().unwrap(), Taken::default());
     let all = Arc::clone(&taken);
@@ -35,13 +40,13 @@ async fn gateway(codes: Vec<Vec<u8>>) -> (SocketAddr, Taken) {
         let mut codes = codes.into_iter();
         loop {
             let (socket, _) = listener.accept().await.unwrap();
-            serve(socket, codes.next().unwrap_or_default(), &all).await;
+            serve(socket, described, codes.next().unwrap_or_default(), &all).await;
         }
     });
     (address, taken)
 }
 
-async fn serve(mut socket: TcpStream, codes: Vec<u8>, taken: &Taken) {
+async fn serve(mut socket: TcpStream, described: u8, codes: Vec<u8>, taken: &Taken) {
     let (mut input, mut codes) = (BytesMut::new(), codes.into_iter());
     loop {
         let (id, code) = match Packet::read(&mut input, None) {
@@ -59,7 +64,7 @@ async fn serve(mut socket: TcpStream, codes: Vec<u8>, taken: &Taken) {
                 }
                 (publish.pkid, code)
             }
-            Ok(Packet::Publish(publish)) => (publish.pkid, 0),
+            Ok(Packet::Publish(publish)) => (publish.pkid, described),
             Ok(other) => panic!("{other:?}"),
             Err(Error::InsufficientBytes(_)) => match socket.read_buf(&mut input).await {
                 Ok(0) | Err(_) => return,
@@ -122,4 +127,15 @@ async fn what_nobody_takes_is_named_to_the_last_reading() {
     let named: u64 = outcome.unacknowledged.iter().map(|(_, run)| run.end - run.start).sum();
     assert!(named > 0 && named == outcome.seen.due, "{outcome:?}");
     assert!(outcome.unacknowledged.iter().all(|(_, run)| run.start == 0), "{outcome:?}");
+}
+
+/// Regression: what another agent's device sends is dead-lettered and no verdict, so a load with other connections than the one
+/// before was told that everything acknowledged was lost.
+#[tokio::test]
+async fn a_device_that_is_bound_to_another_agent_is_said_before_anything_is_due() {
+    let (address, _) = gateway_that_describes(DEAD_LETTERED, Vec::new()).await;
+    let plan = LoadPlan { devices: 3, connections: 1, ..LoadPlan::new(1) };
+    let started = Load::start(plan, address, Ledger::new(), &mut Truths::default()).await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("load-0000") && error.contains("--connections") && error.contains("--name"), "{error}");
 }

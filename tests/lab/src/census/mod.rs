@@ -8,15 +8,17 @@ mod page;
 mod stored;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value as Json;
 
+use crate::clients::peer::Peer;
 use crate::ledger::RestartKey;
 use crate::load::values;
 use crate::truth::Truths;
@@ -36,37 +38,47 @@ type Cursors = BTreeMap<(String, u32), u64>;
 /// A client of the gateway's HTTP port, or of its socket for commands.
 #[derive(Clone, Debug)]
 pub struct LogReader {
-    address: SocketAddr,
+    /// Scheme, host and port.
+    base: String,
     http: reqwest::Client,
 }
 
 impl LogReader {
-    /// Reads from the gateway at `address`.
-    pub fn new(address: SocketAddr) -> Result<Self> {
-        Self::of(address, reqwest::Client::builder())
+    /// Reads from the HTTP port of a gateway.
+    pub fn new(gateway: impl Into<Peer>) -> Result<Self> {
+        Self::of(&gateway.into(), reqwest::Client::builder())
     }
 
     /// The same with a token, where one is needed.
-    pub fn with_token(address: SocketAddr, token: &str) -> Result<Self> {
+    pub fn with_token(gateway: impl Into<Peer>, token: &str) -> Result<Self> {
         let bearer = HeaderValue::try_from(format!("Bearer {token}")).context("a token that no header can hold")?;
-        Self::of(address, reqwest::Client::builder().default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)])))
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        Self::of(&gateway.into(), reqwest::Client::builder().default_headers(headers))
     }
 
     /// Reads from the gateway at `address` through the socket of its operator, whatever its ports ask for.
     pub fn through(socket: &Path, address: SocketAddr) -> Result<Self> {
-        Self::of(address, reqwest::Client::builder().unix_socket(socket))
+        Self::of(&address.into(), reqwest::Client::builder().unix_socket(socket))
     }
 
-    fn of(address: SocketAddr, builder: reqwest::ClientBuilder) -> Result<Self> {
-        // Where the agent is in the same build, its HTTP client can do TLS, and wants to know with what. Again is no error.
+    fn of(gateway: &Peer, builder: reqwest::ClientBuilder) -> Result<Self> {
+        // The library wants to know with what it could do TLS, also where there is none. Again is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = gateway.address();
+        let (base, builder) = match (gateway.name(), gateway.anonymous()) {
+            (Some(name), Some(tls)) => {
+                let builder = builder.resolve(name, address).tls_backend_preconfigured(tls);
+                (format!("https://{name}:{}", address.port()), builder)
+            }
+            _ => (format!("http://{address}"), builder),
+        };
         let http = builder.timeout(PATIENCE).no_proxy().build().context("cannot make an HTTP client")?;
-        Ok(Self { address, http })
+        Ok(Self { base, http })
     }
 
     /// A path as text; any status but 200 is an error that holds the answer.
     pub async fn text(&self, path: &str) -> Result<String> {
-        let url = format!("http://{}{path}", self.address);
+        let url = format!("{}{path}", self.base);
         Self::body(&url, self.http.get(&url)).await
     }
 
@@ -75,14 +87,15 @@ impl LogReader {
         let status = answer.status();
         let body = answer.text().await.with_context(|| format!("{url} stopped in the middle"))?;
         if !status.is_success() {
-            bail!("{url} answered {status}: {}", body.trim());
+            let (url, body) = (url.to_owned(), body.trim().to_owned());
+            return Err(Refused { url, status: status.as_u16(), body }.into());
         }
         Ok(body)
     }
 
     /// Posts JSON to a path; the answer as text. Any status but 200 is an error that holds the answer.
     pub async fn post(&self, path: &str, body: &Json) -> Result<String> {
-        let url = format!("http://{}{path}", self.address);
+        let url = format!("{}{path}", self.base);
         let request = self.http.post(&url).header("content-type", "application/json").body(body.to_string());
         Self::body(&url, request).await
     }
@@ -115,6 +128,25 @@ impl LogReader {
         Page::parse(&self.json(&path).await?).with_context(|| format!("cannot understand the answer of {path}"))
     }
 }
+
+/// An answer of the gateway that is none to what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What was asked.
+    pub url: String,
+    /// The status of HTTP.
+    pub status: u16,
+    /// What it says.
+    pub body: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answered {}: {}", self.url, self.status, self.body)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// What the log holds, by restart.
 #[derive(Clone, Debug, Default)]

@@ -1,10 +1,11 @@
 //! MQTT and HTTP clients by the thousand: [`steady`] ones that publish at a fixed rate and count their answers, a
-//! [`crowd`] that opens sockets and says as little as it is told to, and whatever else says [`mqtt`] packets, over [`tls`]
-//! or not.
+//! [`crowd`] that opens sockets and says as little as it is told to, and whatever else says [`mqtt`] packets to a [`peer`],
+//! over [`tls`] or not.
 
 pub(crate) mod crowd;
 pub(crate) mod foreign;
 pub(crate) mod mqtt;
+pub(crate) mod peer;
 pub(crate) mod steady;
 pub(crate) mod tls;
 

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::connect;
@@ -31,6 +33,13 @@ impl Card {
         let chain = chain.context("the certificate is not PEM")?;
         Ok(Self { chain, key: PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the key is not PEM")? })
     }
+}
+
+/// A new key, and the request that has it certified: both PEM. Which name it gets is the authority's to say.
+pub(crate) fn request() -> Result<(String, String)> {
+    let key = KeyPair::generate()?;
+    let request = CertificateParams::new(vec!["not-its-name".to_owned()])?.serialize_request(&key)?;
+    Ok((key.serialize_pem(), request.pem()?))
 }
 
 /// Authorities of servers.
@@ -58,6 +67,15 @@ pub(crate) fn client(roots: &Arc<RootCertStore>, card: Option<&Card>) -> Result<
 pub(crate) async fn secure(number: usize, to: SocketAddr, client: &Arc<ClientConfig>) -> Result<Link> {
     let socket = connect(number, to).await?;
     socket.set_nodelay(true)?;
-    let stream = TlsConnector::from(Arc::clone(client)).connect(ServerName::try_from(NAME)?, socket).await;
+    handshake(socket, ServerName::try_from(NAME)?, client).await
+}
+
+/// TLS on a socket, with whoever proves `name`.
+pub(super) async fn handshake(
+    socket: TcpStream,
+    name: ServerName<'static>,
+    client: &Arc<ClientConfig>,
+) -> Result<Link> {
+    let stream = TlsConnector::from(Arc::clone(client)).connect(name, socket).await;
     Ok(Box::new(stream.context("no TLS with the gateway")?))
 }

@@ -49,6 +49,8 @@ const UNPLUGGED: Duration = Duration::from_secs(3);
 /// Pauses of a lane, and how long a fault lasts, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 500..6000;
 const LASTING: std::ops::Range<u64> = 200..3000;
+/// Pauses are shorter by this factor where nothing but the network can be broken.
+const ALONE: u32 = 4;
 /// Seconds of a year.
 const YEAR: i64 = 365 * 24 * 3600;
 
@@ -56,10 +58,11 @@ impl Schedule {
     /// Of this seed: what `means` allows, and over within `lasting`.
     pub fn of(seed: u64, lasting: Duration, means: &Means) -> Self {
         let mut events = Vec::new();
+        let shorter = if means.processes { 1 } else { ALONE };
         for (number, lane) in LANES.into_iter().enumerate() {
             // Each lane draws for itself, so that what is possible in one does not shift the others.
             let mut random = StdRng::seed_from_u64(seed.wrapping_mul(LANES.len() as u64).wrapping_add(number as u64));
-            let mut at = CALM + millis(&mut random, 0..PAUSE.end);
+            let mut at = CALM + millis(&mut random, 0..PAUSE.end) / shorter;
             loop {
                 let fault = lane.draw(&mut random);
                 let long = millis(&mut random, LASTING);
@@ -71,7 +74,7 @@ impl Schedule {
                 if means.allow(&fault) {
                     events.push(Event { at, lasting: fault_lasts, fault });
                 }
-                at += fault_lasts + pause;
+                at += fault_lasts + pause / shorter;
             }
         }
         events.sort_by_key(|event| event.at);
@@ -195,6 +198,19 @@ mod tests {
                     free = event.at + event.lasting;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn of_a_deployment_of_somebody_else_the_network_is_broken_often_and_nothing_else_is() {
+        for seed in 0..50 {
+            let events = Schedule::of(seed, MINUTE, &Means::network()).events;
+            assert!(events.len() >= 12, "seed {seed}: {} faults", events.len());
+            let is_of_network = |fault: &Fault| {
+                use Fault::{BlackHole, Cut, Delay, HalfOpen, LostAnswers, Throttle};
+                matches!(fault, Cut | BlackHole | LostAnswers | HalfOpen | Delay(_) | Throttle(_))
+            };
+            assert!(events.iter().all(|event| is_of_network(&event.fault)), "seed {seed}: {events:?}");
         }
     }
 

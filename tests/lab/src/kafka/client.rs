@@ -11,10 +11,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::log::expect;
+use crate::clients::mqtt::Link;
+use crate::clients::peer::Peer;
 
 /// Versions of SASL that every client of the last years speaks.
 const SASL_HANDSHAKE: i16 = 1;
@@ -26,9 +27,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// Where Kafka is spoken, and what lets a client in.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    peer: Peer,
+    token: Option<String>,
+}
+
+impl Broker {
+    /// The Kafka port of a gateway; with a token, where one is needed.
+    pub fn new(peer: impl Into<Peer>, token: Option<String>) -> Self {
+        Self { peer: peer.into(), token }
+    }
+}
+
+impl From<SocketAddr> for Broker {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address, None)
+    }
+}
+
 /// A connected client.
 pub struct Client {
-    socket: TcpStream,
+    socket: Link,
     correlation: i32,
     /// How answers are taken; at once unless said.
     pace: Option<Pace>,
@@ -44,12 +65,16 @@ pub struct Pace {
 }
 
 impl Client {
-    /// Connects to the gateway's Kafka port.
-    pub async fn connect(gateway: SocketAddr) -> Result<Self> {
-        let socket =
-            TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to Kafka on {gateway}"))?;
-        socket.set_nodelay(true)?;
-        Ok(Self { socket, correlation: 0, pace: None })
+    /// Connects to the gateway's Kafka port, and proves who it is if it has a token.
+    pub async fn connect(broker: impl Into<Broker>) -> Result<Self> {
+        let Broker { peer, token } = broker.into();
+        let socket = timeout(PATIENCE, peer.connect(0)).await.context("nobody answers").flatten();
+        let socket = socket.with_context(|| format!("cannot connect to Kafka on {}", peer.address()))?;
+        let mut client = Self { socket, correlation: 0, pace: None };
+        if let Some(token) = token {
+            client.login(&token).await.context("the token does not let anybody in over Kafka")?;
+        }
+        Ok(client)
     }
 
     /// Proves who it is by a token, as SASL/PLAIN has it.
@@ -89,6 +114,8 @@ impl Client {
 
     async fn exchange(&mut self, frame: &[u8]) -> Result<Bytes> {
         self.socket.write_all(frame).await.context("the gateway hung up")?;
+        // TLS may hold back what was written.
+        self.socket.flush().await.context("the gateway hung up")?;
         let length = self.socket.read_u32().await.context("the gateway hung up")? as usize;
         if length > MAX_ANSWER {
             bail!("an answer of {length} bytes, expected at most {MAX_ANSWER}");

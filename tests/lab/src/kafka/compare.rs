@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use anyhow::{Context, Result, anyhow};
 use kafka_protocol::records::Record;
 use serde_json::Value as Json;
 
+use super::client::Broker;
 use super::log::{Log, Place};
 use crate::census::LogReader;
 
@@ -17,9 +17,9 @@ const SHOWN: usize = 5;
 /// The topic whose keys HTTP shows in words.
 const OFFSETS: &str = "weir.offsets";
 /// The topic that admins read over HTTP and nobody over Kafka.
-const AUDIT: &str = "weir.audit";
+pub(crate) const AUDIT: &str = "weir.audit";
 /// The header that the message of a client has, and nothing else.
-const MESSAGE: &str = "mqtt-topic";
+pub(crate) const MESSAGE: &str = "mqtt-topic";
 /// In front of an Avro value: the magic byte and the id of the schema.
 const CONFLUENT_HEAD: usize = 5;
 
@@ -37,18 +37,19 @@ pub struct Comparison {
 
 /// Reads both, as far as the log goes when it begins. What retention or compaction takes between the two makes a difference
 /// once, and not when both are read again.
-pub async fn compare(http: &LogReader, kafka: SocketAddr) -> Result<Comparison> {
+pub async fn compare(http: &LogReader, kafka: impl Into<Broker>) -> Result<Comparison> {
     compare_from(http, kafka, &BTreeMap::new()).await
 }
 
 /// The same of what stands at these offsets and behind, by topic and partition; of those that are not named, all.
-pub async fn compare_from(http: &LogReader, kafka: SocketAddr, from: &Offsets) -> Result<Comparison> {
-    let comparison = compare_once(http, kafka, from).await?;
-    if comparison.differences.is_empty() { Ok(comparison) } else { compare_once(http, kafka, from).await }
+pub async fn compare_from(http: &LogReader, kafka: impl Into<Broker>, from: &Offsets) -> Result<Comparison> {
+    let kafka = kafka.into();
+    let comparison = compare_once(http, &kafka, from).await?;
+    if comparison.differences.is_empty() { Ok(comparison) } else { compare_once(http, &kafka, from).await }
 }
 
-async fn compare_once(http: &LogReader, kafka: SocketAddr, from: &Offsets) -> Result<Comparison> {
-    let mut client = Log::connect(kafka).await?;
+async fn compare_once(http: &LogReader, kafka: &Broker, from: &Offsets) -> Result<Comparison> {
+    let mut client = Log::connect(kafka.clone()).await?;
     let listed: Vec<Place> = client.partitions().await?;
     let mut comparison = Comparison::default();
     let ends = http.ends().await?;

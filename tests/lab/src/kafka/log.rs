@@ -1,6 +1,6 @@
 //! The log as a Kafka client sees it: topics, their bounds, and records from any offset.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest, Metad
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::RecordBatchDecoder;
 
-use super::client::{Client, Pace};
+use super::client::{Broker, Client, Pace};
 
 pub use kafka_protocol::records::Record;
 
@@ -63,15 +63,8 @@ impl Default for Reach {
 
 impl Log {
     /// Connects to the gateway's Kafka port.
-    pub async fn connect(gateway: SocketAddr) -> Result<Self> {
+    pub async fn connect(gateway: impl Into<Broker>) -> Result<Self> {
         Ok(Self { client: Client::connect(gateway).await? })
-    }
-
-    /// The same, where a token is needed.
-    pub async fn with_token(gateway: SocketAddr, token: &str) -> Result<Self> {
-        let mut client = Client::connect(gateway).await?;
-        client.login(token).await?;
-        Ok(Self { client })
     }
 
     /// How answers are taken from now on.
@@ -115,29 +108,54 @@ impl Log {
 
     /// Records from `offset` on. `None`: that offset is out of range.
     pub async fn fetch(&mut self, place: &Place, offset: u64, reach: Reach) -> Result<Option<Fetched>> {
+        let mut fetched = self.fetch_each(&BTreeMap::from([(place.clone(), offset)]), reach).await?;
         let (topic, partition) = place;
-        let asked = FetchPartition::default()
-            .with_partition(*partition)
-            .with_fetch_offset(i64::try_from(offset)?)
-            .with_partition_max_bytes(reach.bytes);
+        fetched.remove(place).with_context(|| format!("Fetch says nothing about {topic}/{partition}"))
+    }
+
+    /// The same of many partitions at once, each from its offset on; the first of them that has something ends the wait.
+    pub async fn fetch_each(
+        &mut self,
+        from: &BTreeMap<Place, u64>,
+        reach: Reach,
+    ) -> Result<BTreeMap<Place, Option<Fetched>>> {
+        let mut topics: BTreeMap<&str, Vec<FetchPartition>> = BTreeMap::new();
+        for ((topic, partition), offset) in from {
+            let asked = FetchPartition::default()
+                .with_partition(*partition)
+                .with_fetch_offset(i64::try_from(*offset)?)
+                .with_partition_max_bytes(reach.bytes);
+            topics.entry(topic).or_default().push(asked);
+        }
+        let topics = topics.into_iter();
+        let topics = topics.map(|(topic, asked)| FetchTopic::default().with_topic(name(topic)).with_partitions(asked));
         let request = FetchRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(reach.wait_ms)
             .with_min_bytes(1)
             .with_max_bytes(reach.bytes)
             .with_session_epoch(-1)
-            .with_topics(vec![FetchTopic::default().with_topic(name(topic)).with_partitions(vec![asked])]);
+            .with_topics(topics.collect());
         let answer = self.client.ask(FETCH, &request).await?;
         expect(answer.error_code, || "Fetch".to_owned())?;
-        let found = answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
-        let found = found.with_context(|| format!("Fetch says nothing about {topic}/{partition}"))?;
-        if found.error_code == ResponseError::OffsetOutOfRange.code() {
-            return Ok(None);
+        let mut fetched = BTreeMap::new();
+        for of_topic in answer.responses {
+            for found in of_topic.partitions {
+                let place = (of_topic.topic.to_string(), found.partition_index);
+                let (topic, partition) = &place;
+                let offset = from.get(&place).copied();
+                let offset = offset.with_context(|| format!("Fetch of {topic}/{partition}, which nobody asked for"))?;
+                if found.error_code == ResponseError::OffsetOutOfRange.code() {
+                    fetched.insert(place, None);
+                    continue;
+                }
+                expect(found.error_code, || format!("Fetch of {topic}/{partition} at {offset}"))?;
+                let records = records(found.records.unwrap_or_default(), offset);
+                let records = records.with_context(|| format!("records of {topic}/{partition} at {offset}"))?;
+                fetched.insert(place, Some(records));
+            }
         }
-        expect(found.error_code, || format!("Fetch of {topic}/{partition} at {offset}"))?;
-        records(found.records.unwrap_or_default(), offset)
-            .with_context(|| format!("records of {topic}/{partition} at {offset}"))
-            .map(Some)
+        Ok(fetched)
     }
 
     /// Reads a partition from its beginning to the end that it has now.

@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use hdrhistogram::Histogram;
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use weir_firmware::sensor::SHT4X_CHANNELS;
 
 use super::plan::{LoadPlan, Pattern};
-use super::tally::{DIGITS, DIGITS_OF_A_SECOND, histogram};
+use super::times::Times;
 use super::{Counts, Outcome, Second, Seen};
 use crate::binaries;
 use crate::deployment::{Board, Scratch};
@@ -40,8 +39,7 @@ pub(super) struct Boards {
 
 /// What the cables told, and what was said of each second.
 struct Book {
-    latency: Histogram<u64>,
-    of_second: Histogram<u64>,
+    latency: Times,
     late: u64,
     before: Sums,
     seconds: Vec<Second>,
@@ -62,15 +60,13 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Boards {
     /// Starts them.
     pub(super) fn start(plan: LoadPlan, ledger: Ledger, truths: &mut Truths) -> Result<Self> {
-        let (latency, of_second) = (histogram(DIGITS)?, histogram(DIGITS_OF_A_SECOND)?);
         let (seconds, connects) = (Vec::new(), plan.devices.into());
-        let book = Book { latency, of_second, late: 0, before: Sums::default(), seconds, connects };
+        let book = Book { latency: Times::new()?, late: 0, before: Sums::default(), seconds, connects };
         let book = Arc::new(Mutex::new(book));
         let (told, late) = (Arc::clone(&book), plan.late);
         let timed = ledger.timed(Arc::new(move |took: Duration| {
             let (mut book, micros) = (lock(&told), took.as_micros() as u64);
-            book.latency.saturating_record(micros);
-            book.of_second.saturating_record(micros);
+            book.latency.record(micros);
             book.late += u64::from(took > late);
         }));
         let (scratch, lab) = (Scratch::new()?, binaries::lab()?);
@@ -130,7 +126,7 @@ impl Boards {
             connects: book.connects,
             ..Counts::default()
         };
-        Seen { elapsed: self.began.elapsed(), due: sums.due, counts, latency: book.latency.clone() }
+        Seen { elapsed: self.began.elapsed(), due: sums.due, counts, latency: book.latency.all().clone() }
     }
 
     /// Ends the seconds that are over; what happened since the last look is in the first of them.
@@ -138,24 +134,29 @@ impl Boards {
         let mut book = lock(&self.book);
         while (book.seconds.len() as u64) < self.began.elapsed().as_secs() && book.seconds.len() < SECONDS {
             let before = std::mem::replace(&mut book.before, sums);
+            let took = book.latency.end_second();
             let second = Second {
                 second: book.seconds.len() as u64,
                 due: sums.due - before.due,
                 sent: sums.sent - before.sent,
                 acknowledged: sums.acknowledged - before.acknowledged,
                 connected: self.plan.devices.into(),
-                p50_us: book.of_second.value_at_quantile(0.5),
-                p99_us: book.of_second.value_at_quantile(0.99),
-                max_us: book.of_second.max(),
+                p50_us: took.p50,
+                p99_us: took.p99,
+                max_us: took.max,
+                ..Second::default()
             };
             book.seconds.push(second);
-            book.of_second.reset();
         }
     }
 
     pub(super) fn seconds(&self, from: u64) -> Vec<Second> {
         self.roll(self.sums());
         lock(&self.book).seconds.iter().filter(|second| second.second >= from).cloned().collect()
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub(super) fn cut(&self) {
@@ -195,7 +196,7 @@ impl Boards {
             let _ = scratch.remove();
         }
         let seconds = lock(&self.book).seconds.clone();
-        Outcome { seen, seconds, late: Vec::new(), unacknowledged }
+        Outcome { seen, seconds, late: Vec::new(), unacknowledged, consumed: None }
     }
 }
 

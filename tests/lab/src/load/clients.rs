@@ -1,8 +1,7 @@
 //! A load over MQTT: all its connections, from their beginning to what came of them.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -12,12 +11,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use weir_protocol::{Restart, Timestamp};
 
 use super::connection::{Connection, Order, Shared};
+use super::consumption::Consumption;
 use super::content::Content;
+use super::entrance::Entrance;
+use super::follower::Follower;
 use super::line::Line;
 use super::plan::{LoadPlan, Pattern};
 use super::schedule::Schedule;
-use super::tally::{Second, Tally};
-use super::{LOOK, LateReading, Outcome, Seen, reasons, values};
+use super::tally::Tally;
+use super::{LOOK, LateReading, Outcome, Second, Seen, reasons, values};
 use crate::ledger::Ledger;
 use crate::truth::Truths;
 
@@ -25,6 +27,8 @@ use crate::truth::Truths;
 const GATE: usize = 200;
 /// A load that no further connection joins for so long cannot begin.
 const JOIN: Duration = Duration::from_secs(30);
+/// A consumer that gets nothing for so long is not waited for.
+const CONSUMER: Duration = Duration::from_secs(5);
 /// Files of this process besides the connections.
 const BESIDES: u64 = 200;
 
@@ -35,11 +39,18 @@ pub(super) struct Clients {
     began: Instant,
     connections: JoinSet<(u32, Line)>,
     storms: JoinSet<()>,
+    _consumer: JoinSet<()>,
 }
 
 impl Clients {
     /// Connects all and describes the devices; readings are due from then on.
-    pub(super) async fn start(plan: LoadPlan, mqtt: SocketAddr, ledger: &Ledger, truths: &mut Truths) -> Result<Self> {
+    pub(super) async fn start(
+        plan: LoadPlan,
+        entrance: Entrance,
+        ledger: &Ledger,
+        truths: &mut Truths,
+    ) -> Result<Self> {
+        entrance.check(&plan)?;
         crate::clients::allow_files(u64::from(plan.connections) + BESIDES)?;
         let devices = (0..plan.devices).map(|number| plan.device(number)).collect::<Result<Vec<_>>>()?;
         devices.iter().for_each(|device| truths.driven(*device));
@@ -49,9 +60,10 @@ impl Clients {
             content: Content::new(&plan),
             fleet: ledger.fleet(new_restart(plan.seed), devices)?,
             tally: Tally::new(schedule, plan.late)?,
-            gateway: mqtt,
+            entrance,
             ready: AtomicU32::new(0),
             described: AtomicU32::new(0),
+            taken: OnceLock::new(),
             gate: Semaphore::new(GATE),
             plan,
         });
@@ -61,15 +73,24 @@ impl Clients {
             connections.spawn(Connection::new(number, Arc::clone(&shared), orders.subscribe()).run());
         }
         join(&shared).await?;
+        let follower = match &shared.entrance.consumer {
+            Some(broker) => Some(Follower::begin(broker.clone()).await?),
+            None => None,
+        };
         let began = Instant::now();
+        let (mut storms, mut consumer) = (JoinSet::new(), JoinSet::new());
+        if let Some(follower) = follower {
+            let LoadPlan { devices, connections, .. } = shared.plan;
+            shared.tally.follow(Consumption::new(schedule, devices, connections)?);
+            consumer.spawn(follower.run(Arc::clone(&shared), began));
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the wall clock is before 1970")?;
         let wall = Timestamp(i64::try_from(since.as_micros())?);
         orders.send_modify(|order| order.began = Some((began, wall)));
-        let mut storms = JoinSet::new();
         if let Pattern::Storm { every } = shared.plan.pattern {
             storms.spawn(storm(orders.clone(), began, every));
         }
-        Ok(Self { shared, orders, began, connections, storms })
+        Ok(Self { shared, orders, began, connections, storms, _consumer: consumer })
     }
 
     pub(super) fn restart(&self) -> Restart {
@@ -89,6 +110,26 @@ impl Clients {
 
     pub(super) fn seconds(&self, from: u64) -> Vec<Second> {
         self.shared.tally.seconds(self.now(), from)
+    }
+
+    /// Waits until the consumer, if there is one, has all that is acknowledged, or gets nothing more: what is not in the log
+    /// the ledger tells.
+    pub(super) async fn consumed(&self) {
+        let (mut last, mut progress) = (0, Instant::now());
+        while let Some(count) = self.shared.tally.count_consumed(self.now()) {
+            let (counts, _) = self.shared.tally.seen(self.now());
+            if count + counts.dead_lettered >= counts.acknowledged || progress.elapsed() > CONSUMER {
+                return;
+            }
+            if count > last {
+                (last, progress) = (count, Instant::now());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub(super) fn cut(&self) {
@@ -134,7 +175,8 @@ impl Clients {
             let took = Duration::from_micros(late.took_us);
             Some(LateReading { device: fleet.key(device).0, sequence: run.start, took })
         });
-        Outcome { late: late.collect(), seconds, unacknowledged, seen }
+        let consumed = tally.consumed(Schedule::time(seen.elapsed));
+        Outcome { late: late.collect(), seconds, unacknowledged, seen, consumed }
     }
 }
 
@@ -144,6 +186,12 @@ async fn join(shared: &Shared) -> Result<()> {
     loop {
         let (counts, _) = shared.tally.seen(0);
         let now = (shared.ready.load(Relaxed), shared.described.load(Relaxed));
+        if let Some(device) = shared.taken.get() {
+            bail!(
+                "the device {device} is bound to another agent: an earlier load had other --connections; \
+                 type the same as then, or another --name"
+            );
+        }
         if now.0 == shared.plan.connections {
             return Ok(());
         }
@@ -155,7 +203,7 @@ async fn join(shared: &Shared) -> Result<()> {
                 "{} of {} connections to {} are ready, and none more for {JOIN:?}; {}",
                 now.0,
                 shared.plan.connections,
-                shared.gateway,
+                shared.entrance.mqtt.address(),
                 reasons(&counts)
             );
         }

@@ -1,18 +1,17 @@
 //! `weir-lab load`: drives a load, says each second how it goes, and judges the log at its end.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::greeting::greet;
 use super::verdict::{self, Told};
 use super::{Load, LoadPlan, Pattern, Second, Shape, Version};
-use crate::census::{Census, LogReader};
-use crate::kafka::compare::{Offsets, compare_from};
 use crate::ledger::Ledger;
-use crate::reconcile::{Report, reconcile};
+use crate::reach::{Reach, Witness};
 use crate::truth::Truths;
 use crate::up::duration;
 
@@ -27,20 +26,11 @@ const LOOK: Duration = Duration::from_millis(100);
     cargo lab up                                  # in another terminal: prints the addresses\n  \
     cargo lab load --gateway 127.0.0.1:1883 --http 127.0.0.1:8080 --kafka 127.0.0.1:9092\n  \
     cargo lab load --gateway 127.0.0.1:1883 --pattern storm --every 5s --devices 10000 --connections 5000 --for 1m\n  \
+    cargo lab load --gateway mqtts://gateway.example:8883 --ca ca.pem --login fleet:PASSWORD   # over TLS\n  \
     cargo lab load --gateway 127.0.0.1:1883 --shape foreign --devices 500 --rate 2000 --output json > load.json")]
 pub struct LoadOptions {
-    /// Where the gateway takes MQTT; `cargo lab up` starts one and prints it
-    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
-    gateway: Option<SocketAddr>,
-    /// Where the gateway answers HTTP: read the log at the end, and judge it
-    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
-    http: Option<SocketAddr>,
-    /// Where the gateway speaks Kafka: read the log that way too, and compare
-    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "http")]
-    kafka: Option<SocketAddr>,
-    /// A token for HTTP, where one is needed
-    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// As what devices come
     #[arg(long, value_enum, default_value = "agents")]
     shape: Shape,
@@ -74,9 +64,6 @@ pub struct LoadOptions {
     /// Version of MQTT
     #[arg(long, value_enum, default_value = "5")]
     mqtt: Version,
-    /// User name and password of every client
-    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
-    login: Option<(String, String)>,
     /// What names of devices and clients begin with; two loads at a time need two
     #[arg(long, default_value = "load")]
     name: String,
@@ -114,23 +101,6 @@ enum Output {
     Json,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let expected = |why: String| format!("{why}; expected HOST:PORT, such as 127.0.0.1:1883");
-    let mut found = text.to_socket_addrs().map_err(|error| expected(format!("got `{text}`: {error}")))?;
-    // The lab's clients come from many addresses of IPv4 loopback.
-    let all: Vec<_> = found.by_ref().collect();
-    all.iter()
-        .find(|address| address.is_ipv4())
-        .or(all.first())
-        .copied()
-        .ok_or_else(|| expected(format!("nobody is `{text}`")))
-}
-
-fn login(text: &str) -> Result<(String, String), String> {
-    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
-    Ok((user.to_owned(), password.to_owned()))
-}
-
 impl LoadOptions {
     fn plan(&self) -> LoadPlan {
         let devices = self.devices.unwrap_or(if self.shape == Shape::Boards { 2 } else { 1000 });
@@ -156,17 +126,8 @@ impl LoadOptions {
             gather: self.gather,
             window: self.window,
             version: self.mqtt,
-            login: self.login.clone(),
             late: self.late,
             ..LoadPlan::new(self.seed.unwrap_or_else(|| rand::random::<u32>().into()))
-        }
-    }
-
-    fn reader(&self) -> Result<Option<LogReader>> {
-        let Some(http) = self.http else { return Ok(None) };
-        match &self.token {
-            Some(token) => LogReader::with_token(http, token).map(Some),
-            None => LogReader::new(http).map(Some),
         }
     }
 }
@@ -175,33 +136,43 @@ impl LoadOptions {
 pub async fn run(options: &LoadOptions) -> Result<bool> {
     let plan = options.plan();
     plan.check()?;
-    let gateway = match (options.gateway, plan.shape) {
-        (Some(gateway), _) => gateway,
+    let entrance = match (options.reach.entrance()?, plan.shape) {
+        (Some(entrance), Shape::Boards) => entrance,
+        (Some(entrance), Shape::Agents | Shape::Foreign) => {
+            greet(&entrance, &plan).await?;
+            entrance
+        }
         // Boards reach it through an agent.
-        (None, Shape::Boards) => SocketAddr::from(([127, 0, 0, 1], crate::ports::MQTT)),
+        (None, Shape::Boards) => SocketAddr::from(([127, 0, 0, 1], crate::ports::MQTT)).into(),
         (None, Shape::Agents | Shape::Foreign) => bail!(
             "no gateway is named; `cargo lab up` starts one and prints its addresses, then type: \
              cargo lab load --gateway 127.0.0.1:1883 --http 127.0.0.1:8080"
         ),
     };
-    let reader = options.reader()?;
-    let before = match &reader {
-        Some(log) => log.ends().await.context("--http: the log cannot be read")?,
-        None => Offsets::new(),
-    };
     let (ledger, mut truths) = (Ledger::new(), Truths::default());
+    let witness = match options.reach.reader()? {
+        Some(log) => {
+            let say = |line: &str| eprintln!("{line}");
+            Some(Witness::begin(log, options.reach.broker()?, say).await?)
+        }
+        None => None,
+    };
     match plan.shape {
         Shape::Boards => eprintln!("{} boards, seed {} ...", plan.devices, plan.seed),
         _ => {
             let LoadPlan { devices, connections, seed, .. } = &plan;
-            eprintln!("{devices} devices over {connections} connections to {gateway}, seed {seed} ...");
+            eprintln!(
+                "{devices} devices over {connections} connections to {}, seed {seed} ...",
+                entrance.mqtt.address()
+            );
         }
     }
-    let started = Load::start(plan.clone(), gateway, ledger.clone(), &mut truths).await;
+    let started = Load::start(plan.clone(), entrance, ledger.clone(), &mut truths).await;
     let mut load = started.map_err(|error| {
         let help = hint(&plan, &format!("{error:#}"));
         anyhow::anyhow!("{error:#}{help}")
     })?;
+    let witness = witness.map(|witness| witness.attend(&truths));
     if let Some(restart) = load.restart() {
         eprintln!("restart {restart} of every device; readings are due from now on");
     } else {
@@ -217,8 +188,12 @@ pub async fn run(options: &LoadOptions) -> Result<bool> {
         }
     }
     let outcome = load.finish().await;
-    let report = match &reader {
-        Some(log) => Some(judge(options, log, &before, &ledger, &truths).await?),
+    let report = match witness {
+        Some(witness) => {
+            eprintln!("reading the log ...");
+            let patience = if plan.shape == Shape::Boards { options.settle } else { Duration::ZERO };
+            Some(witness.judge(&ledger, &truths, patience).await?)
+        }
         None => None,
     };
     let told = Told { plan: &plan, outcome: &outcome, report: report.as_ref() };
@@ -253,47 +228,6 @@ fn print(output: Output, second: &Second) -> Result<()> {
         Output::Text => println!("{second}"),
     }
     Ok(())
-}
-
-/// Compares the ledger with what came into the log since the load began, as far as it is of its devices. What an agent
-/// between them has acknowledged may still be on its way: as long as more comes, it is waited for.
-async fn judge(
-    options: &LoadOptions,
-    log: &LogReader,
-    before: &Offsets,
-    ledger: &Ledger,
-    truths: &Truths,
-) -> Result<Report> {
-    eprintln!("reading the log ...");
-    let pages = ledger.pages();
-    let mut census = Census::reading_from(before);
-    let (mut last, mut progress) = (0, Instant::now());
-    loop {
-        census.catch_up(log, truths).await?;
-        // Devices of others go on meanwhile, and are not what is judged here.
-        census.retain(|key| pages.contains_key(key));
-        let covered: u64 = census.restarts.values().map(|stored| stored.covered().len()).sum();
-        if covered > last {
-            (last, progress) = (covered, Instant::now());
-        }
-        let is_complete = pages.iter().all(|(key, facts)| {
-            let promised = facts.promised();
-            promised.is_empty()
-                || census.restarts.get(key).is_some_and(|stored| {
-                    let covered = stored.covered();
-                    promised.iter().all(|range| covered.contains_all(range))
-                })
-        });
-        if is_complete || options.shape != Shape::Boards || progress.elapsed() > options.settle {
-            break;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    let mut report = reconcile(ledger, &census);
-    if let Some(kafka) = options.kafka {
-        report.compared(compare_from(log, kafka, before).await?);
-    }
-    Ok(report)
 }
 
 /// What helps against a refusal that does not go away by itself.

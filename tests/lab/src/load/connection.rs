@@ -3,16 +3,16 @@
 //! It is one task that waits for its socket, for the next due time or for an order. It never waits for an answer before it
 //! sends, only for room in its window, and it never gives up what is not acknowledged.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use weir_protocol::Timestamp;
+use weir_protocol::{DeviceId, Timestamp};
 
 use super::content::Content;
+use super::entrance::Entrance;
 use super::line::{Cargo, Line};
 use super::plan::LoadPlan;
 use super::schedule::Schedule;
@@ -56,10 +56,12 @@ pub(super) struct Shared {
     pub(super) content: Content,
     pub(super) fleet: Fleet,
     pub(super) tally: Tally,
-    pub(super) gateway: SocketAddr,
+    pub(super) entrance: Entrance,
     /// Connections that have described their devices, and devices that are described.
     pub(super) ready: AtomicU32,
     pub(super) described: AtomicU32,
+    /// A device that is another agent's, if there is one.
+    pub(super) taken: OnceLock<DeviceId>,
     /// Connections that begin at a time.
     pub(super) gate: Semaphore,
 }
@@ -168,9 +170,7 @@ impl Connection {
 
     async fn enter(&self) -> Result<(Wire, u16), Gone> {
         let plan = &self.shared.plan;
-        let login = plan.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
-        let hello = super::wire::connect(plan.version, &plan.client(self.number), login)?;
-        let mut wire = Wire::open(self.number, self.shared.gateway, plan.version, &hello).await?;
+        let mut wire = self.shared.entrance.open(plan, self.number).await?;
         loop {
             wire.turn().await?;
             match wire.next()? {
@@ -276,7 +276,12 @@ impl Connection {
                         shared.fleet.acknowledged(shared.schedule.runs(self.number, positions.clone()));
                         shared.tally.acknowledged(self.now(), self.number, positions, code == DEAD_LETTERED);
                     }
-                    Cargo::Description(_) => {
+                    Cargo::Description(slot) => {
+                        if code == DEAD_LETTERED {
+                            // Of several one is enough to be told.
+                            let device = shared.schedule.device(self.number, slot);
+                            let _ = shared.taken.set(shared.fleet.key(device).0);
+                        }
                         shared.described.fetch_add(1, Relaxed);
                     }
                 }

@@ -15,18 +15,23 @@ mod boards;
 mod clients;
 mod command;
 mod connection;
+mod consumption;
 mod content;
+mod counts;
+mod entrance;
+mod follower;
+pub(crate) mod greeting;
 mod line;
 pub(crate) mod plan;
 pub(crate) mod schedule;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod times;
 pub(crate) mod values;
 mod verdict;
 mod wire;
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,9 +46,13 @@ use crate::truth::Truths;
 use boards::Boards;
 use clients::Clients;
 
+pub use crate::clients::peer::Peer;
 pub use command::{LoadOptions, run};
+pub use consumption::Consumed;
+pub use counts::{Counts, Second};
+pub(crate) use entrance::CLIENT;
+pub use entrance::{Entrance, Proof};
 pub use plan::{LoadPlan, MAX_BATCH, MAX_BOARDS, MAX_CONNECTIONS, MAX_DEVICES, MAX_RATE, Pattern, Shape};
-pub use tally::{Counts, Second};
 pub use wire::Version;
 
 /// How often progress is looked at.
@@ -99,19 +108,28 @@ pub struct Outcome {
     pub late: Vec<LateReading>,
     /// Readings that were due and are not acknowledged, by device and restart.
     pub unacknowledged: Vec<(RestartKey, Range<u64>)>,
+    /// What the consumer of its [`Entrance`] got.
+    pub consumed: Option<Consumed>,
 }
 
 impl Load {
-    /// Connects all, describes the devices, and begins. What it sends and what is acknowledged goes to `ledger`; `truths`
-    /// learns how its values can be known. Boards begin at once, for whatever agent opens [`Load::serial`].
+    /// Connects all at `entrance`, describes the devices, and begins. What it sends and what is acknowledged goes to `ledger`;
+    /// `truths` learns how its values can be known. Boards begin at once, for whatever agent opens [`Load::serial`].
     ///
     /// # Errors
     /// The plan cannot be driven, too few files are allowed, or the gateway does not let it in: each with what to type.
-    pub async fn start(plan: LoadPlan, mqtt: SocketAddr, ledger: Ledger, truths: &mut Truths) -> Result<Self> {
+    pub async fn start(
+        plan: LoadPlan,
+        entrance: impl Into<Entrance>,
+        ledger: Ledger,
+        truths: &mut Truths,
+    ) -> Result<Self> {
         plan.check()?;
         Ok(Self(match plan.shape {
             Shape::Boards => Driven::Boards(Box::new(Boards::start(plan, ledger, truths)?)),
-            Shape::Agents | Shape::Foreign => Driven::Clients(Clients::start(plan, mqtt, &ledger, truths).await?),
+            Shape::Agents | Shape::Foreign => {
+                Driven::Clients(Clients::start(plan, entrance.into(), &ledger, truths).await?)
+            }
         }))
     }
 
@@ -147,6 +165,15 @@ impl Load {
         }
     }
 
+    /// The last second that is over, if there is one.
+    pub fn last_second(&self) -> Option<Second> {
+        let elapsed = match &self.0 {
+            Driven::Clients(clients) => clients.elapsed(),
+            Driven::Boards(boards) => boards.elapsed(),
+        };
+        self.seconds(elapsed.as_secs().saturating_sub(1)).into_iter().next()
+    }
+
     /// Cuts all connections at once; they come back at once.
     pub fn cut(&self) {
         match &self.0 {
@@ -165,6 +192,9 @@ impl Load {
         loop {
             let seen = self.seen();
             if seen.unacknowledged() == 0 && self.is_still() {
+                if let Driven::Clients(clients) = &self.0 {
+                    clients.consumed().await;
+                }
                 return Ok(());
             }
             if seen.counts.acknowledged > last {

@@ -78,8 +78,6 @@ pub struct LoadPlan {
     pub window: u16,
     /// Which MQTT.
     pub version: Version,
-    /// User name and password.
-    pub login: Option<(String, String)>,
     /// A reading is late if its acknowledgement comes so long after it was due.
     pub late: Duration,
     /// A connection on which the oldest message waits so long for its answer is given up, and another one made.
@@ -101,7 +99,6 @@ impl LoadPlan {
             gather: Duration::from_millis(200),
             window: 20,
             version: Version::V5,
-            login: None,
             late: Duration::from_secs(10),
             ack_timeout: Duration::from_secs(30),
         }
@@ -151,6 +148,12 @@ impl LoadPlan {
         DeviceId::new(&name).map_err(|error| anyhow::anyhow!("{name}: {error}"))
     }
 
+    /// The number of the device of this name, if it is one of these.
+    pub(crate) fn number(&self, device: &str) -> Option<u32> {
+        let number = device.strip_prefix(&*self.name)?.strip_prefix('-')?.parse().ok()?;
+        (number < self.devices && self.device(number).is_ok_and(|named| named.as_str() == device)).then_some(number)
+    }
+
     /// The client id of this connection: of an agent its name.
     pub(crate) fn client(&self, connection: u32) -> String {
         match self.shape {
@@ -163,6 +166,18 @@ impl LoadPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_known_by_its_name_and_a_similar_one_is_not() {
+        let plan = LoadPlan { devices: 11, ..LoadPlan::new(1) };
+        assert_eq!(
+            (0..11).map(|number| plan.number(plan.device(number).unwrap().as_str())).collect::<Vec<_>>(),
+            (0..11).map(Some).collect::<Vec<_>>()
+        );
+        for other in ["load-00011", "load-1", "load-000001", "load-+0001", "load", "loads-00001", "x-00001"] {
+            assert_eq!(plan.number(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_plan_that_cannot_be_driven_says_what_to_type() {

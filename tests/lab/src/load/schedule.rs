@@ -63,6 +63,12 @@ impl Schedule {
         (u64::from(connection) + slot * self.connections) as u32
     }
 
+    /// Where a sequence of a device stands: its connection, and the position there.
+    pub(crate) fn place(&self, device: u32, sequence: u64) -> (u32, u64) {
+        let (slot, connection) = (u64::from(device) / self.connections, u64::from(device) % self.connections);
+        (connection as u32, sequence * self.devices_of(connection as u32) + slot)
+    }
+
     /// When a position of a connection is due.
     pub(crate) fn due(&self, connection: u32, position: u64) -> u64 {
         let of = self.devices_of(connection);
@@ -158,7 +164,13 @@ mod tests {
             for connection in 0..plan.connections {
                 // In pieces, as batches are.
                 for piece in 0..20 {
-                    for (device, run) in schedule.runs(connection, piece * 7..(piece + 1) * 7) {
+                    let positions = piece * 7..(piece + 1) * 7;
+                    for (device, run) in schedule.runs(connection, positions.clone()) {
+                        let places = run.clone().map(|sequence| schedule.place(device, sequence));
+                        assert!(
+                            places.into_iter().all(|(of, at)| of == connection && positions.contains(&at)),
+                            "{plan:?}"
+                        );
                         let next = sequences.entry(device).or_default();
                         assert_eq!(run.start, *next, "{plan:?}: device {device}");
                         *next = run.end;

@@ -3,20 +3,18 @@
 //! Latency is from the moment at which a reading was due to its acknowledgement. What waited because its connection was
 //! slow, refused or gone waited all that time, and counts so: nothing is left out because nobody could send it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Result;
 use hdrhistogram::Histogram;
-use serde::Serialize;
 
-use super::schedule::Schedule;
+use super::consumption::{Consumed, Consumption};
+use super::counts::{Counts, Second};
+use super::schedule::{Run, Schedule};
+use super::times::Times;
 
-/// Significant digits of latencies: of the whole load, and of one second.
-pub(super) const DIGITS: u8 = 3;
-pub(super) const DIGITS_OF_A_SECOND: u8 = 2;
-/// The longest latency that is told apart, in microseconds: a day. Longer ones count as that.
-const LONGEST: u64 = 86_400_000_000;
 /// Seconds that are kept; of a longer load the last ones.
 const SECONDS: usize = 100_000;
 /// The latest readings that are named.
@@ -26,61 +24,12 @@ const REASONS: usize = 64;
 const MICRO: u64 = 1000;
 const SECOND: u64 = 1_000_000_000;
 
-/// One second of a load.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Second {
-    /// Which, from 0.
-    pub second: u64,
-    /// Readings that were due in it.
-    pub due: u64,
-    /// Readings that were sent for the first time in it.
-    pub sent: u64,
-    /// Readings that were acknowledged in it.
-    pub acknowledged: u64,
-    /// Connections at its end.
-    pub connected: u64,
-    /// Median from due to acknowledged of those acknowledged in it, in microseconds.
-    pub p50_us: u64,
-    /// The same of 99 in 100.
-    pub p99_us: u64,
-    /// The longest.
-    pub max_us: u64,
-}
-
 /// A reading whose acknowledgement came late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Late {
     pub(super) took_us: u64,
     pub(super) connection: u32,
     pub(super) position: u64,
-}
-
-/// What has happened so far.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Counts {
-    /// Readings sent at least once.
-    pub sent: u64,
-    /// Readings sent once more, after a connection was lost.
-    pub sent_again: u64,
-    /// Readings acknowledged.
-    pub acknowledged: u64,
-    /// Messages acknowledged.
-    pub messages: u64,
-    /// Readings of messages that were answered "dead-lettered".
-    pub dead_lettered: u64,
-    /// Readings acknowledged later than the limit after they were due.
-    pub late: u64,
-    /// Connections that stand.
-    pub connected: u64,
-    /// Connections that were let in.
-    pub connects: u64,
-    /// Why connections were refused or ended, and messages refused, with how often.
-    pub refusals: BTreeMap<String, u64>,
-}
-
-/// A histogram of microseconds, some 200 KiB at the most.
-pub(super) fn histogram(digits: u8) -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new_with_max(LONGEST, digits)?)
 }
 
 /// The counts, shared by all connections.
@@ -92,8 +41,8 @@ pub(super) struct Tally {
 
 struct Inner {
     counts: Counts,
-    latency: Histogram<u64>,
-    of_second: Histogram<u64>,
+    latency: Times,
+    consumption: Option<Consumption>,
     /// Counts at the end of the last second.
     before: Counts,
     seconds: VecDeque<Second>,
@@ -105,11 +54,11 @@ struct Inner {
 
 impl Tally {
     /// Nothing has happened.
-    pub(super) fn new(schedule: Schedule, late_after: Duration) -> anyhow::Result<Self> {
+    pub(super) fn new(schedule: Schedule, late_after: Duration) -> Result<Self> {
         let inner = Inner {
             counts: Counts::default(),
-            latency: histogram(DIGITS)?,
-            of_second: histogram(DIGITS_OF_A_SECOND)?,
+            latency: Times::new()?,
+            consumption: None,
             before: Counts::default(),
             seconds: VecDeque::new(),
             next_second: 0,
@@ -132,17 +81,42 @@ impl Tally {
         inner.counts.sent_again += again;
     }
 
+    /// A consumer follows from now on, which nobody sent anything before.
+    pub(super) fn follow(&self, consumption: Consumption) {
+        self.at(0).consumption = Some(consumption);
+    }
+
+    /// The consumer got readings, device by device.
+    pub(super) fn came(&self, runs: impl Iterator<Item = Run>, now: u64) {
+        if let Some(consumption) = &mut self.at(now).consumption {
+            runs.for_each(|run| consumption.came(run, now));
+        }
+    }
+
+    /// What the consumer got, if there is one.
+    pub(super) fn consumed(&self, now: u64) -> Option<Consumed> {
+        self.at(now).consumption.as_ref().map(Consumption::consumed)
+    }
+
+    /// How many readings it got.
+    pub(super) fn count_consumed(&self, now: u64) -> Option<u64> {
+        self.at(now).consumption.as_ref().map(|consumption| consumption.since_due.all().len())
+    }
+
     /// A message with these positions was acknowledged.
     pub(super) fn acknowledged(&self, now: u64, connection: u32, positions: std::ops::Range<u64>, is_dead: bool) {
         let mut inner = self.at(now);
         let readings = positions.end - positions.start;
         inner.counts.acknowledged += readings;
         inner.counts.messages += 1;
-        inner.counts.dead_lettered += if is_dead { readings } else { 0 };
+        if is_dead {
+            inner.counts.dead_lettered += readings;
+        } else if let Some(consumption) = &mut inner.consumption {
+            consumption.acknowledged(connection, positions.clone(), now);
+        }
         for position in positions {
             let took_us = now.saturating_sub(self.schedule.due(connection, position)) / MICRO;
-            inner.latency.saturating_record(took_us);
-            inner.of_second.saturating_record(took_us);
+            inner.latency.record(took_us);
             if took_us > self.late_after {
                 inner.counts.late += 1;
                 inner.late(Late { took_us, connection, position });
@@ -183,7 +157,7 @@ impl Tally {
     /// The counts and the latencies so far.
     pub(super) fn seen(&self, now: u64) -> (Counts, Histogram<u64>) {
         let inner = self.at(now);
-        (inner.counts.clone(), inner.latency.clone())
+        (inner.counts.clone(), inner.latency.all().clone())
     }
 
     /// Whole seconds from `from` on, as far as they are kept.
@@ -208,7 +182,9 @@ impl Inner {
     }
 
     fn next(&mut self, schedule: &Schedule) {
-        let (second, of) = (self.next_second, &self.of_second);
+        let second = self.next_second;
+        let took = self.latency.end_second();
+        let came = self.consumption.as_mut().map(|consumption| consumption.since_due.end_second()).unwrap_or_default();
         let by = |time: u64| if time == 0 { 0 } else { schedule.count_of_all((time - 1).min(self.until)) };
         if self.seconds.len() == SECONDS {
             self.seconds.pop_front();
@@ -219,13 +195,15 @@ impl Inner {
             sent: self.counts.sent - self.before.sent,
             acknowledged: self.counts.acknowledged - self.before.acknowledged,
             connected: self.counts.connected,
-            p50_us: of.value_at_quantile(0.5),
-            p99_us: of.value_at_quantile(0.99),
-            max_us: of.max(),
+            p50_us: took.p50,
+            p99_us: took.p99,
+            max_us: took.max,
+            consumed: came.count,
+            consumed_p50_us: came.p50,
+            consumed_p99_us: came.p99,
         });
         self.before.sent = self.counts.sent;
         self.before.acknowledged = self.counts.acknowledged;
-        self.of_second.reset();
         self.next_second += 1;
     }
 

@@ -167,9 +167,10 @@ fn json_lists_every_range_that_text_leaves_out() {
         elapsed: std::time::Duration::ZERO,
         due: 20,
         counts: super::Counts::default(),
-        latency: super::tally::histogram(3).unwrap(),
+        latency: hdrhistogram::Histogram::new(3).unwrap(),
     };
-    let outcome = Outcome { seen, seconds: Vec::new(), late: Vec::new(), unacknowledged: vec![(fake.keys[1], 3..20)] };
+    let unacknowledged = vec![(fake.keys[1], 3..20)];
+    let outcome = Outcome { seen, seconds: Vec::new(), late: Vec::new(), unacknowledged, consumed: None };
     let json = verdict::json(&Told { plan: &plan, outcome: &outcome, report: Some(&report) });
     let restart = fake.keys[1].1.0.to_string();
     let finding = &json["ledger"]["findings"][0];

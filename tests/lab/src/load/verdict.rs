@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use hdrhistogram::Histogram;
 use serde_json::{Value as Json, json};
 
-use super::tally::Second;
+use super::consumption::Consumed;
+use super::counts::Second;
 use super::{LoadPlan, Outcome};
 use crate::reconcile::Report;
 
@@ -35,7 +37,12 @@ impl fmt::Display for Second {
             ms(self.p50_us),
             ms(self.p99_us),
             ms(self.max_us)
-        )
+        )?;
+        if self.consumed > 0 {
+            let (p50, p99) = (ms(self.consumed_p50_us), ms(self.consumed_p99_us));
+            write!(f, "  consumed {:>7}  p50 {p50:>7.1} ms  p99 {p99:>7.1} ms", self.consumed)?;
+        }
+        Ok(())
     }
 }
 
@@ -50,10 +57,12 @@ pub(super) fn print(told: &Told<'_>) {
     for (reason, times) in &counts.refusals {
         println!("  {times:>8} times: {reason}");
     }
-    let latency = &seen.latency;
-    let ms = |us: u64| us as f64 / 1000.0;
-    let each = QUANTILES.map(|(name, quantile)| format!("{name} {:.1} ms", ms(latency.value_at_quantile(quantile))));
-    println!("from due to acknowledged: {}, max {:.1} ms", each.join(", "), ms(latency.max()));
+    println!("from due to acknowledged:      {}", quantiles(&seen.latency));
+    if let Some(Consumed { since_due, since_acknowledged }) = &outcome.consumed {
+        println!("from due to consumed:          {}", quantiles(since_due));
+        println!("from acknowledged to consumed: {}", quantiles(since_acknowledged));
+        println!("consumed over Kafka: {} of {}", since_due.len(), counts.acknowledged);
+    }
     println!("later than {:?}: {}", plan.late, counts.late);
     for late in &outcome.late {
         println!("  {} sequence {}: {:.3} s", late.device, late.sequence, late.took.as_secs_f64());
@@ -72,15 +81,16 @@ pub(super) fn print(told: &Told<'_>) {
     println!("seed {}", plan.seed);
 }
 
+fn quantiles(times: &Histogram<u64>) -> String {
+    let ms = |us: u64| us as f64 / 1000.0;
+    let each = QUANTILES.map(|(name, quantile)| format!("{name} {:.1} ms", ms(times.value_at_quantile(quantile))));
+    format!("{}, max {:.1} ms", each.join(", "), ms(times.max()))
+}
+
 /// The whole as one JSON object. Lists of ranges are complete up to [`RANGES`]; `ranges_in_all` says how many there are.
 pub(super) fn json(told: &Told<'_>) -> Json {
     let Told { plan, outcome, report } = told;
-    let (seen, latency) = (&outcome.seen, &outcome.seen.latency);
-    let quantiles = QUANTILES.map(|(name, quantile)| (name.to_owned(), latency.value_at_quantile(quantile).into()));
-    let mut of_latency: serde_json::Map<String, Json> = quantiles.into_iter().collect();
-    of_latency.insert("max".to_owned(), latency.max().into());
-    let counted = latency.iter_recorded().map(|step| json!([step.value_iterated_to(), step.count_at_value()]));
-    of_latency.insert("counts".to_owned(), counted.collect());
+    let seen = &outcome.seen;
     let late = outcome.late.iter();
     let late = late
         .map(|late| json!({"device": late.device, "sequence": late.sequence, "took_us": late.took.as_micros() as u64}));
@@ -99,7 +109,12 @@ pub(super) fn json(told: &Told<'_>) -> Json {
         "elapsed_s": seen.elapsed.as_secs_f64(),
         "due": seen.due,
         "counts": seen.counts,
-        "latency_us": of_latency,
+        "latency_us": times(&seen.latency),
+        "consumed": outcome.consumed.as_ref().map(|Consumed { since_due, since_acknowledged }| json!({
+            "readings": since_due.len(),
+            "since_due_us": times(since_due),
+            "since_acknowledged_us": times(since_acknowledged),
+        })),
         "seconds": outcome.seconds,
         "late": {"after_ms": plan.late.as_millis() as u64, "readings": seen.counts.late, "worst": late.collect::<Json>()},
         "unacknowledged": {
@@ -109,6 +124,16 @@ pub(super) fn json(told: &Told<'_>) -> Json {
         },
         "ledger": report.map(ledger),
     })
+}
+
+/// Quantiles in microseconds, and how often each time was recorded.
+fn times(times: &Histogram<u64>) -> Json {
+    let quantiles = QUANTILES.map(|(name, quantile)| (name.to_owned(), times.value_at_quantile(quantile).into()));
+    let mut told: serde_json::Map<String, Json> = quantiles.into_iter().collect();
+    told.insert("max".to_owned(), times.max().into());
+    let counted = times.iter_recorded().map(|step| json!([step.value_iterated_to(), step.count_at_value()]));
+    told.insert("counts".to_owned(), counted.collect());
+    told.into()
 }
 
 /// The reconciliation: each finding with its sequences.

@@ -1,17 +1,18 @@
 //! MQTT of both versions, as far as a publisher needs it, on a socket that costs little while it is idle.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::{Buf, BytesMut};
 use clap::ValueEnum;
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::clients::mqtt::{self, CONNACK, DISCONNECT, Hello, PUBACK, packet, string};
+use crate::clients::mqtt::{self, CONNACK, DISCONNECT, Hello, Link, PUBACK, packet, string};
 
 /// The largest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -117,18 +118,18 @@ fn window(version: Version, connack: BytesMut) -> Result<u16> {
 
 /// A connection. Nothing waits but [`Wire::turn`], which may be dropped at any time.
 pub(crate) struct Wire {
-    socket: TcpStream,
+    socket: Link,
     version: Version,
     input: BytesMut,
     output: BytesMut,
+    /// TLS has taken what the socket did not yet.
+    is_held: bool,
 }
 
 impl Wire {
-    /// Connects, from an address that `number` chooses, and says `hello`.
-    pub(crate) async fn open(number: u32, to: SocketAddr, version: Version, hello: &[u8]) -> Result<Self> {
-        let socket = crate::clients::connect(number as usize, to).await?;
-        socket.set_nodelay(true)?;
-        Ok(Self { socket, version, input: BytesMut::new(), output: BytesMut::from(hello) })
+    /// Says `hello` on a connection that was just made.
+    pub(crate) fn new(socket: Link, version: Version, hello: &[u8]) -> Self {
+        Self { socket, version, input: BytesMut::new(), output: BytesMut::from(hello), is_held: false }
     }
 
     /// Bytes that the socket did not take yet.
@@ -148,32 +149,51 @@ impl Wire {
 
     /// Writes what waits as far as the socket takes it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match self.socket.try_write(&self.output) {
-                Ok(written) => self.output.advance(written),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        // Nobody is woken for the rest: whoever waits in `turn` asks again.
+        match self.write(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
-        // An idle connection keeps no buffer.
-        self.output = BytesMut::new();
-        Ok(())
     }
 
-    /// Waits until something came or can go, and takes it.
+    /// Waits until something came or went, and takes it.
     pub(crate) async fn turn(&mut self) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let ready = self.socket.ready(if self.output.is_empty() { Interest::READABLE } else { both }).await?;
-        if ready.is_readable() {
-            let mut chunk = [0; READ];
-            match self.socket.try_read(&mut chunk) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(length) => self.input.extend_from_slice(&chunk[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+        poll_fn(|context| {
+            let before = self.waiting();
+            if let Poll::Ready(Err(error)) = self.write(context) {
+                return Poll::Ready(Err(error));
             }
+            let mut chunk = [0; READ];
+            let mut read = ReadBuf::new(&mut chunk);
+            match Pin::new(&mut self.socket).poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
+                Poll::Ready(Ok(())) => {
+                    self.input.extend_from_slice(read.filled());
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending if self.waiting() < before => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.socket).poll_write(context, &self.output))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+            self.is_held = true;
         }
-        self.flush()
+        if self.is_held {
+            // An idle connection keeps no buffer.
+            self.output = BytesMut::new();
+            ready!(Pin::new(&mut self.socket).poll_flush(context))?;
+            self.is_held = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Gives back the room of what was read.

@@ -1,20 +1,17 @@
 //! Those who connect to the gateway by themselves: agents with many devices each, and MQTT devices of others.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::Prove;
-use super::timeline::Latency;
-use crate::ledger::Ledger;
+use super::stage::Stage;
+use super::timeline::{Consumed, Latency};
 use crate::load::{Load, LoadPlan, Pattern, Second, Shape};
-use crate::truth::Truths;
 
 /// What the devices of others are called, and their topics begin with.
-const FOREIGN: &str = "foreign";
-const AGENTS: &str = "fleet";
+pub(super) const FOREIGN: &str = "foreign";
 /// Messages a second of each device of others.
 const FOREIGN_RATE: f64 = 5.0;
 /// On a connection that is silent for so long another one is made: a proof is short.
@@ -33,21 +30,28 @@ pub(super) struct Fleet {
     names: Vec<&'static str>,
 }
 
-/// How long acknowledgements took, of each by its name: of all, and second by second.
-pub(super) type Times = (BTreeMap<String, Latency>, BTreeMap<String, Vec<Second>>);
+/// How long it took, of each by its name.
+#[derive(Default)]
+pub(super) struct Times {
+    /// From due to PUBACK.
+    pub(super) latency: BTreeMap<String, Latency>,
+    /// The same, second by second.
+    pub(super) seconds_of: BTreeMap<String, Vec<Second>>,
+    /// Until a consumer had it.
+    pub(super) consumed: BTreeMap<String, Consumed>,
+}
 
 impl Fleet {
-    /// Connects all through `mqtt`.
-    pub(super) async fn start(
-        options: &Prove,
-        seed: u64,
-        mqtt: SocketAddr,
-        (ledger, truths): (&Ledger, &mut Truths),
-    ) -> Result<Self> {
+    /// Connects all.
+    pub(super) async fn start(options: &Prove, seed: u64, stage: &mut Stage) -> Result<Self> {
         let (mut loads, mut names) = (Vec::new(), Vec::new());
+        let [of_agents, of_foreign] = stage.entrances()?;
+        let (ledger, truths) = stage.books()?;
         for plan in plans(options, seed) {
-            names.push(if plan.shape == Shape::Foreign { "devices of others" } else { "agents" });
-            let load = Load::start(plan, mqtt, ledger.clone(), truths).await;
+            let is_foreign = plan.shape == Shape::Foreign;
+            names.push(if is_foreign { "devices of others" } else { "agents" });
+            let entrance = if is_foreign { &of_foreign } else { &of_agents };
+            let load = Load::start(plan, entrance.clone(), ledger.clone(), truths).await;
             loads.push(load.context("the fleet cannot begin")?);
         }
         Ok(Self { loads, names })
@@ -63,23 +67,39 @@ impl Fleet {
         let mut times = Times::default();
         for (load, name) in self.loads.into_iter().zip(self.names) {
             let outcome = load.finish().await;
-            times.0.insert(name.to_owned(), Latency::of(&outcome.seen.latency));
-            times.1.insert(name.to_owned(), outcome.seconds);
+            times.latency.insert(name.to_owned(), Latency::of(&outcome.seen.latency));
+            times.seconds_of.insert(name.to_owned(), outcome.seconds);
+            if let Some(consumed) = &outcome.consumed {
+                times.consumed.insert(name.to_owned(), Consumed::of(consumed));
+            }
         }
         Ok(times)
     }
+
+    /// How long the last second took, in words; nothing before there was one.
+    pub(super) fn line(&self) -> String {
+        let mut line = String::new();
+        for (load, name) in self.loads.iter().zip(&self.names) {
+            let Some(Second { p99_us, consumed_p99_us, .. }) = load.last_second() else { continue };
+            let ms = |us: u64| us as f64 / 1000.0;
+            line += &format!("; {name} p99 {:.0} ms, to a consumer {:.0} ms", ms(p99_us), ms(consumed_p99_us));
+        }
+        line
+    }
 }
 
-fn plans(options: &Prove, seed: u64) -> Vec<LoadPlan> {
-    // Every third seed brings reconnect storms besides.
-    let pattern = if seed.is_multiple_of(3) { Pattern::Storm { every: STORM } } else { Pattern::Steady };
+/// What is driven.
+pub(super) fn plans(options: &Prove, seed: u64) -> Vec<LoadPlan> {
+    // Every third seed brings reconnect storms besides; where little else can be broken, each.
+    let has_storms = seed.is_multiple_of(3) || options.reach.gateway.is_some();
+    let pattern = if has_storms && !options.calm { Pattern::Storm { every: STORM } } else { Pattern::Steady };
     let common = LoadPlan { pattern, ack_timeout: ACK_TIMEOUT, ..LoadPlan::new(seed) };
     let agents = LoadPlan {
         shape: Shape::Agents,
         devices: options.devices,
         connections: options.connections.min(options.devices),
         rate: options.rate,
-        name: AGENTS.to_owned(),
+        name: options.name.clone(),
         ..common.clone()
     };
     let foreign = LoadPlan {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::report::{Broken, Proof};
+use super::timeline::Latency;
 use crate::load::Second;
 use crate::plot::{Line, Plot, short};
 
@@ -43,10 +44,14 @@ fn verdict(page: &mut String, proof: &Proof) -> Result<()> {
         true => (
             "holds",
             format!(
-                "No. {} readings were acknowledged while {} things were broken. Every one of them is in the log, unaltered, \
+                "No. {} readings were acknowledged while {} broken. Every one of them is in the log, unaltered, \
                  and none is there twice.",
                 grouped(totals.acknowledged),
-                proof.faults.len()
+                match proof.faults.len() {
+                    0 => "nothing was".to_owned(),
+                    1 => "one thing was".to_owned(),
+                    many => format!("{many} things were"),
+                }
             ),
         ),
         false => (
@@ -125,16 +130,19 @@ fn plots(page: &mut String, proof: &Proof) -> Result<()> {
     for (name, seconds) in &proof.seconds_of {
         let of = |which: fn(&Second) -> u64| {
             let measured = seconds.iter().filter(|second| second.acknowledged > 0);
-            measured.map(|second| (second.second as f64 + 0.5, which(second) as f64 / 1000.0)).collect()
+            let points = measured.map(|second| (second.second as f64 + 0.5, which(second) as f64 / 1000.0));
+            // A second in which nothing came has no time, and a logarithmic axis no zero.
+            points.filter(|point| point.1 > 0.0).collect()
         };
         plots.push(Plot {
-            title: format!("From due to PUBACK, {name}"),
+            title: format!("From due to PUBACK and to a consumer, {name}"),
             axes: axes("milliseconds"),
             logarithmic: (false, true),
             lines: vec![
                 line("half", of(|second| second.p50_us)),
                 line("99 %", of(|second| second.p99_us)),
                 line("longest", of(|second| second.max_us)),
+                line("99 % at a consumer", of(|second| second.consumed_p99_us)),
             ],
             bands: bands.clone(),
         });
@@ -151,16 +159,27 @@ fn latency(page: &mut String, proof: &Proof) -> Result<()> {
     if proof.latency.is_empty() {
         return Ok(());
     }
-    writeln!(page, "<h2>From the moment a reading was due to its acknowledgement, in milliseconds</h2><table>")?;
+    writeln!(page, "<h2>How long it took, in milliseconds</h2><table>")?;
     writeln!(page, "<tr><th><th>half of all<th>90 %<th>99 %<th>99.9 %<th>the longest")?;
-    for (name, latency) in &proof.latency {
-        write!(page, "<tr><td>{}", escaped(name))?;
+    let mut row = |name: &str, what: &str, latency: &Latency| {
+        write!(page, "<tr><td>{}: {what}", escaped(name))?;
         for milliseconds in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
             write!(page, "<td class=n>{}", short(milliseconds))?;
         }
-        writeln!(page)?;
+        writeln!(page)
+    };
+    for (name, latency) in &proof.latency {
+        row(name, "from due to PUBACK", latency)?;
+        if let Some(consumed) = proof.consumed.get(name) {
+            row(name, "from due to a consumer", &consumed.since_due)?;
+            row(name, "from PUBACK to a consumer", &consumed.since_acknowledged)?;
+        }
     }
-    writeln!(page, "</table><p><small>Faults included: a reading that waited for one has waited.</small></p>")?;
+    writeln!(
+        page,
+        "</table><p><small>A reading was due when its device took it. Faults included: one that waited for the end of a fault has \
+         waited. The consumer reads over Kafka.</small></p>"
+    )?;
     Ok(())
 }
 
@@ -183,7 +202,7 @@ fn faults(page: &mut String, proof: &Proof) -> Result<()> {
         writeln!(page, "</table>")?;
     }
     if !proof.unavailable.is_empty() {
-        writeln!(page, "<p>Not broken, because this machine lacks what it takes:</p><ul>")?;
+        writeln!(page, "<p>Not broken:</p><ul>")?;
         for why in &proof.unavailable {
             writeln!(page, "<li>{}", escaped(why))?;
         }
@@ -219,6 +238,7 @@ fn findings(page: &mut String, proof: &Proof) -> Result<()> {
 
 fn about(page: &mut String, proof: &Proof) -> Result<()> {
     writeln!(page, "<h2>How to do it again</h2><pre>{}</pre><table>", escaped(&proof.replay))?;
+    writeln!(page, "<tr><td>against<td>{}", escaped(&proof.against))?;
     writeln!(page, "<tr><td>seed<td>{}<tr><td>lasted<td>{:.0} s", proof.seed, proof.seconds)?;
     for (name, value) in &proof.load {
         writeln!(page, "<tr><td>{}<td>{}", escaped(name), escaped(value))?;
@@ -254,6 +274,7 @@ mod tests {
         let moment = |at: u64| Moment { at: at as f64, sampled: 100 * at, acknowledged: 90 * at };
         Proof {
             holds: true,
+            against: "127.0.0.1:1883".to_owned(),
             replay: "cargo lab prove --seed 7".to_owned(),
             seed: 7,
             began_ms: 0,
@@ -262,6 +283,7 @@ mod tests {
             load: Vec::new(),
             totals: Totals { acknowledged: 1_234_567, ..Totals::default() },
             latency: Default::default(),
+            consumed: Default::default(),
             seconds_of: Default::default(),
             faults: vec![Broken {
                 at: 1.0,
@@ -279,7 +301,8 @@ mod tests {
     #[test]
     fn a_page_says_the_verdict_first_and_how_to_do_it_again() {
         let page = html(&proof()).unwrap();
-        assert!(page.contains("No. 1,234,567 readings were acknowledged while 1 things were broken"), "{page}");
+        assert!(page.contains("No. 1,234,567 readings were acknowledged while one thing was broken"), "{page}");
+        assert!(page.contains("against<td>127.0.0.1:1883"), "{page}");
         assert!(page.contains("cargo lab prove --seed 7") && page.contains("black hole") && page.contains("<svg"));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::timeline::{Latency, Timeline};
+use super::timeline::{Consumed, Latency, Timeline};
 use crate::faults::Struck;
 use crate::load::Second;
 use crate::reconcile;
@@ -14,6 +14,8 @@ use crate::reconcile;
 pub struct Proof {
     /// Whether every promise was kept.
     pub holds: bool,
+    /// What it was run against.
+    pub against: String,
     /// The command that does the same again.
     pub replay: String,
     /// Seed of load and faults.
@@ -30,11 +32,13 @@ pub struct Proof {
     pub totals: Totals,
     /// From due to PUBACK, of each fleet by its name.
     pub latency: BTreeMap<String, Latency>,
-    /// The same, second by second, in microseconds.
+    /// Until a consumer had it, over Kafka.
+    pub consumed: BTreeMap<String, Consumed>,
+    /// Both, second by second, in microseconds.
     pub seconds_of: BTreeMap<String, Vec<Second>>,
     /// What was broken.
     pub faults: Vec<Broken>,
-    /// What could not be broken here, with what to type.
+    /// What was left out, why, and what to type to have it broken.
     pub unavailable: Vec<String>,
     /// Every promise that was not kept.
     pub findings: Vec<Finding>,

@@ -7,13 +7,16 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
-use crate::load::Load;
+use crate::load::{self, Load};
 
 /// How often it is looked.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
+/// Looks that are less than this many seconds apart are one.
+const TOGETHER: f64 = 0.05;
+
 /// What was known at a moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Moment {
     /// Seconds since the start.
     pub at: f64,
@@ -52,6 +55,26 @@ impl Latency {
     }
 }
 
+/// How long it took until a consumer had it, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Consumed {
+    /// Readings that it got.
+    pub readings: u64,
+    /// From due to consumed.
+    pub since_due: Latency,
+    /// From acknowledged to consumed; what came first took no time.
+    pub since_acknowledged: Latency,
+}
+
+impl Consumed {
+    /// What came of a load.
+    pub fn of(consumed: &load::Consumed) -> Self {
+        let load::Consumed { since_due, since_acknowledged } = consumed;
+        let latency = (Latency::of(since_due), Latency::of(since_acknowledged));
+        Self { readings: since_due.len(), since_due: latency.0, since_acknowledged: latency.1 }
+    }
+}
+
 /// All moments of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -77,7 +100,9 @@ impl Timeline {
 
     /// Each moment with what came in a second since the one before: sampled and acknowledged.
     pub fn rates(&self) -> impl Iterator<Item = (f64, f64, f64)> {
-        self.0.windows(2).map(|pair| {
+        // The last look comes as soon as all is calm; between two at once there is no rate.
+        let apart = self.0.windows(2).filter(|pair| pair[1].at - pair[0].at >= TOGETHER);
+        apart.map(|pair| {
             let (from, to) = (&pair[0], &pair[1]);
             let rate = |from: u64, to: u64, seconds: f64| to.saturating_sub(from) as f64 / seconds.max(1e-3);
             let seconds = to.at - from.at;
@@ -108,7 +133,9 @@ mod tests {
 
     #[test]
     fn rates_are_what_came_since_the_moment_before() {
-        let rates: Vec<_> = timeline(&[0, 5, 5]).rates().collect();
+        let mut timeline = timeline(&[0, 5, 5]);
+        timeline.0.push(Moment { at: 2.01, ..timeline.0[2] });
+        let rates: Vec<_> = timeline.rates().collect();
         assert_eq!(rates, [(1.0, 10.0, 5.0), (2.0, 10.0, 0.0)]);
     }
 }

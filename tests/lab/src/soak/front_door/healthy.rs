@@ -16,6 +16,7 @@ use crate::census::Census;
 use crate::clients::foreign::{Who, parse, payload};
 use crate::clients::mqtt::{Link, plain};
 use crate::clients::steady::Steady;
+use crate::kafka::client::Broker;
 use crate::kafka::log::Log;
 use crate::truth::Truths;
 
@@ -155,7 +156,7 @@ fn messages_of(name: &str, password: Option<&str>, count: usize) -> Result<Packe
 
 /// Counts the messages of `acknowledged` in the log; each has to be there, and no other in a name of theirs.
 async fn messages_in_log(stage: &Stage, acknowledged: &BTreeMap<String, u64>) -> Result<u64> {
-    let mut log = Log::with_token(stage.deployment.kafka, &stage.viewer.shown).await?;
+    let mut log = Log::connect(Broker::new(stage.deployment.kafka, Some(stage.viewer.shown.clone()))).await?;
     let mut found: BTreeMap<(String, u64), u64> = BTreeMap::new();
     for place in log.partitions().await?.into_iter().filter(|(topic, _)| topic == TOPIC) {
         let mut count = |record: &crate::kafka::log::Record| {

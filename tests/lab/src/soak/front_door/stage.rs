@@ -16,7 +16,7 @@ use tokio::process::Command;
 use super::authority::{Authority, Flaw};
 use crate::census::LogReader;
 use crate::clients::mqtt::Link;
-use crate::clients::tls::{Card, client, roots, secure};
+use crate::clients::tls::{Card, client, request, roots, secure};
 use crate::deployment::{Deployment, Plan, Scratch};
 use crate::soak::Bench;
 
@@ -98,12 +98,11 @@ impl Stage {
 
     /// A client with a certificate of the gateway's own authority, for a request as devices make it.
     pub(super) async fn issued(&self, name: &str) -> Result<Arc<ClientConfig>> {
-        let key = rcgen::KeyPair::generate()?;
-        let request = rcgen::CertificateParams::new(vec!["not-its-name".to_owned()])?.serialize_request(&key)?;
+        let (key, request) = request()?;
         let file = self.files.join(&format!("{name}.csr"));
-        fs::write(&file, request.pem()?)?;
+        fs::write(&file, request)?;
         let chain = self.command(&["ca", "issue", "--csr", &file.display().to_string(), "--name", name], "").await?;
-        self.client(Some(&Card::of_pem(&chain, &key.serialize_pem())?))
+        self.client(Some(&Card::of_pem(&chain, &key)?))
     }
 
     /// A client with a certificate of the plant's authority.
