@@ -17,6 +17,7 @@
 //! [`router`] shows it live; [`lobby`] is where sockets of all ports wait; [`config`] and [`cli`] are what a person sees.
 
 pub mod access;
+mod background;
 pub mod ca;
 pub mod cli;
 pub mod config;

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use serde_json::{Value as Json, json};
-use weir_protocol::DeviceId;
 use weir_protocol::Tenant;
 use weir_storage::keyed::{Changes, KeyedError, TooLarge};
-use weir_storage::{Chunk, ReadError, Record};
+use weir_storage::{Chunk, ReadError};
 
 use super::{CHANNEL, DEVICE, Model, OWNER, RESTART, VALUE, key, key_of, object};
+use crate::background;
 use crate::ingest::{Ingest, RestartRow};
-use crate::record::{Description, ReadingRecord, Value};
+use crate::record::reading::Origin;
+use crate::record::{Description, Value};
 use crate::topics::{Partition, TopicId, Topics};
 
 /// Bytes of log between two commits of the model.
@@ -56,7 +57,46 @@ pub struct Feed {
     latest: HashMap<Vec<u8>, (i64, Vec<u8>)>,
     /// Earliest and latest record time for each device, by key.
     seen: HashMap<Vec<u8>, (i64, i64)>,
+    run: Run,
+}
+
+/// The device of the last reading: they come many of one device at a time, so what repeats is decoded once.
+#[derive(Default)]
+struct Run {
+    /// [`Origin::head`] of the reading.
+    head: Vec<u8>,
+    /// The key of its device, and behind that the key of its channel.
     key: Vec<u8>,
+    /// Bytes of the key of its device.
+    device: usize,
+}
+
+impl Run {
+    /// Goes on with a reading; false if it is of nobody.
+    fn take(&mut self, origin: &Origin<'_>) -> bool {
+        if self.head != origin.head {
+            let Ok((tenant, device)) = origin.device() else { return false };
+            self.head.clear();
+            self.head.extend_from_slice(origin.head);
+            self.set(tenant, device.as_str());
+        }
+        self.name(origin.channel);
+        true
+    }
+
+    fn set(&mut self, tenant: Tenant, device: &str) {
+        self.key.clear();
+        self.key.extend_from_slice(tenant.as_str().as_bytes());
+        self.key.push(0);
+        self.key.extend_from_slice(device.as_bytes());
+        self.device = self.key.len();
+    }
+
+    fn name(&mut self, channel: &[u8]) {
+        self.key.truncate(self.device);
+        self.key.push(0);
+        self.key.extend_from_slice(channel);
+    }
 }
 
 /// The handle of the thread.
@@ -87,6 +127,7 @@ pub fn start(model: Arc<Model>, topics: Topics, ingest: Ingest) -> io::Result<Fe
 }
 
 fn run(mut feed: Feed, ingest: &Ingest, stopped: &Receiver<()>) {
+    background::give_way();
     loop {
         let start = Instant::now();
         if let Err(error) = feed.step(ingest.rows()) {
@@ -108,7 +149,7 @@ impl Feed {
     /// Goes on where the model is.
     pub fn new(model: Arc<Model>, topics: Topics) -> Self {
         let (latest, seen) = (HashMap::new(), HashMap::new());
-        Self { model, topics, changes: Changes::new(), latest, seen, key: Vec::new() }
+        Self { model, topics, changes: Changes::new(), latest, seen, run: Run::default() }
     }
 
     /// Reads a bounded part of what the model does not have, and commits that with the rows. Whether there is more.
@@ -157,8 +198,21 @@ impl Feed {
 
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), FeedError> {
         for record in chunk.records().filter_map(Result::ok) {
-            match Value::decode(record.value.unwrap_or_default()) {
-                Ok(Value::Reading(reading)) => self.reading(&record, &reading),
+            let value = record.value.unwrap_or_default();
+            if let Some(origin) = Origin::of(value) {
+                if self.run.take(&origin) {
+                    self.reading(record.timestamp_ms, value);
+                }
+                continue;
+            }
+            match Value::decode(value) {
+                // As JSON.
+                Ok(Value::Reading(reading)) => {
+                    self.run.head.clear();
+                    self.run.set(reading.tenant, reading.device.as_str());
+                    self.run.name(reading.channel.as_bytes());
+                    self.reading(record.timestamp_ms, value);
+                }
                 Ok(Value::Description(description)) => self.description(&description)?,
                 _ => {}
             }
@@ -166,13 +220,10 @@ impl Feed {
         Ok(())
     }
 
-    fn reading(&mut self, record: &Record<'_>, reading: &ReadingRecord<'_>) {
-        let (at, value) = (record.timestamp_ms, record.value.unwrap_or_default());
-        self.see(reading.tenant, reading.device, at);
-        // After `see`, the key is that of the device.
-        self.key.push(0);
-        self.key.extend_from_slice(reading.channel.as_bytes());
-        match self.latest.get_mut(&self.key) {
+    /// Takes a reading of the device and the channel whose keys are in `run`.
+    fn reading(&mut self, at: i64, value: &[u8]) {
+        let Self { latest, seen, run, .. } = self;
+        match latest.get_mut(&run.key) {
             Some((latest, _)) if *latest > at => {}
             Some((latest, kept)) => {
                 *latest = at;
@@ -180,20 +231,13 @@ impl Feed {
                 kept.extend_from_slice(value);
             }
             None => {
-                self.latest.insert(self.key.clone(), (at, value.to_vec()));
+                latest.insert(run.key.clone(), (at, value.to_vec()));
             }
         }
-    }
-
-    fn see(&mut self, tenant: Tenant, device: DeviceId, at: i64) {
-        self.key.clear();
-        self.key.extend_from_slice(tenant.as_str().as_bytes());
-        self.key.push(0);
-        self.key.extend_from_slice(device.as_str().as_bytes());
-        match self.seen.get_mut(&self.key) {
+        match seen.get_mut(&run.key[..run.device]) {
             Some((first, last)) => (*first, *last) = ((*first).min(at), (*last).max(at)),
             None => {
-                self.seen.insert(self.key.clone(), (at, at));
+                seen.insert(run.key[..run.device].to_vec(), (at, at));
             }
         }
     }

@@ -46,6 +46,11 @@ impl<'a> Input<'a> {
         Self { rest: bytes }
     }
 
+    /// Bytes that are not decoded yet.
+    pub const fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether everything was decoded.
     pub const fn is_empty(&self) -> bool {
         self.rest.is_empty()

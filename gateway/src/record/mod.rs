@@ -49,6 +49,11 @@ pub const fn summary_schema(id: u32) -> u32 {
     SUMMARY_SCHEMAS.saturating_add(id)
 }
 
+/// Whether values with this id are readings.
+const fn is_schema_of_readings(id: u32) -> bool {
+    id == Schema::Reading.id() || id >= FIRST_ROUTED_SCHEMA
+}
+
 /// A schema that the gateway writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schema {

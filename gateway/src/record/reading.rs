@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_protocol::{AgentId, Clock, DeviceId, Restart, Sequence, Tenant, Timestamp, Value};
 
-use super::Malformed;
 use super::avro::{Input, put_bytes, put_long};
+use super::{Malformed, is_schema_of_readings};
 
 /// The fields `tenant` to `restart`, encoded.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,12 @@ impl Head {
         }
         put_bytes(&mut out, restart.0.to_string().as_bytes());
         Self(out)
+    }
+
+    /// As it stands in every value, and in [`Origin::head`].
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -47,6 +53,43 @@ impl ChannelFields {
         // Both were encoded above.
         let mut next = |field| input.string(field).unwrap_or_default();
         (next("channel"), next("unit"))
+    }
+}
+
+/// Where a reading belongs, found without decoding what it says: a reader of millions of them looks at most of them no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The fields `tenant` to `restart`, encoded: equal for readings of one restart that one agent shipped.
+    pub head: &'a [u8],
+    /// The name of the channel. That it is text shows when the record is decoded.
+    pub channel: &'a [u8],
+}
+
+impl<'a> Origin<'a> {
+    /// Of the value of a record; `None` if it is no reading in the Confluent wire format.
+    pub fn of(value: &'a [u8]) -> Option<Self> {
+        let (&[0, a, b, c, d], body) = value.split_first_chunk::<5>()? else { return None };
+        if !is_schema_of_readings(u32::from_be_bytes([a, b, c, d])) {
+            return None;
+        }
+        let mut input = Input::new(body);
+        for field in ["tenant", "agent", "device", "restart"] {
+            input.bytes(field).ok()?;
+        }
+        let head = &body[..body.len() - input.len()];
+        input.long("sequence").ok()?;
+        Some(Self { head, channel: input.bytes("channel").ok()? })
+    }
+
+    /// Whose reading it is.
+    ///
+    /// # Errors
+    /// [`Malformed`] when a name is none.
+    pub fn device(&self) -> Result<(Tenant, DeviceId), Malformed> {
+        let mut input = Input::new(self.head);
+        let tenant = input.parsed("tenant")?;
+        input.bytes("agent")?;
+        Ok((tenant, input.parsed("device")?))
     }
 }
 

@@ -9,7 +9,7 @@ use weir_protocol::{
 };
 
 use super::dead_letter::{DeadSpan, Format};
-use super::reading::{ChannelFields, Head, encode};
+use super::reading::{ChannelFields, Head, Origin, encode};
 use super::*;
 
 /// Made once with fastavro 1.12 from the schemas in `gateway/schemas`, with the Confluent prefix in front.
@@ -114,6 +114,23 @@ fn a_decoded_record_is_the_json_object_of_its_schema() {
 }
 
 #[test]
+fn the_origin_of_a_reading_is_what_its_record_says_and_nothing_else_has_one() {
+    for value in BY_FASTAVRO.map(bytes) {
+        let origin = Origin::of(&value);
+        let Ok(Value::Reading(reading)) = Value::decode(&value) else {
+            assert_eq!(origin, None);
+            continue;
+        };
+        let origin = origin.unwrap();
+        assert_eq!(origin.device(), Ok((reading.tenant, reading.device)));
+        assert_eq!(origin.channel, reading.channel.as_bytes());
+        let head = |restart| Head::new(reading.tenant, reading.agent, reading.device, restart).bytes().to_vec();
+        assert_eq!(origin.head, head(reading.restart), "what repeats is encoded and compared as one");
+        assert_ne!(origin.head, head(Restart(reading.restart.0 + 1)));
+    }
+}
+
+#[test]
 fn a_float_keeps_its_own_digits_in_json() {
     let (tenant, agent, device) = names();
     let head = Head::new(tenant, agent, device, Restart(1));
@@ -176,6 +193,7 @@ fn hostile_bytes_are_refused_and_never_believed_in_advance() {
             flipped[at] = random.random();
             // Whatever it says, it neither panics nor asks for the memory that a length promises.
             let _ = Value::decode(&flipped);
+            let _ = Origin::of(&flipped).map(|origin| origin.device());
         }
     }
     assert_eq!(Value::decode(b"\0\0\0\0\x09"), Err(Malformed::Schema { got: 9 }));

@@ -13,6 +13,7 @@ use weir_storage::{Compaction, CompactionOptions, RemoveError};
 
 use super::super::snapshots::Snapshot;
 use super::{Compacted, Finding, Keeper, Now, Removal, Scrub, Waits};
+use crate::background;
 use crate::topics::Topics;
 
 /// How often retention looks, and what could not be written is tried again.
@@ -120,6 +121,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, orders: &Receiver<Snapshot>) {
+        background::give_way();
         loop {
             let next = self.next_look.min(self.next_checkpoints).min(self.next_slice);
             match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
