@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_protocol::batch::{
-    Claim, Envelope, EnvelopeError, Held, LossKind, MAX_DETAIL, MAX_HELD, MAX_READINGS, Position, ReadingRun, Refusal,
-    RestartEnd, Section, Span, Summary, describe,
+    Claim, Envelope, EnvelopeError, Held, LossKind, MAX_DETAIL, MAX_HELD, MAX_PAYLOAD, MAX_READINGS, Position,
+    ReadingRun, Refusal, RestartEnd, Section, Span, Summary, describe,
 };
 use weir_protocol::items::Items;
 use weir_protocol::{AgentId, Channel, DeviceId, Restart, SchemaHash, Sequence, Tenant, Timestamp};
@@ -82,8 +82,9 @@ pub(crate) struct Run {
     pub(crate) section: Bytes,
     /// Where in the section the readings start; they go to its end.
     pub(crate) items_at: usize,
-    /// The payload that the section came in, which is kept instead of the section if that is larger.
-    pub(crate) payload: Bytes,
+    /// The payload that the section was compressed in, if the section is larger than a payload may be: who keeps the original keeps
+    /// this one.
+    payload: Option<Bytes>,
     /// What the agent's rules made of it.
     pub(crate) processed: Processed,
 }
@@ -145,26 +146,30 @@ fn batch(payload: Bytes) -> Work {
         Err(EnvelopeError::Unreadable(why) | EnvelopeError::Body(why)) => return Work::Unreadable(why),
         Err(EnvelopeError::Version(_)) => return Work::Unreadable("version"),
     };
-    if envelope.manifest().take(MAX_SPANS + 1).count() > MAX_SPANS {
-        return Work::Unreadable("more than 65536 spans");
+    let mut spans = 0;
+    for span in envelope.manifest() {
+        spans += 1;
+        if spans > MAX_SPANS {
+            return Work::Unreadable("more than 65536 spans");
+        }
+        if span.end > Sequence::END {
+            return Work::Unreadable("a sequence of 2^63 or more");
+        }
     }
-    if envelope.manifest().any(|span| span.end > Sequence::END) {
-        return Work::Unreadable("a sequence of 2^63 or more");
-    }
-    match body(&payload, &envelope) {
+    match body(&payload, &envelope, spans) {
         Ok(parts) if agrees(&parts, envelope.manifest()) => Work::Batch(parts),
         Ok(_) => Work::Unreadable("manifest and body name different identities"),
         Err(_) => Work::Spans { spans: envelope.manifest().collect(), payload },
     }
 }
 
-fn body(payload: &Bytes, envelope: &Envelope<'_>) -> Result<Vec<Part>, EnvelopeError> {
+fn body(payload: &Bytes, envelope: &Envelope<'_>, spans: usize) -> Result<Vec<Part>, EnvelopeError> {
     let mut buffer = Vec::new();
     let sections = envelope.sections(&mut buffer)?.as_bytes();
     let plain = payload.as_ptr_range().contains(&sections.as_ptr()).then(|| payload.slice_ref(sections));
     let body = plain.unwrap_or_else(|| Bytes::from(buffer));
 
-    parts_of(&body, payload, envelope.manifest().take(MAX_EXPECTED).count())
+    parts_of(&body, payload, spans.min(MAX_EXPECTED))
 }
 
 /// The sections of a body that came in `payload`, some `expected` of them.
@@ -187,7 +192,7 @@ fn parts_of(body: &Bytes, payload: &Bytes, expected: usize) -> Result<Vec<Part>,
             section: body.slice_ref(encoded),
             // Every section with a run ends with its readings.
             items_at: encoded.len() - run.readings.as_bytes().len(),
-            payload: payload.clone(),
+            payload: (encoded.len() > MAX_PAYLOAD).then(|| payload.clone()),
             processed,
         })
     };
@@ -333,6 +338,14 @@ impl Part {
 }
 
 impl Run {
+    /// What is kept of it that it came in, as which format, and where in that a `position` of the section is.
+    pub(crate) fn original(&self, position: usize) -> (Option<u64>, Format, &Bytes) {
+        match &self.payload {
+            Some(payload) => (None, Format::Batch, payload),
+            None => (Some(position as u64), Format::Section, &self.section),
+        }
+    }
+
     /// The encoded readings.
     pub(crate) fn items<'a, T>(&'a self) -> Items<'a, T> {
         Items::new(&self.section[self.items_at..])

@@ -11,6 +11,7 @@
 //!   client sends while a message is in flight counts with that message, because it may keep the same block of the read
 //!   buffer alive.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -145,7 +146,7 @@ impl Inbound {
         if let Err(refusal) = self.destinations.check_length(&publish.topic) {
             return self.refuse_publish(refusal, &publish, bytes, out);
         }
-        publish.topic = self.aliases.resolve(publish.alias, std::mem::take(&mut publish.topic))?;
+        publish.topic = self.aliases.resolve(publish.alias, mem::take(&mut publish.topic))?;
         if let Some(answered) = self.look_at_id(&publish, bytes, out)? {
             return Ok(answered);
         }
@@ -175,6 +176,7 @@ impl Inbound {
             (_, _) => None,
         };
         let ticket = self.wait(&publish, bytes, None);
+        let is_to_retain = publish.retain && destination == Destination::Store;
         let body = match destination {
             Destination::Batch => Body::Batch,
             Destination::Describe => Body::Describe,
@@ -182,16 +184,18 @@ impl Inbound {
                 return Ok(Some(ToRetain { ticket, publish }));
             }
             Destination::Store => {
-                let Publish { qos, retain, ref topic, ref properties, .. } = *publish;
-                let (topic, properties) = (topic.clone(), properties.clone());
+                let Publish { qos, retain, ref mut topic, ref mut properties, .. } = *publish;
+                let (topic, properties) = match is_to_retain {
+                    true => (topic.clone(), properties.clone()),
+                    false => (mem::take(topic), mem::take(properties)),
+                };
                 Body::Published(Box::new(Published { topic, qos, retain, properties, identity }))
             }
         };
-        work.messages.push(Message { ticket, body, payload: publish.payload.clone() });
-        if publish.retain
-            && destination == Destination::Store
-            && let Some(place) = self.line.waiting(ticket)
-        {
+        // Moved where nothing else needs it: the bytes that a read brought are counted between threads.
+        let payload = if is_to_retain { publish.payload.clone() } else { mem::take(&mut publish.payload) };
+        work.messages.push(Message { ticket, body, payload });
+        if is_to_retain && let Some(place) = self.line.waiting(ticket) {
             place.to_retain = Some(publish);
         }
         Ok(None)

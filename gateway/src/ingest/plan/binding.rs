@@ -8,7 +8,7 @@
 //! are stored, and a move is one more, of a schema that is known already. So nothing but that topic, which keeps everything
 //! and is committed with the rest, says whose a device is.
 
-use weir_protocol::batch::{MAX_PAYLOAD, Span};
+use weir_protocol::batch::Span;
 use weir_protocol::{DeviceId, Sequence};
 
 use super::super::Reason;
@@ -25,10 +25,8 @@ impl Planner<'_> {
     pub(super) fn bury_foreign(&mut self, run: &Run) -> Result<(), Stop> {
         let span =
             Span { device: run.device, restart: run.restart, start: Sequence(run.first), end: Sequence(run.end) };
-        match run.section.len() <= MAX_PAYLOAD {
-            true => self.bury_foreign_spans(&[&span], Some(run.items_at as u64), Format::Section, &run.section),
-            false => self.bury_foreign_spans(&[&span], None, Format::Batch, &run.payload),
-        }
+        let (position, format, original) = run.original(run.items_at);
+        self.bury_foreign_spans(&[&span], position, format, original)
     }
 
     /// Keeps what was sent of sequences of others, once.

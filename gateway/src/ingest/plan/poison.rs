@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use weir_protocol::batch::{MAX_PAYLOAD, Refusal, Span};
+use weir_protocol::batch::{Refusal, Span};
 use weir_protocol::{DeviceId, Restart, Sequence};
 
 use super::super::Reason;
@@ -85,11 +85,7 @@ impl Planner<'_> {
         grave.dig(place, run.device, run.restart, ledger, run.first..run.end);
         let buried: u64 = grave.spans.iter().map(|span| span.end.0 - span.start.0).sum();
         self.counters.repeats.add(run.end - run.first - buried);
-        let position = Some(run.items_at as u64);
-        let (format, original, position) = match run.section.len() <= MAX_PAYLOAD {
-            true => (Format::Section, &run.section, position),
-            false => (Format::Batch, &run.payload, None),
-        };
+        let (position, format, original) = run.original(run.items_at);
         let text = format!("{refusal}: expected {expected}");
         self.bury(grave, (refusal.into(), &text), position, format, original)
     }
@@ -109,11 +105,7 @@ impl Planner<'_> {
             }
             let buried: u64 = grave.spans.iter().map(|span| span.end.0 - span.start.0).sum();
             self.counters.repeats.add(asked - buried);
-            let (format, original, position) = if run.section.len() <= MAX_PAYLOAD {
-                (Format::Section, &run.section, Some(position as u64))
-            } else {
-                (Format::Batch, &run.payload, None)
-            };
+            let (position, format, original) = run.original(position);
             self.bury(grave, (reason, reason.as_str()), position, format, original)?;
         }
         Ok(())
