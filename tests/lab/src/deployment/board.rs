@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use weir_protocol::{DeviceId, Restart};
 
 use super::member::Member;
@@ -27,6 +26,8 @@ pub struct Board {
     /// The cable to the agent.
     pub cable: SerialRelay,
     ledger: Ledger,
+    /// Whether the process that was started last has said that it runs.
+    ready: watch::Receiver<bool>,
     kind: Kind,
 }
 
@@ -35,7 +36,6 @@ enum Kind {
     /// With `handed_out`, the sensor's values change all the time.
     Emulated {
         handed_out: Option<HandedOut>,
-        ready: Arc<Notify>,
         control: Option<ChildStdin>,
     },
 }
@@ -83,7 +83,7 @@ impl Board {
         ];
         arguments.extend(pace);
         let program = program(name, lab, lab, arguments, scratch);
-        Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind: Kind::Host(device) })
+        Ok(Self::new(program, cable, ledger, Kind::Host(device)))
     }
 
     /// A board in its emulator, not started.
@@ -103,8 +103,12 @@ impl Board {
         arguments.extend(["--serial".into(), cable.board.clone().into()]);
         let handed_out = emulator.unique.then(|| truths.emulator(device, emulator.kind));
         let program = program(name.to_owned(), &binaries.lab, Path::new(path), arguments, scratch);
-        let kind = Kind::Emulated { handed_out, ready: Arc::default(), control: None };
-        Ok(Self { member: Member::new(program), cable, ledger: ledger.clone(), kind })
+        Ok(Self::new(program, cable, ledger, Kind::Emulated { handed_out, control: None }))
+    }
+
+    fn new(program: Program, cable: SerialRelay, ledger: &Ledger, kind: Kind) -> Self {
+        let (_, ready) = watch::channel(false);
+        Self { member: Member::new(program), cable, ledger: ledger.clone(), ready, kind }
     }
 
     /// Starts it, unless it runs.
@@ -116,11 +120,13 @@ impl Board {
         }
         if let Some(process) = self.member.start()? {
             let lines = process.lines();
+            let (is_ready, ready) = watch::channel(false);
+            self.ready = ready;
             match &mut self.kind {
-                Kind::Host(device) => listen(lines, host_board(self.ledger.clone(), *device)),
-                Kind::Emulated { handed_out, ready, control } => {
+                Kind::Host(device) => listen(lines, host_board(self.ledger.clone(), *device, is_ready)),
+                Kind::Emulated { handed_out, control } => {
                     *control = process.stdin();
-                    listen(lines, emulated_board(handed_out.clone(), ready.clone()));
+                    listen(lines, emulated_board(handed_out.clone(), is_ready));
                 }
             }
         }
@@ -132,11 +138,11 @@ impl Board {
         matches!(self.kind, Kind::Emulated { .. })
     }
 
-    /// Waits until an emulated board runs its image.
+    /// Waits until what was started runs: the image in its emulator, a board of this machine until it hears SIGTERM. Returns too
+    /// when it has ended before.
     pub async fn ready(&self) {
-        if let Kind::Emulated { ready, .. } = &self.kind {
-            ready.notified().await;
-        }
+        // The sender is gone with the process.
+        let _ = self.ready.clone().wait_for(|ready| *ready).await;
     }
 
     /// Says a line of JSON to the emulator, such as `{"temperature_ticks":1234,"humidity_ticks":99}`.
@@ -177,8 +183,11 @@ fn listen(lines: Option<tokio::sync::mpsc::Receiver<String>>, mut take: impl FnM
 }
 
 /// `{"event":"sampled","restart":"4294967303","next":12}`
-fn host_board(ledger: Ledger, device: DeviceId) -> impl FnMut(&Json) + Send + 'static {
+fn host_board(ledger: Ledger, device: DeviceId, ready: watch::Sender<bool>) -> impl FnMut(&Json) + Send + 'static {
     move |event| {
+        if event["event"] == "boot" {
+            ready.send_replace(true);
+        }
         let restart = event["restart"].as_str().and_then(|text| text.parse().ok());
         if let (Some("sampled"), Some(restart), Some(next)) = (event["event"].as_str(), restart, event["next"].as_u64())
         {
@@ -187,10 +196,10 @@ fn host_board(ledger: Ledger, device: DeviceId) -> impl FnMut(&Json) + Send + 's
     }
 }
 
-fn emulated_board(handed_out: Option<HandedOut>, ready: Arc<Notify>) -> impl FnMut(&Json) + Send + 'static {
+fn emulated_board(handed_out: Option<HandedOut>, ready: watch::Sender<bool>) -> impl FnMut(&Json) + Send + 'static {
     move |event| {
         if event["event"] == "ready" {
-            ready.notify_one();
+            ready.send_replace(true);
         }
         if let Some(handed_out) = &handed_out {
             handed_out.take(event);

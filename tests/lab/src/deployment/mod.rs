@@ -325,6 +325,8 @@ impl Deployment {
             }
             return Ok(());
         }
+        // One that has only just been started would die of what asks it to drain.
+        let _ = tokio::time::timeout(DRAIN, board.ready()).await;
         if let Some(mut process) = board.member.take() {
             let status = process.stop(DRAIN).await?;
             if !status.success() {
