@@ -75,7 +75,7 @@ async fn life(disk: &FaultyFs, random: &mut StdRng, owed: &mut Owed, owes: usize
         stop: stopped,
     };
     let feed = context.feed(device).expect("a feed");
-    let courier = tokio::spawn(hooks.source(&config).expect("somebody is trusted").live(context.clone()));
+    let mut courier = tokio::spawn(hooks.source(&config).expect("somebody is trusted").live(context.clone()));
     let under = hooks.restarts();
     for _ in 0..owes {
         let headline = format!("c-{} exited 0", owed.len());
@@ -89,16 +89,19 @@ async fn life(disk: &FaultyFs, random: &mut StdRng, owed: &mut Owed, owes: usize
             tokio::time::sleep(Duration::from_millis(random.random_range(0..200))).await;
         }
     }
-    let told = async {
-        while !courier.is_finished() && desk.look(|ledger| ledger.owed().is_some()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    // A courier whose disk fails ends.
+    let has_ended = tokio::select! {
+        _ = &mut courier => true,
+        () = desk.settled() => false,
+        () = tokio::time::sleep(LIFE) => false,
     };
-    let _ = tokio::time::timeout(LIFE, told).await;
     // Killed, wherever it is.
-    courier.abort();
     task.abort();
-    let _ = (courier.await, task.await);
+    let _ = task.await;
+    if !has_ended {
+        courier.abort();
+        let _ = courier.await;
+    }
     context.feeds.shutdown().await;
     drop(stop);
     Some(under)

@@ -61,7 +61,7 @@ fn wrong_type(got: &str, expected: &str, place: &str) -> (String, Option<String>
     }
     let is_text = got.starts_with("string ");
     let help = match expected {
-        "a sequence" if is_text => Some(format!("write a list: [{shown}]")),
+        "a sequence" if is_text => Some(format!("write a list: [{}]", listed(shown))),
         "u8" | "u16" | "u32" | "u64" | "i64" | "f64" | "a boolean" if is_text => {
             Some("write it without quotes".to_owned())
         }
@@ -75,6 +75,18 @@ fn wrong_type(got: &str, expected: &str, place: &str) -> (String, Option<String>
         _ => shown,
     };
     (format!("got {shown}, expected {words}"), help)
+}
+
+/// A text in quotes as the items of a list. One of several words is a command as a shell takes it, or names with commas.
+fn listed(text: &str) -> String {
+    let bare = text.trim_matches('"');
+    // A quote or a bracket within it says that words are not all there is to it.
+    if bare.contains(['"', '\'', '\\', '[']) {
+        return text.to_owned();
+    }
+    let words = bare.split(|between: char| between.is_whitespace() || between == ',').filter(|word| !word.is_empty());
+    let words: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+    if words.len() > 1 { words.join(", ") } else { text.to_owned() }
 }
 
 /// Levenshtein's distance: how many letters to add, drop or change.
@@ -122,6 +134,11 @@ mod tests {
                 "invalid type: string \"a\", expected a sequence",
                 "\"a\"",
                 "got \"a\", expected a list: write a list: [\"a\"]",
+            ),
+            (
+                "invalid type: string \"/bin/echo load 1\", expected a sequence",
+                "\"/bin/echo load 1\"",
+                "got \"/bin/echo load 1\", expected a list: write a list: [\"/bin/echo\", \"load\", \"1\"]",
             ),
             (
                 "invalid type: string \"a:1\", expected struct Uplink",
