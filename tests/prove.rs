@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value as Json;
+use weir_lab::binaries::{Binaries, Plant};
 use weir_lab::deployment::{Aim, Deployment, Plan, Target};
 use weir_lab::load::{Load, LoadPlan};
 use weir_tests::prove::{prove, prove_against};
@@ -36,12 +37,12 @@ fn a_report_that_cannot_be_written_says_what_to_type() {
 }
 
 /// A gateway that runs by itself, and is somebody else's.
-async fn gateway(change: impl FnOnce(&mut Plan)) -> Deployment {
+async fn gateway(binaries: &Binaries, change: impl FnOnce(&mut Plan)) -> Deployment {
     let plan = plan(|plan| {
         (plan.boards, plan.system) = (0, false);
         change(plan);
     });
-    let mut deployment = Deployment::prepare(plan, binaries()).await.expect("the deployment is prepared");
+    let mut deployment = Deployment::prepare(plan, binaries).await.expect("the deployment is prepared");
     deployment.gateway.start().expect("the gateway starts");
     deployment.wait_for_gateway().await.expect("the gateway is ready");
     deployment
@@ -76,7 +77,7 @@ fn holds((output, json, page): &(Output, Json, String)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_somebody_else_runs_and_kills_is_proven_twice_on_a_log_that_is_in_use() {
-    let mut deployment = gateway(|_| ()).await;
+    let mut deployment = gateway(binaries(), |_| ()).await;
     // Somebody else uses it, before and meanwhile.
     let other =
         LoadPlan { name: "other".to_owned(), devices: 10, connections: 2, rate: 200.0, ..LoadPlan::new(seed()) };
@@ -93,6 +94,22 @@ async fn a_gateway_that_somebody_else_runs_and_kills_is_proven_twice_on_a_log_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_of_somebody_else_that_acknowledges_before_it_syncs_is_caught() {
+    let planted = Binaries::prepare(true, Some(Plant::AckBeforeSync)).expect("the programs build");
+    let mut deployment = gateway(&planted, |plan| plan.plant = Some(Plant::AckBeforeSync)).await;
+    let entrance = deployment.network.address;
+    let kills = async |deployment: &mut Deployment| kill(deployment, 6).await;
+    let calm = [&["--for", "12s", "--calm"], &SMALL[2..]].concat();
+    let (output, json, _) = prove_against(&mut deployment, entrance, &calm, kills).await;
+    assert_eq!(output.status.code(), Some(1));
+    let findings = json["findings"].as_array().into_iter().flatten();
+    let lost = findings.filter(|finding| finding["what"] == "acknowledged and lost" && finding["device"].is_string());
+    assert!(lost.count() > 0, "{json}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("do it again: cargo lab prove --gateway"), "{output:?}");
+    deployment.scratch.remove().expect("the directory goes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_with_certificates_and_passwords_is_proven_over_tls() {
     let arguments = ["--tls", "--boards", "1", "--foreign", "4", "--no-build"];
     let (output, json, _) = prove(&[&SMALL[..], &arguments].concat());
@@ -105,7 +122,7 @@ async fn a_fleet_with_certificates_and_passwords_is_proven_over_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_types_something_wrong_is_told_what_to_type() {
     const ACCESS: &str = "[access]\nmqtt = \"required\"\nhttp = \"required\"\nkafka = \"required\"\n";
-    let mut deployment = gateway(|plan| plan.tables = ACCESS.to_owned()).await;
+    let mut deployment = gateway(binaries(), |plan| plan.tables = ACCESS.to_owned()).await;
     let [mqtt, http, kafka] = [deployment.mqtt, deployment.http, deployment.kafka].map(|port| port.to_string());
     let nobody = weir_lab::ports::Reserved::new(0).expect("a port").address.to_string();
     let wrong: [(&[&str], &str); 8] = [
