@@ -38,11 +38,15 @@ impl Steady {
         batches: usize,
         restart: u64,
     ) -> Result<Self> {
-        let mut clients = Vec::new();
+        let mut ready = Vec::new();
         for number in 0..count {
-            clients.push((plain(number, gateway).await?, packets(number, batches, BATCH, restart)?));
+            // Each is opened before the next one comes: a gateway sends away those who stand in the door and say nothing.
+            let packets = packets(number, batches, BATCH, restart)?;
+            let mut link = plain(number, gateway).await?;
+            open(&mut link, &packets).await?;
+            ready.push((link, packets));
         }
-        Self::over(clients, interval).await
+        Ok(Self::begin(ready, interval))
     }
 
     /// The same over links that are there, with packets that were made before.
@@ -52,6 +56,10 @@ impl Steady {
             open(&mut link, &packets).await?;
             ready.push((link, packets));
         }
+        Ok(Self::begin(ready, interval))
+    }
+
+    fn begin(ready: Vec<(Link, Packets)>, interval: Duration) -> Self {
         let count = ready.len();
         let readings = ready.first().map_or(0, |(_, packets)| packets.readings);
         let (acknowledged, mut agents) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
@@ -64,7 +72,7 @@ impl Steady {
             agents
                 .spawn(async move { Ok((number, publish(link, packets, first, interval, counted, stopping).await?)) });
         }
-        Ok(Self { readings, acknowledged, stop, agents })
+        Self { readings, acknowledged, stop, agents }
     }
 
     /// Batches acknowledged so far.

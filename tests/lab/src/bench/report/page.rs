@@ -78,7 +78,7 @@ fn contest(contest: &Contest) -> String {
     let has_cpu = contest.contenders.iter().any(|one| !one.cpu_micros.is_empty());
     let (cpu_head, cpu_line) = if has_cpu { (" CPU each |", "--:|") } else { ("", "") };
     let (ratio_head, ratio_line) = if contest.compared {
-        (format!(" {} does | goal |", first.card.name), "--:|--:|")
+        (format!(" {} to it | goal |", first.card.name), "--:|--:|")
     } else {
         (String::new(), "")
     };

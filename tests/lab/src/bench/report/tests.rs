@@ -52,7 +52,7 @@ fn results_become_a_page_with_ratios_and_plots() {
     report.write(&results).unwrap();
     let page = fs::read_to_string(directory.path().join("BENCHMARKS.md")).unwrap();
     for expected in [
-        "| server | an answer means | publishes/s | CPU each | Weir does | goal |",
+        "| server | an answer means | publishes/s | CPU each | Weir to it | goal |",
         "| Weir | on disk | 200k (100k to 300k) | 2.5 us |  |  |",
         // 2, 15 and 10 times, turn by turn.
         "| other | in memory | 20k (20k to 50k) | 21 us | 10.00 (2.00 to 15.00)x | 10x |",
