@@ -28,6 +28,10 @@ macro_rules! named {
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
+            /// The bytes of that text.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
         }
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 //! needs no allocator. On the wire a name is a postcard string.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub const MAX_NAME: usize = 47;
 
 /// A short identifier; see the module for what it may hold.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     // Unused bytes stay zero, so the derived comparisons are those of the text.
     bytes: [u8; MAX_NAME],
@@ -76,7 +77,20 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         // Only ASCII ever gets in, so the fallback is unreachable; it keeps this free of panics.
-        core::str::from_utf8(&self.bytes[..self.len as usize]).unwrap_or("")
+        core::str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+
+    /// The bytes of that text, which need not be checked to be one: for what is done a million times a second.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+impl Hash for Name {
+    /// Of the text: most names are a fraction of the longest, and every batch looks for its devices.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.as_bytes());
+        state.write_u8(self.len);
     }
 }
 

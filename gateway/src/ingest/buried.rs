@@ -21,7 +21,7 @@ impl Remains {
     }
 
     pub(crate) fn of(tenant: Tenant, agent: AgentId, payload: &[u8]) -> Self {
-        let parts = [tenant.as_str().as_bytes(), agent.as_str().as_bytes(), payload];
+        let parts = [tenant.as_bytes(), agent.as_bytes(), payload];
         Self(parts.into_iter().fold(FNV_OFFSET, |hash, part| fnv(fnv(hash, part), &[0])))
     }
 }

@@ -148,7 +148,7 @@ fn append(
     let topic = &*routes.definition(of.topic).name;
     Loss { tenant, agent: GATEWAY, device, restart, kind: name, ranges: ranges_lost, from: None, of: Some(topic) }
         .encode(&mut value);
-    let appended = group.append(log, arrival.as_millis(), Some(device.as_str().as_bytes()), &value);
+    let appended = group.append(log, arrival.as_millis(), Some(device.as_bytes()), &value);
     if appended.is_err() {
         // Never so: the record is bounded above. What is not appended is found again.
         return;

@@ -228,7 +228,7 @@ impl Devices {
 
     fn add(&mut self, tenant: Tenant, id: DeviceId) -> DeviceIndex {
         let place = DeviceIndex(self.devices.len() as u32);
-        let key_hash = murmur2::hash(id.as_str().as_bytes());
+        let key_hash = murmur2::hash(id.as_bytes());
         let message_hash = if clients::is_one(id) { clients::key_hash(id) } else { key_hash };
         self.devices.push(Device {
             tenant,

@@ -86,7 +86,7 @@ impl Run {
 
     fn set(&mut self, tenant: Tenant, device: &str) {
         self.key.clear();
-        self.key.extend_from_slice(tenant.as_str().as_bytes());
+        self.key.extend_from_slice(tenant.as_bytes());
         self.key.push(0);
         self.key.extend_from_slice(device.as_bytes());
         self.device = self.key.len();

@@ -105,7 +105,7 @@ impl Model {
 
 /// The key of a device, or what all keys of a tenant begin with if it is empty.
 fn key(tenant: Tenant, device: &str) -> Vec<u8> {
-    [tenant.as_str().as_bytes(), &[0], device.as_bytes()].concat()
+    [tenant.as_bytes(), &[0], device.as_bytes()].concat()
 }
 
 /// The key of something of a device.

@@ -62,10 +62,10 @@ impl DeadLetter<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         Schema::DeadLetter.start(out);
-        put_bytes(out, self.tenant.as_str().as_bytes());
-        put_bytes(out, self.agent.as_str().as_bytes());
+        put_bytes(out, self.tenant.as_bytes());
+        put_bytes(out, self.agent.as_bytes());
         put_array(out, &self.spans, |out, span| {
-            put_bytes(out, span.device.as_str().as_bytes());
+            put_bytes(out, span.device.as_bytes());
             put_bytes(out, span.restart.0.to_string().as_bytes());
             put_long(out, span.start.0 as i64);
             put_long(out, span.end.0 as i64);

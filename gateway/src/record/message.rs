@@ -90,7 +90,7 @@ impl<'a> Message<'a> {
             count += 1;
         };
         put(TOPIC, self.topic.as_bytes());
-        put(TENANT, self.tenant.as_str().as_bytes());
+        put(TENANT, self.tenant.as_bytes());
         put(QOS, qos);
         if self.retain {
             put(RETAIN, b"");

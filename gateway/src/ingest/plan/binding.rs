@@ -40,7 +40,7 @@ impl Planner<'_> {
         let Some(first) = spans.first() else { return Ok(()) };
         self.ignore_foreign();
         let remains = Remains::of(self.tenant, self.agent, original);
-        let partition = self.routes.partition(TopicId::DEAD_LETTER, murmur2::hash(first.device.as_str().as_bytes()));
+        let partition = self.routes.partition(TopicId::DEAD_LETTER, murmur2::hash(first.device.as_bytes()));
         let log = self.routes.at(TopicId::DEAD_LETTER, partition);
         if self.is_retry || self.devices.grave(partition).is_some_and(|grave| grave.buried.contains(remains)) {
             return Ok(());
@@ -52,7 +52,7 @@ impl Planner<'_> {
             end: *end,
             heals: false,
         });
-        let key = Some(first.device.as_str().as_bytes());
+        let key = Some(first.device.as_bytes());
         self.append_letter(log, key, dead.collect(), Reason::NotBound.as_str(), position, format, original)?;
         let count = spans.iter().map(|span| span.end.0.saturating_sub(span.start.0)).sum();
         self.counters.dead_lettered[Reason::NotBound as usize].add(count);
@@ -84,7 +84,7 @@ impl Planner<'_> {
         Description { tenant: self.tenant, agent: self.agent, device: id, schema, channels }
             .encode(&mut self.scratch.value);
         let log = self.routes.log(TopicId::DESCRIBE, device.key_hash);
-        let key = Some(id.as_str().as_bytes());
+        let key = Some(id.as_bytes());
         let appended = self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value);
         if appended.is_ok() {
             device.is_changing_owner = true;

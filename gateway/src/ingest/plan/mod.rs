@@ -144,7 +144,7 @@ impl Planner<'_> {
             None => {}
         }
         let log = self.routes.log(TopicId::DESCRIBE, device.key_hash);
-        let key = Some(device.id.as_str().as_bytes());
+        let key = Some(device.id.as_bytes());
         let appended = self.group.append(log, self.arrival.as_millis(), key, &described.value);
         if appended.is_ok() {
             device.schemas.insert(described.schema, SchemaState::Pending);
@@ -333,7 +333,7 @@ impl Planner<'_> {
         let device = self.devices.get(place).ok_or(OverLimit::Devices)?;
         let log = self.routes.log(TopicId::LOSS, device.key_hash);
         loss.encode(&mut self.scratch.value);
-        let key = Some(loss.device.as_str().as_bytes());
+        let key = Some(loss.device.as_bytes());
         self.group.append(log, self.arrival.as_millis(), key, &self.scratch.value)?;
         self.touch(log);
         Ok(log)

@@ -138,7 +138,7 @@ impl Planner<'_> {
     pub(crate) fn bury_description(mut self, reason: Reason, payload: &[u8]) -> Plan {
         self.poison = Some(reason);
         let remains = Remains::of(self.tenant, self.agent, payload);
-        let key_hash = murmur2::hash(self.agent.as_str().as_bytes());
+        let key_hash = murmur2::hash(self.agent.as_bytes());
         let partition = self.routes.partition(TopicId::DEAD_LETTER, key_hash);
         let log = self.routes.at(TopicId::DEAD_LETTER, partition);
         if self.is_retry || self.devices.grave(partition).is_some_and(|grave| grave.buried.contains(remains)) {
@@ -165,7 +165,7 @@ impl Planner<'_> {
         let log = self.routes.at(TopicId::DEAD_LETTER, partition);
         let key = span.device;
         let spans = grave.spans.clone();
-        let appended = self.append_letter(log, Some(key.as_str().as_bytes()), spans, text, position, format, original);
+        let appended = self.append_letter(log, Some(key.as_bytes()), spans, text, position, format, original);
         for (place, span) in grave.places.iter().zip(grave.spans) {
             let range = span.start.0..span.end.0;
             if appended.is_ok() {

@@ -147,7 +147,7 @@ impl Target {
     /// Replaces `key` by that of a record: of the device, or of the channel where the last value of each is kept.
     fn key(&self, key: &mut Vec<u8>, device: DeviceId, channel: &ChannelFields) {
         key.clear();
-        key.extend_from_slice(device.as_str().as_bytes());
+        key.extend_from_slice(device.as_bytes());
         if self.compact {
             key.push(b'/');
             key.extend_from_slice(channel.names().0.as_bytes());

@@ -283,7 +283,7 @@ pub(super) fn raise_floors(logs: &mut [Found], routes: &Routes) {
             let losses = std::mem::take(&mut logs[loss].state);
             let here = |(_, device): &(Tenant, _)| {
                 let device: &weir_protocol::DeviceId = device;
-                routes.partition(topic, murmur2::hash(device.as_str().as_bytes())) == partition
+                routes.partition(topic, murmur2::hash(device.as_bytes())) == partition
             };
             for (device, records) in losses.devices.iter().filter(|(device, _)| here(device)) {
                 for (restart, lost) in &records.restarts {
