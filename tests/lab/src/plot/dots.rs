@@ -87,12 +87,12 @@ mod tests {
     #[test]
     fn every_row_has_its_name_and_its_median_in_words() {
         let rows = vec![
-            ("ours".to_owned(), vec![100.0, 1000.0, 1200.0]),
-            ("theirs".to_owned(), vec![50_000.0]),
+            ("ours".to_owned(), vec![100.0, 1234.0, 1300.0]),
+            ("theirs".to_owned(), vec![54_321.0]),
             ("not there".to_owned(), Vec::new()),
         ];
         let svg = Dots { title: "speed".to_owned(), axis: "a second".to_owned(), rows }.svg().unwrap();
-        for text in ["speed", "a second", "ours", "theirs", "\n1k\n", "\n50k\n"] {
+        for text in ["speed", "a second", "ours", "theirs", "\n1.2k\n", "\n54.3k\n"] {
             assert!(svg.contains(text), "{text} is not in {svg}");
         }
         assert!(!svg.contains("not there"), "{svg}");
