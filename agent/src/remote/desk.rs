@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use weir_protocol::Restart;
 use weir_protocol::name::Name;
 use weir_storage::fs::File;
@@ -33,8 +33,7 @@ pub struct Desk {
     /// Held by whoever changes the ledger.
     file: Mutex<LedgerFile>,
     ledger: Mutex<Ledger>,
-    /// Whether a result is owed; changed together with the ledger.
-    owed: watch::Sender<bool>,
+    owed: Notify,
     /// What the connection is told.
     pub decided: Arc<Decided>,
     counters: Arc<Counters>,
@@ -60,9 +59,9 @@ impl Desk {
             );
         }
         let is_open = ledger.trial.is_some() || !ledger.interrupted().is_empty() || ledger.has_unplaced();
-        let owed = watch::Sender::new(ledger.owed().is_some());
         let (file, ledger) = (Mutex::new(file), Mutex::new(ledger));
-        let desk = Self { file, ledger, owed, decided: Arc::default(), counters, lock: Mutex::new(None) };
+        let desk =
+            Self { file, ledger, owed: Notify::new(), decided: Arc::default(), counters, lock: Mutex::new(None) };
         if is_open {
             let changed = desk.change(|ledger, desk| {
                 ledger.place();
@@ -96,9 +95,11 @@ impl Desk {
             return Ok(result);
         }
         file.save(&changed)?;
-        let mut ledger = self.ledger();
-        self.owed.send_replace(changed.owed().is_some());
-        *ledger = changed;
+        let is_owed = changed.owed().is_some();
+        *self.ledger() = changed;
+        if is_owed {
+            self.owed.notify_one();
+        }
         Ok(result)
     }
 
@@ -127,15 +128,8 @@ impl Desk {
             if let Some(outcome) = self.look(|ledger| ledger.owed().cloned()) {
                 return outcome;
             }
-            // It lives as long as its sender.
-            let _ = self.owed.subscribe().wait_for(|is_owed| *is_owed).await;
+            self.owed.notified().await;
         }
-    }
-
-    /// Waits until no result is owed.
-    pub async fn settled(&self) {
-        // As above.
-        let _ = self.owed.subscribe().wait_for(|is_owed| !is_owed).await;
     }
 
     /// Notes how a command ended, and puts that among the results that are owed.

@@ -32,10 +32,11 @@ use weir_protocol::{DeviceId, Restart, Value};
 use weir_storage::{FaultyFs, Fs, ReadError};
 
 use crate::seeds::for_each_seed;
+use crate::support::wait::until;
 use crate::support::{StoppedClock, clocks};
 
 const AGENT: &str = "edge-1";
-/// Longer than a life whose disk works takes.
+/// A life on a disk that will lose its power is cut off after this, if it has not told everything by then.
 const LIFE: Duration = Duration::from_secs(30);
 
 /// What was owed, and whether that is certainly on disk.
@@ -48,8 +49,8 @@ fn config() -> Config {
     Config::of(&Source::new("file", settings.as_str())).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// One life on a disk, which may lose its power; what results were told under.
-async fn life(disk: &FaultyFs, random: &mut StdRng, owed: &mut Owed, owes: usize) -> Option<Vec<Restart>> {
+/// One life on a disk, which works or will lose its power; what results were told under.
+async fn life(disk: &FaultyFs, works: bool, random: &mut StdRng, owed: &mut Owed, owes: usize) -> Option<Vec<Restart>> {
     let (fs, counters): (Arc<dyn Fs>, _) = (Arc::new(disk.clone()), Arc::new(Counters::default()));
     let restart = Restart::from_agent(random.random());
     let desk = Arc::new(Desk::open(&fs, Path::new("/agent"), restart, Arc::clone(&counters)).ok()?);
@@ -75,7 +76,7 @@ async fn life(disk: &FaultyFs, random: &mut StdRng, owed: &mut Owed, owes: usize
         stop: stopped,
     };
     let feed = context.feed(device).expect("a feed");
-    let mut courier = tokio::spawn(hooks.source(&config).expect("somebody is trusted").live(context.clone()));
+    let courier = tokio::spawn(hooks.source(&config).expect("somebody is trusted").live(context.clone()));
     let under = hooks.restarts();
     for _ in 0..owes {
         let headline = format!("c-{} exited 0", owed.len());
@@ -89,19 +90,18 @@ async fn life(disk: &FaultyFs, random: &mut StdRng, owed: &mut Owed, owes: usize
             tokio::time::sleep(Duration::from_millis(random.random_range(0..200))).await;
         }
     }
-    // A courier whose disk fails ends.
-    let has_ended = tokio::select! {
-        _ = &mut courier => true,
-        () = desk.settled() => false,
-        () = tokio::time::sleep(LIFE) => false,
-    };
-    // Killed, wherever it is.
-    task.abort();
-    let _ = task.await;
-    if !has_ended {
-        courier.abort();
-        let _ = courier.await;
+    let told = || (courier.is_finished() || desk.look(|ledger| ledger.owed().is_none())).then_some(());
+    let told = until("every result is told", told);
+    // The clock stands for the threads that commit, and does not wait for them.
+    if works {
+        told.await;
+    } else {
+        let _ = tokio::time::timeout(LIFE, told).await;
     }
+    // Killed, wherever it is.
+    courier.abort();
+    task.abort();
+    let _ = (courier.await, task.await);
     context.feeds.shutdown().await;
     drop(stop);
     Some(under)
@@ -148,10 +148,10 @@ fn a_result_that_is_owed_is_told_once_whenever_the_power_goes() {
             for _ in 0..5 {
                 disk.fail_power_after(random.random_range(1..120));
                 let owes = random.random_range(0..5);
-                under.extend(life(&disk, &mut random, &mut owed, owes).await.into_iter().flatten());
+                under.extend(life(&disk, false, &mut random, &mut owed, owes).await.into_iter().flatten());
                 disk = disk.power_cut();
             }
-            under.extend(life(&disk, &mut random, &mut owed, 1).await.expect("a disk that works"));
+            under.extend(life(&disk, true, &mut random, &mut owed, 1).await.expect("a disk that works"));
             let (texts, gone) = found(&disk.power_cut());
             for (headline, is_certain) in owed {
                 let told = texts.values().filter(|text| **text == headline).count();
