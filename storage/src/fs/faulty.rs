@@ -86,6 +86,12 @@ impl FaultyFs {
         disk.per_mille.push((fault, per_mille));
     }
 
+    /// Nothing that was planned to fail does any more, except that the power may.
+    pub fn heal(&self) {
+        let mut disk = self.lock();
+        (disk.once, disk.per_mille) = Default::default();
+    }
+
     /// Sets the size of the disk; `None` is endless. Less than what is used means full.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity_bytes = bytes;

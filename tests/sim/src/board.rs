@@ -70,12 +70,21 @@ impl Board {
         self.back_at.get_or_insert(back_at);
     }
 
-    /// Takes no more samples.
+    /// Takes no more samples, but for the first of its life: before that nobody need know that it began another, and what a ring
+    /// in RAM lost in between.
     pub(crate) fn stop_sampling(&mut self) {
         self.has_stopped = true;
-        if let Some(device) = &mut self.device {
-            device.stop_sampling();
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        if self.has_stopped && self.has_sampled() {
+            self.device.iter_mut().for_each(Device::stop_sampling);
         }
+    }
+
+    fn has_sampled(&self) -> bool {
+        self.running().is_some_and(|running| running.next.0 > 0)
     }
 
     /// Where its running restart is, if it runs.
@@ -85,7 +94,7 @@ impl Board {
 
     /// Whether the agent has everything.
     pub(crate) fn is_drained(&self) -> bool {
-        self.device.as_ref().is_some_and(Device::is_drained)
+        self.has_sampled() && self.device.as_ref().is_some_and(Device::is_drained)
     }
 
     /// What a sequence must hold, if the board took it.
@@ -114,6 +123,7 @@ impl Board {
             return (Vec::new(), begins);
         }
         self.device = Some(device);
+        self.rest();
         (out[..turn.send].to_vec(), begins)
     }
 
@@ -136,11 +146,7 @@ impl Board {
         self.booted = now;
         self.unnumbered.clear();
         let config = Config { device: self.plan.name, interval: self.plan.interval };
-        let mut device = Device::new(Uptime(0), config, ring, self.sensor.clone());
-        if self.has_stopped {
-            device.stop_sampling();
-        }
-        self.device = Some(device);
+        self.device = Some(Device::new(Uptime(0), config, ring, self.sensor.clone()));
         true
     }
 

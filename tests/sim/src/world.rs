@@ -337,6 +337,8 @@ impl World {
         self.network.heal();
         self.agents.iter_mut().for_each(|agent| agent.plan.pace = QUICK);
         self.host.plan.pace = QUICK;
+        // What had not come to it yet would fail long afterwards.
+        self.agents.iter().map(|agent| &agent.disk).chain([&self.host.disk]).for_each(FaultyFs::heal);
         for place in &mut self.places {
             place.cable.noise = Noise::default();
             if place.plugged_at.is_some() {
