@@ -7,7 +7,7 @@ use weir_protocol::{DeviceId, Restart, Sequence};
 
 use super::{Intake, LinkId, Position};
 use crate::counters::Event;
-use crate::queue::Key;
+use crate::queue::{Key, Progress};
 
 impl Intake {
     pub(super) fn hello(&mut self, link: LinkId, hello: &Hello<'_>) {
@@ -20,9 +20,6 @@ impl Intake {
         let device = hello.device;
         let bound: Vec<Restart> = held.iter().map(|held| held.restart).filter(|r| *r != Restart::UNBOUND).collect();
         if let Some(known) = self.links.get_mut(&link) {
-            if known.device != Some(device) {
-                known.assigned = None;
-            }
             known.device = Some(device);
             known.held.clear();
             bound.iter().for_each(|restart| known.hold(*restart));
@@ -34,8 +31,8 @@ impl Intake {
             let what = || format!("{device}: restart {newest} is back; two devices have this name, rename one");
             self.counters.warn(Event::CloneAlarm, what);
         }
-        if hello.ring == Ring::Volatile && held.len() < MAX_HELD {
-            self.end_missing(link, device, &bound);
+        if held.len() < MAX_HELD {
+            self.end_missing(link, device, &bound, hello.ring);
         }
         for held in &held {
             if held.restart == Restart::UNBOUND {
@@ -51,10 +48,15 @@ impl Intake {
     }
 
     /// A volatile ring holds only what it lists: every other restart of the device ended, and how far it had
-    /// sampled nobody knows.
-    fn end_missing(&mut self, link: LinkId, device: DeviceId, held: &[Restart]) {
-        let known: Vec<Restart> = self.state.lock().restarts.of(device).map(|(restart, _)| restart).collect();
-        let ahead = self.ahead.keys().filter(|key| key.0 == device).map(|key| key.1);
+    /// sampled nobody knows. A durable ring was acknowledged for all of what it does not list: how far that was nobody knows
+    /// of a restart in doubt.
+    fn end_missing(&mut self, link: LinkId, device: DeviceId, held: &[Restart], ring: Ring) {
+        let is_over = |progress: &Progress| ring == Ring::Volatile || progress.doubtful;
+        let known: Vec<Restart> = {
+            let state = self.state.lock();
+            state.restarts.of(device).filter(|(_, progress)| is_over(progress)).map(|(restart, _)| restart).collect()
+        };
+        let ahead = self.ahead.keys().filter(|key| key.0 == device && ring == Ring::Volatile).map(|key| key.1);
         let mut all: Vec<Restart> = known.into_iter().chain(ahead).filter(|restart| !held.contains(restart)).collect();
         // Summaries, and what the agent keeps by itself, go on under theirs.
         all.retain(|restart| !self.processor.is_own(device, *restart) && !self.own.contains(&(device, *restart)));

@@ -15,8 +15,6 @@ pub(super) struct Link {
     pub device: Option<DeviceId>,
     /// The restarts that it listed, without an unbound one, and those it sent of since.
     pub held: Vec<Restart>,
-    /// The number given to an unbound restart, until the device uses it.
-    pub assigned: Option<Restart>,
     /// It was given no credit for want of room.
     pub starved: bool,
     /// The full class that a reading of it was for.
@@ -57,9 +55,6 @@ impl Link {
 
     /// Keeps a restart in mind.
     pub(super) fn hold(&mut self, restart: Restart) {
-        if self.assigned == Some(restart) {
-            self.assigned = None;
-        }
         if !self.held.contains(&restart) {
             if self.held.len() == MAX_HELD {
                 self.held.remove(0);

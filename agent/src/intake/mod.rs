@@ -35,7 +35,7 @@ use weir_storage::Batch;
 
 use crate::counters::{Counters, Event};
 use crate::processing::{Processor, Rules, Tap};
-use crate::queue::{ClassId, Committed, CommittedPart, Key, Policy, SharedState, State};
+use crate::queue::{ClassId, Committed, CommittedPart, Key, Policy, Progress, SharedState, State};
 
 pub use link::LinkId;
 pub use stage::{Covered, Mark, Staged};
@@ -81,6 +81,8 @@ struct Position {
     ended: bool,
     /// What lies between `accepted` and this was acknowledged once, and the queue lost it.
     forgotten: Sequence,
+    /// What lies from `accepted` on may have been acknowledged too, and the queue lost it.
+    doubtful: bool,
 }
 
 impl Intake {
@@ -267,9 +269,8 @@ impl Intake {
         let committed = || {
             let state = self.state.lock();
             let progress = state.restarts.get(key)?;
-            let (from, accepted, ended, forgotten) =
-                (progress.from, progress.accepted, progress.ended, progress.forgotten);
-            Some(Position { from, accepted, ended, forgotten })
+            let &Progress { from, accepted, ended, forgotten, doubtful, .. } = progress;
+            Some(Position { from, accepted, ended, forgotten, doubtful })
         };
         self.ahead.get(key).map(|(_, position)| *position).or_else(committed)
     }
@@ -323,12 +324,10 @@ impl Intake {
         self.described((device, describe.schema));
     }
 
-    /// The number for a restart that its device could not number, the same until the device uses it.
+    /// A number for a restart that its device could not number. A new one for each time it asks: whoever asks again may be
+    /// another life of it, and the one before used its number without a word of it having arrived.
     fn assign(&mut self, link: LinkId) {
-        let random = self.random.next_u64();
-        if let Some(known) = self.links.get_mut(&link) {
-            let restart = *known.assigned.get_or_insert(Restart::from_agent(random));
-            self.reply(link, Down::AssignRestart { restart });
-        }
+        let restart = Restart::from_agent(self.random.next_u64());
+        self.reply(link, Down::AssignRestart { restart });
     }
 }

@@ -49,19 +49,29 @@ impl Intake {
     /// Takes what the device says of its ring: what it evicted before it was accepted here is lost.
     pub(super) fn catch_up(&mut self, link: LinkId, key: Key, base: Sequence, next: Sequence) -> Position {
         let known = self.position(&key);
-        let start =
-            known.unwrap_or(Position { from: base, accepted: Sequence(0), ended: false, forgotten: Sequence(0) });
+        let mut start = known.unwrap_or(Position {
+            from: base,
+            accepted: Sequence(0),
+            ended: false,
+            forgotten: Sequence(0),
+            doubtful: false,
+        });
         if next < start.accepted {
             let what = || format!("{} restart {}: at {next}, was acknowledged {}", key.0, key.1, start.accepted);
             self.counters.warn(Event::SequenceWentBack, what);
         }
+        let in_doubt = std::mem::take(&mut start.doubtful);
         if base <= start.accepted {
+            if in_doubt {
+                self.state.lock().restarts.trust(&key);
+            }
             return start;
         }
         if known.is_none() {
             return self.claim(link, key, LossKind::UnknownHistory, start, base);
         }
-        let lost_here = start.forgotten.min(base);
+        // What it evicted and what was lost here cannot be told apart then.
+        let lost_here = if in_doubt { base } else { start.forgotten.min(base) };
         let start = match start.accepted < lost_here {
             true => self.claim(link, key, LossKind::Unaccounted, start, lost_here),
             false => start,

@@ -197,31 +197,40 @@ impl ClaimsFile {
             return Ok(false);
         }
         let mut held = self.held();
-        let mut claims = self.state.lock().claims.clone();
+        // With what the gateway took in the meantime: the state on disk need not know that a device was acknowledged for it.
+        let mut claims = held.1.clone();
         claims.add_all(new);
         let coarser = claims.fit(self.most)?;
         held.0.replace(claims.encode())?;
         held.1 = claims;
         let mut state = self.state.lock();
-        // What the gateway took in the meantime stays away; the file only repeats it.
         state.claims.add_all(new);
         state.claims.fit(self.most)?;
         Ok(coarser)
     }
 
-    /// Brings the file up to date with what the gateway took. Blocks.
-    pub(super) fn save(&self) -> Result<(), IoError> {
-        let mut held = self.held();
-        let claims = self.state.lock().claims.clone();
-        if claims != held.1 {
-            held.0.replace(claims.encode())?;
-            held.1 = claims;
-        }
-        Ok(())
+    /// Holds the file as it is, until the state is durable that [`ClaimsHeld::keep`] relies on.
+    pub(super) fn hold(&self) -> ClaimsHeld<'_> {
+        ClaimsHeld(self.held())
     }
 
     fn held(&self) -> MutexGuard<'_, (SealedFile, Claims)> {
         // Whoever panicked held a path and a copy.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The file of the claims, which nobody adds to meanwhile.
+pub(super) struct ClaimsHeld<'a>(MutexGuard<'a, (SealedFile, Claims)>);
+
+impl ClaimsHeld<'_> {
+    /// Lets go of everything but `claims`. Only once a state is durable that was taken while the file was held: of a claim that is
+    /// in neither nobody would know that its device was acknowledged for it. Blocks.
+    pub(super) fn keep(mut self, claims: Claims) -> Result<(), IoError> {
+        if claims != self.0.1 {
+            self.0.0.replace(claims.encode())?;
+            self.0.1 = claims;
+        }
+        Ok(())
     }
 }

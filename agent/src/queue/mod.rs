@@ -224,15 +224,15 @@ impl Queue {
     pub fn trim(&self) -> Result<(), RemoveError> {
         let _front = self.front();
         let file = self.file();
-        let (bytes, upto) = {
+        let held = self.claims.hold();
+        let (bytes, claims, upto) = {
             let mut state = self.state.lock();
             let upto: Vec<u64> = self.ids().map(|class| state.of_mut(class).trim(self.reader(class))).collect();
-            (state.encode(), upto)
+            (state.encode(), state.claims.clone(), upto)
         };
         file.replace(bytes)?;
         drop(file);
-        // Behind the state: of a claim that is in neither nobody would know that its device was acknowledged for it.
-        self.claims.save()?;
+        held.keep(claims)?;
         for (class, upto) in self.ids().zip(upto) {
             let kept_from = self.committer.remove_before(class.index(), upto)?;
             // What is gone needs no memory.

@@ -41,7 +41,7 @@ pub(super) fn recover(
     let is_gone = state.is_none() && logs.iter().any(|log| log.reader.start_offset() > 0);
     let mut state = State { claims: claims.unwrap_or_default(), ..state.unwrap_or_else(|| State::new(incarnation)) };
     let is_damaged = is_gone || state_damage.is_some() || claims_damage.is_some();
-    let mut replay = Replay::new(is_damaged);
+    let mut replay = Replay::new(is_damaged, claims_damage.is_some());
     let contradiction = arrange(&mut state, logs);
     if contradiction.is_some() {
         // Offsets will be used again, so nothing may count as shipped. Nor may anything count as accepted: a device
@@ -118,7 +118,7 @@ fn read_on(
     log.walk(covered..end, |found| -> Result<(), ReadError> {
         match found {
             // Held by nobody: what it named is missing in every position.
-            Found::Unreadable(_) => replay.is_damaged = true,
+            Found::Unreadable(_) => (replay.is_damaged, replay.is_unreadable) = (true, true),
             Found::Held(offset, _, section) => {
                 replayed += 1;
                 replay.record(&section);

@@ -3,7 +3,8 @@
 //! One commit may touch several logs, and a power cut may keep only some of them: then no device was acknowledged for
 //! it. So a restart is accepted only as far as what is in all logs, and beside them, follows on from what the state knew.
 //! Where something cannot be read, that would make a device send again what it was acknowledged for and does not have:
-//! then the last sequence counts, and what is missing below it is unaccounted.
+//! then the last sequence counts, and what is missing below it is unaccounted. What was above it nobody knows here: the
+//! restart is in doubt, until its device says what it was acknowledged for.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub(super) struct Replay {
     pub(super) windows: HeldReplay,
     /// Something that was acknowledged may be missing.
     pub(super) is_damaged: bool,
+    /// Something that the state does not cover cannot be read.
+    pub(super) is_unreadable: bool,
 }
 
 #[derive(Default)]
@@ -36,8 +39,8 @@ struct Seen {
 }
 
 impl Replay {
-    pub(super) fn new(is_damaged: bool) -> Self {
-        Self { is_damaged, ..Self::default() }
+    pub(super) fn new(is_damaged: bool, is_unreadable: bool) -> Self {
+        Self { is_damaged, is_unreadable, ..Self::default() }
     }
 
     /// Takes a record in.
@@ -69,6 +72,10 @@ impl Replay {
 
     /// Moves the restarts on; what is left to do for windows.
     pub(super) fn finish(self, restarts: &mut Restarts) -> HeldReplay {
+        let doubtful: Vec<Key> = match self.is_unreadable {
+            true => restarts.latest().chain(self.restarts.keys().copied()).collect(),
+            false => Vec::new(),
+        };
         for (key, seen) in self.restarts {
             let known = restarts.get(&key).copied();
             let start = known.map_or(0, |known| known.accepted.0);
@@ -90,6 +97,7 @@ impl Replay {
                 restarts.accept(key, Sequence(seen.history), Sequence(accepted), ended);
             }
         }
+        doubtful.iter().for_each(|key| restarts.doubt(key));
         self.windows
     }
 }

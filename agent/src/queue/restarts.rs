@@ -26,6 +26,9 @@ pub struct Progress {
     pub ended: bool,
     /// The first sequence that was never acknowledged, if that is above `accepted`: the queue lost what is between.
     pub forgotten: Sequence,
+    /// What lies from `accepted` on may have been acknowledged as well: the queue lost records, and nobody knows what they named.
+    #[serde(skip)]
+    pub doubtful: bool,
     used: u64,
 }
 
@@ -56,10 +59,10 @@ impl Restarts {
             let silent = self.known.iter().min_by_key(|(_, progress)| progress.used).map(|(key, _)| *key);
             silent.map(|silent| self.known.remove(&silent));
         }
-        let new = Progress { from, accepted, ended, forgotten: Sequence(0), used: 0 };
+        let new = Progress { from, accepted, ended, forgotten: Sequence(0), doubtful: false, used: 0 };
         let progress = self.known.entry(key).or_insert(new);
         progress.accepted = progress.accepted.max(accepted);
-        progress.ended = ended;
+        (progress.ended, progress.doubtful) = (ended, false);
         progress.used = self.uses;
     }
 
@@ -70,6 +73,33 @@ impl Restarts {
             progress.forgotten = progress.reached();
             progress.accepted = progress.from;
         }
+    }
+
+    /// Whoever wrote of a restart last may have written more, which is lost. One that is over has no more.
+    pub fn doubt(&mut self, key: &Key) {
+        if let Some(progress) = self.known.get_mut(key) {
+            progress.doubtful = !progress.ended;
+        }
+    }
+
+    /// Its device says that it was acknowledged for no more than is known.
+    pub fn trust(&mut self, key: &Key) {
+        self.known.get_mut(key).into_iter().for_each(|progress| progress.doubtful = false);
+    }
+
+    /// Those in doubt.
+    pub fn doubtful(&self) -> impl Iterator<Item = Key> {
+        self.known.iter().filter(|(_, progress)| progress.doubtful).map(|(key, _)| *key)
+    }
+
+    /// Of each device the restart that was accepted last: devices send the oldest first, so that those before are whole.
+    pub(super) fn latest(&self) -> impl Iterator<Item = Key> {
+        let mut latest: BTreeMap<DeviceId, (u64, Restart)> = BTreeMap::new();
+        for ((device, restart), progress) in &self.known {
+            let this = (progress.used, *restart);
+            latest.entry(*device).and_modify(|newest| *newest = (*newest).max(this)).or_insert(this);
+        }
+        latest.into_iter().map(|(device, (_, restart))| (device, restart))
     }
 
     /// The restarts of one device.

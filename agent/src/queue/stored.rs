@@ -5,6 +5,7 @@
 //! restarts, descriptions, when ages were noted, and of each class its name, covered, shipped ranges, blocks, and base and
 //! age of closed segments; `default` is the first.
 //! Version 3, of a queue of which rules made summaries: as version 2, then open windows and the restarts of summaries.
+//! Version 4, of a queue that lost records: as version 3, then the restarts of which nobody knows how far they were acknowledged.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use weir_protocol::items::{self, Items};
@@ -12,13 +13,14 @@ use weir_protocol::name::Name;
 
 use super::blocks::StoredBlock;
 use super::cover::{Pairs, pairs};
-use super::{Blocks, Claims, ClassState, DEFAULT_CLASS, Descriptions, Incarnation, Restarts, State};
+use super::{Blocks, Claims, ClassState, DEFAULT_CLASS, Descriptions, Incarnation, Key, Restarts, State};
 use crate::processing::Held;
 use crate::processing::held::StoredHeld;
 
 const WITHOUT_CLASSES: u8 = 1;
 const WITH_CLASSES: u8 = 2;
 const WITH_WINDOWS: u8 = 3;
+const WITH_DOUBT: u8 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct StoredV1 {
@@ -43,6 +45,12 @@ struct StoredV2 {
 struct StoredV3 {
     state: StoredV2,
     held: StoredHeld,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredV4 {
+    state: StoredV3,
+    doubtful: Vec<Key>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,9 +88,14 @@ impl State {
         let (incarnation, restarts, descriptions) =
             (self.incarnation, self.restarts.clone(), self.descriptions.clone());
         let mut classes: Vec<StoredClass> = self.classes.iter().map(StoredClass::of).collect();
-        if !self.held.is_empty() {
+        let doubtful: Vec<Key> = restarts.doubtful().collect();
+        if !self.held.is_empty() || !doubtful.is_empty() {
             let state = StoredV2 { incarnation, restarts, descriptions, aged_ms: self.aged_ms, classes };
-            return encode(WITH_WINDOWS, &StoredV3 { state, held: self.held.stored() });
+            let state = StoredV3 { state, held: self.held.stored() };
+            return match doubtful.is_empty() {
+                true => encode(WITH_WINDOWS, &state),
+                false => encode(WITH_DOUBT, &StoredV4 { state, doubtful }),
+            };
         }
         match classes.pop() {
             Some(StoredClass { covered, shipped, blocks, ages, .. }) if classes.is_empty() && ages.is_empty() => {
@@ -100,6 +113,10 @@ impl State {
     /// Reads stored bytes; `Err` says what is wrong with them.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut held = Held::default();
+        let mut windows = |StoredV3 { state, held: windows }: StoredV3| {
+            held = Held::of_stored(windows);
+            (state.incarnation, state.restarts, state.descriptions, state.aged_ms, state.classes)
+        };
         let (incarnation, restarts, descriptions, aged_ms, classes) = match bytes.split_first() {
             Some((&WITHOUT_CLASSES, rest)) => {
                 let StoredV1 { incarnation, covered, restarts, shipped, descriptions, blocks } = decode(rest)?;
@@ -110,13 +127,14 @@ impl State {
                 let StoredV2 { incarnation, restarts, descriptions, aged_ms, classes } = decode(rest)?;
                 (incarnation, restarts, descriptions, aged_ms, classes)
             }
-            Some((&WITH_WINDOWS, rest)) => {
-                let StoredV3 { state, held: windows } = decode(rest)?;
-                held = Held::of_stored(windows);
-                (state.incarnation, state.restarts, state.descriptions, state.aged_ms, state.classes)
+            Some((&WITH_WINDOWS, rest)) => windows(decode(rest)?),
+            Some((&WITH_DOUBT, rest)) => {
+                let StoredV4 { mut state, doubtful } = decode(rest)?;
+                doubtful.iter().for_each(|key| state.state.restarts.doubt(key));
+                windows(state)
             }
             Some((version, _)) => {
-                return Err(format!("version {version}; this build reads {WITHOUT_CLASSES} to {WITH_WINDOWS}"));
+                return Err(format!("version {version}; this build reads {WITHOUT_CLASSES} to {WITH_DOUBT}"));
             }
             None => return Err("no bytes".to_owned()),
         };

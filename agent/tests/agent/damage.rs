@@ -6,21 +6,23 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use weir_agent::queue::records::Found;
 use weir_agent::queue::{ClassId, Examination, Incarnation, Key, Policy, repair};
 use weir_agent::uplink::spool::{LaneId, Spool};
-use weir_protocol::batch::{Envelope, LossKind, RunBuilder};
+use weir_protocol::batch::{Envelope, LossKind, RunBuilder, Section};
 use weir_protocol::serial::device_to_agent::Ring;
 use weir_protocol::{ChannelId, Clock, DeviceId, RangeSet, Reading, Restart, SchemaHash, Sequence, Value, items};
-use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, durable};
+use weir_storage::{Batch, FaultyFs, Fs, Log, LogOptions, Mode, ReadError, durable};
 
 use crate::seeds::for_each_seed;
 use crate::support::NOON;
 use crate::support::books::Books;
 use crate::support::desk::Desk;
 use crate::support::device::Talker;
-use crate::support::kept::records;
+use crate::support::kept::{Kept, records};
 
 const R: Restart = Restart::from_boot(1, 1);
+const R2: Restart = Restart::from_boot(2, 2);
 const QUEUE: &str = "/agent/queue";
 /// Small enough that it has segments.
 const CAP: u64 = 128 << 10;
@@ -220,4 +222,103 @@ fn records_that_name_nothing_or_more_than_one_thing_are_passed_over_and_all_othe
     assert_eq!((shipped, spool.take_damaged()), (vec![(0, 3), (3, 5)], 2));
     desk.queue.trim().expect("a good disk");
     assert!(desk.queue.is_empty(), "nothing is left to send");
+}
+
+/// What the first segment holds.
+fn content(disk: &FaultyFs) -> Vec<u8> {
+    let file = disk.open(&segments(disk)[0], Mode::Read).expect("a file");
+    let mut bytes = vec![0; file.size().expect("a good disk") as usize];
+    assert_eq!(file.read_at(&mut bytes, 0).expect("a good disk"), bytes.len());
+    bytes
+}
+
+/// A board wrote 50 readings that the state covers and 50 that it does not, which rotted; another one wrote behind them.
+fn rotten(ring: Ring) -> (FaultyFs, Talker) {
+    let disk = FaultyFs::new(6);
+    let mut desk = Desk::open(&disk);
+    let (mut talker, mut other) = (Talker::new("board-1", ring), Talker::new("board-2", Ring::Durable));
+    desk.hears(&talker.hello(&[(R, 0, 0)]));
+    desk.hears(&talker.describe());
+    desk.hears(&talker.readings(R, (0, 50), 0, 50));
+    assert!(desk.commits());
+    desk.queue.save().expect("a good disk");
+    let before = content(&disk);
+    desk.hears(&talker.readings(R, (50, 100), 50, 100));
+    assert!(desk.commits());
+    let at = before.iter().zip(content(&disk)).take_while(|(before, after)| *before == after).count() as u64;
+    desk.hears(&other.hello(&[(R, 0, 0)]));
+    desk.hears(&other.readings(R, (0, 1), 0, 1));
+    assert!(desk.commits());
+    assert!(disk.flip_bit(&segments(&disk)[0], at + 100, 3));
+    (disk, talker)
+}
+
+/// What a queue says of the loss of a board: as claims, and as ends.
+fn told(desk: &Desk, talker: &Talker) -> Vec<Kept> {
+    let mut told = Vec::new();
+    let walked = desk.queue.log(ClassId::DEFAULT).walk(0..u64::MAX, |found| -> Result<(), ReadError> {
+        match found {
+            Found::Entry(entry) if !matches!(entry.section, Section::Readings(_)) => {
+                told.push(Kept::of(&entry.section))
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    walked.expect("a good disk");
+    told.retain(|kept| matches!(kept, Kept::Claim(device, ..) | Kept::End(device, ..) if *device == talker.device));
+    told
+}
+
+/// Of what rotted before the state covered it nobody else knows that the board was acknowledged for it.
+#[test]
+fn a_restart_that_the_device_has_left_and_of_which_records_rotted_ends_with_an_unknown_tail() {
+    for is_opened_twice in [false, true] {
+        let (disk, mut talker) = rotten(Ring::Durable);
+        if is_opened_twice {
+            let desk = Desk::open(&disk);
+            desk.queue.trim().expect("a good disk");
+        }
+        let mut desk = Desk::open(&disk.power_cut());
+        desk.hears(&talker.hello(&[(R2, 0, 3)]));
+        assert!(desk.commits());
+        assert_eq!(told(&desk, &talker), [Kept::End(talker.device, R, 50)]);
+        desk.hears(&talker.hello(&[(R2, 0, 3)]));
+        assert!(desk.commits());
+        assert_eq!(told(&desk, &talker).len(), 1, "it is told once");
+    }
+}
+
+#[test]
+fn what_rotted_of_a_restart_that_goes_on_is_unaccounted_and_nobody_says_that_the_device_evicted_it() {
+    let (disk, mut talker) = rotten(Ring::Durable);
+    let mut desk = Desk::open(&disk);
+    desk.hears(&talker.hello(&[(R, 100, 110)]));
+    assert!(desk.commits());
+    let lost = Kept::Claim(talker.device, R, LossKind::Unaccounted, 50..100);
+    assert_eq!(told(&desk, &talker), std::slice::from_ref(&lost));
+    // From there on it is what it always was.
+    desk.hears(&talker.readings(R, (120, 130), 120, 130));
+    assert!(desk.commits());
+    let evicted = Kept::Claim(talker.device, R, LossKind::Ring, 100..120);
+    assert_eq!(told(&desk, &talker), [lost, evicted]);
+}
+
+#[test]
+fn a_restart_of_which_nothing_rotted_is_in_no_doubt_once_its_device_lists_it() {
+    let (disk, mut talker) = rotten(Ring::Durable);
+    let mut desk = Desk::open(&disk);
+    // It was never acknowledged for what rotted, and sends it again.
+    desk.hears(&talker.hello(&[(R, 50, 100)]));
+    desk.hears(&talker.readings(R, (50, 100), 50, 100));
+    assert!(desk.commits());
+    desk.hears(&talker.hello(&[(R2, 0, 3)]));
+    assert!(desk.commits());
+    assert_eq!(told(&desk, &talker), []);
+    // The other one was acknowledged for all of it, and it is all there.
+    let mut other = Talker::new("board-2", Ring::Durable);
+    desk.hears(&other.hello(&[(R, 1, 1)]));
+    desk.hears(&other.hello(&[(R2, 0, 0)]));
+    assert!(desk.commits());
+    assert_eq!(told(&desk, &other), []);
 }

@@ -186,6 +186,38 @@ fn claims_without_an_end_find_room_in_a_queue_that_stays_full() {
     assert!(books.balances(flood.key(), 0..flood.accepted));
 }
 
+/// Readings behind a claim that is nowhere would not follow on, and the next Hello would say that the device had evicted them.
+#[test]
+fn a_claim_that_the_gateway_has_stays_in_its_file_until_the_state_knows_that_the_device_was_acknowledged_for_it() {
+    let disk = FaultyFs::new(9);
+    let mut desk = Desk::with_policy(&disk, Policy::DropNewest);
+    let mut talker = Talker::new("board-1", Ring::Durable);
+    let mut says = |desk: &mut Desk, range: std::ops::Range<u64>, has_room: bool| {
+        desk.intake.set_rooms(vec![if has_room { u64::MAX } else { 0 }]);
+        desk.hears(&talker.hello(&[(R, range.start, range.end)]));
+        desk.hears(&talker.readings(R, (range.start, range.end), range.start, range.end));
+        assert!(desk.commits());
+    };
+    says(&mut desk, 0..10, true);
+    says(&mut desk, 10..20, false);
+    // The gateway has both. Of what was committed after that it has nothing.
+    let mut books = Books::default();
+    books.ship(&desk.queue);
+    assert_eq!(desk.claimed(), []);
+    says(&mut desk, 20..30, true);
+    says(&mut desk, 30..40, false);
+    let disk = disk.power_cut();
+    let desk = Desk::with_policy(&disk, Policy::DropNewest);
+    let key = (crate::support::device("board-1"), R);
+    assert_eq!(desk.queue.state().lock().restarts.get(&key).map(|known| known.accepted.0), Some(40));
+    books.ship(&desk.queue);
+    assert!(books.balances(key, 0..40));
+    // Once the state knows, the file lets go of it.
+    desk.queue.trim().expect("a good disk");
+    let again = Desk::with_policy(&disk.power_cut(), Policy::DropNewest);
+    assert_eq!(again.claimed(), []);
+}
+
 /// A claim that the gateway has and that a power cut took from the agent would be loss that nobody here knows of.
 #[test]
 fn a_claim_is_told_once_it_is_durable_and_not_before() {

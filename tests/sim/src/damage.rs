@@ -1,19 +1,17 @@
 //! Bits that flip on a disk, and what that may cost.
 //!
 //! They flip in closed segments only: one in the last commit before a kill cannot be told from a commit that was
-//! interrupted, and costs what that one costs. And of a queue only in what its state on disk covers, as it does soon after
-//! a segment is closed: before, nobody but the records themselves says that a device was acknowledged for them.
+//! interrupted, and costs what that one costs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::Value as Json;
 use weir_agent::queue::class::log_dir;
 use weir_agent::queue::records::{Found, sequences};
-use weir_agent::queue::{ClassId, DEFAULT_CLASS, Files, Queue};
+use weir_agent::queue::{ClassId, DEFAULT_CLASS, Queue};
 use weir_gateway::http::page;
 use weir_gateway::sim::Gateway;
 use weir_gateway::topics::{TopicId, Topics};
@@ -21,7 +19,7 @@ use weir_lab::census::Page;
 use weir_lab::ledger::RestartKey;
 use weir_protocol::{DeviceId, RangeSet, Restart};
 use weir_storage::fs::Mode;
-use weir_storage::{FaultyFs, Fs, ReadError};
+use weir_storage::{FaultyFs, Fs as _, ReadError};
 
 /// Records read at once.
 const LIMIT: usize = 1000;
@@ -34,11 +32,6 @@ pub(crate) fn of_queue(disk: &FaultyFs, data: &Path, queue: &Queue, random: &mut
     let segments = queue.reader(ClassId::DEFAULT).segments();
     let (_, closed) = segments.split_last()?;
     let segment = closed.get(random.random_range(0..closed.len().max(1)))?;
-    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-    let saved = Files::load(&fs, data, &Arc::default()).ok()?.state?;
-    if saved.of(ClassId::DEFAULT).covered < segment.next_offset {
-        return None;
-    }
     let mut spoilt = Spoilt::new();
     let walked = queue.log(ClassId::DEFAULT).walk(segment.base_offset..segment.next_offset, |found| {
         if let Found::Entry(entry) = found {

@@ -2,13 +2,14 @@
 //! only a world without an outside can tell: that it comes to rest, and that consumers never see a log get shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use anyhow::{Context, Result};
 use weir_gateway::http::page;
 use weir_gateway::topics::Topics;
 use weir_lab::census::{Census, Page};
 use weir_lab::ledger::{Ledger, RestartKey};
-use weir_lab::reconcile::{Report, reconcile};
+use weir_lab::reconcile::{Finding, Report, reconcile};
 use weir_lab::truth::Truths;
 use weir_protocol::batch::LossKind;
 use weir_protocol::{DeviceId, Restart};
@@ -137,7 +138,8 @@ impl Judge {
         if !self.spoilt.is_empty() {
             [LossKind::Unaccounted, LossKind::Damage].into_iter().for_each(|kind| ledger.allow(kind));
         }
-        let report = reconcile(ledger, &self.census);
+        let mut report = reconcile(ledger, &self.census);
+        report.findings.retain(|finding| !self.is_told_of_rot(finding));
         for (key, facts) in ledger.pages() {
             let stored = self.census.restarts.get(&key).cloned().unwrap_or_default();
             let kind = |kind: LossKind| stored.kinds.get(kind.as_str()).cloned().unwrap_or_default();
@@ -151,11 +153,13 @@ impl Judge {
                 let what = format!("gave up {gave_up} unacknowledged readings, and evicted {evicted_itself:?}");
                 self.wrong(format!("{} restart {}: {what}", key.0, key.1.0));
             }
-            if let Some(from) = stored.tail_unknown_from.filter(|from| *from < facts.agent_accepted) {
+            let spoilt = self.spoilt.get(&key).cloned().unwrap_or_default();
+            let is_known =
+                |from: &u64| stored.covered().gaps(*from..facts.agent_accepted).any(|gap| !spoilt.contains_all(gap));
+            if let Some(from) = stored.tail_unknown_from.filter(is_known) {
                 let what = format!("unknown from {from} on, and acknowledged up to {}", facts.agent_accepted);
                 self.wrong(format!("{} restart {}: {what}", key.0, key.1.0));
             }
-            let spoilt = self.spoilt.get(&key).cloned().unwrap_or_default();
             for (what, lost, may_be) in [
                 ("evicted", evicted, &facts.evicted),
                 ("unaccounted", unaccounted, &spoilt),
@@ -168,5 +172,20 @@ impl Judge {
             }
         }
         Judgement { report, wrong: self.wrong }
+    }
+
+    /// Whether it is about what rotted at an agent before its state covered it: of a restart of which the log says that its tail
+    /// is unknown from there on, or all that the agent had of it, so that it is its unknown history.
+    fn is_told_of_rot(&self, finding: &Finding) -> bool {
+        let Some(key) = finding.key.filter(|_| !finding.sequences.is_empty()) else { return false };
+        let (Some(stored), Some(spoilt)) = (self.census.restarts.get(&key), self.spoilt.get(&key)) else {
+            return false;
+        };
+        let is_history = |range| {
+            stored.kinds.get(LossKind::UnknownHistory.as_str()).is_some_and(|history| history.contains_all(range))
+        };
+        let is_tail = |start| stored.tail_unknown_from.is_some_and(|tail| start >= tail);
+        let is_told = |range: Range<u64>| is_tail(range.start) || is_history(range);
+        finding.sequences.iter().all(|range| spoilt.contains_all(range.clone()) && is_told(range))
     }
 }
