@@ -14,6 +14,9 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 const SUFFIX: &str = ".log";
 const DIGITS: usize = 20;
+/// Bytes that are sent to the disk at once in the background: what a commit waits for behind them is below a millisecond on a disk
+/// that takes a commit in about as long.
+const PIECE_BYTES: u64 = 256 * 1024;
 
 /// A segment whose file is open, shared by readers and writer. A reader that holds it goes on reading after it
 /// was removed.
@@ -27,6 +30,8 @@ pub(crate) struct Segment {
     syncing: Mutex<()>,
     /// The epoch of the journal that knows of bytes in it.
     noted_in: AtomicU64,
+    /// Bytes below this were written out, or synced.
+    written_out: AtomicU64,
 }
 
 /// The committed part of a segment.
@@ -44,6 +49,7 @@ impl Segment {
         Segment {
             base_offset,
             file,
+            written_out: AtomicU64::new(extent.bytes),
             extent: RwLock::new(extent),
             suspect: AtomicBool::new(false),
             syncing: Mutex::default(),
@@ -63,6 +69,24 @@ impl Segment {
             return Err(io::Error::other("an earlier sync of it failed, and may have lost these bytes too"));
         }
         synced
+    }
+
+    /// Sends what is committed on its way to the disk, a piece after the other, while nobody is in a hurry: a sync of another file
+    /// waits for what the disk was given before, and that is a piece then, not a whole segment. Promises nothing. A failure is
+    /// remembered as that of a sync.
+    pub(crate) fn write_out(&self, turn: &Mutex<()>, hurry: &AtomicBool) {
+        let end = self.with_extent(|extent| extent.bytes);
+        let mut from = self.written_out.load(Ordering::Relaxed);
+        while from < end && !hurry.load(Ordering::Relaxed) && !self.is_suspect() {
+            let upto = end.min(from + PIECE_BYTES);
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.file.write_out(from..upto).is_err() {
+                self.suspect.store(true, Ordering::Release);
+            }
+            from = upto;
+        }
+        self.written_out.store(end, Ordering::Relaxed);
     }
 
     /// Whether a sync failed since the segment was last [`Segment::clear`]ed.
@@ -152,4 +176,31 @@ pub(crate) fn base_offset(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     let plain = digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
     plain.then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{Fault, FaultyFs, Fs, Mode};
+
+    /// The system tells an error once: whoever writes out may be the only one to hear it.
+    #[test]
+    fn what_could_not_be_written_out_is_never_taken_for_synced() {
+        let fs = FaultyFs::new(1);
+        let bytes = vec![7; 3 * PIECE_BYTES as usize];
+        let written = |name: &str| {
+            let file = fs.open(Path::new(name), Mode::CreateNew).unwrap();
+            let segment = Segment::new(0, file, Extent::empty(0, 4096));
+            segment.file.write_at(&bytes, 0).unwrap();
+            segment.change_extent(|extent| extent.bytes = bytes.len() as u64);
+            segment
+        };
+        let (turn, hurry) = (Mutex::default(), AtomicBool::new(false));
+        let (good, bad) = (written("/good"), written("/bad"));
+        good.write_out(&turn, &hurry);
+        good.sync().unwrap();
+        fs.fail_once(Fault::Sync);
+        bad.write_out(&turn, &hurry);
+        assert!(bad.is_suspect() && bad.sync().is_err(), "the sync itself has nothing to complain of");
+    }
 }

@@ -1,12 +1,14 @@
 //! Threads that sync segments, for as long as the committer lives.
 //!
 //! Guarantees: whoever asks for a sync that a group waits for takes part in it, so it ends even when the system gave
-//! no thread; syncs in the background take at most half of the threads, so that groups find one free. Without a
-//! thread everything happens on the caller's, in the order given. What waits is bounded by the segments of the logs.
+//! no thread; syncs in the background take at most half of the threads, so that groups find one free, and give the disk a piece
+//! at a time until somebody waits for them. Without a thread everything happens on the caller's, in the order given. What waits is
+//! bounded by the segments of the logs.
 
 use crate::segment::Segment;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -20,12 +22,15 @@ pub(crate) struct Syncs {
 /// Syncs that go on in the background.
 pub(crate) struct Background {
     ended: Receiver<(usize, io::Result<()>)>,
+    hurry: Arc<AtomicBool>,
 }
 
 struct Shared {
     jobs: Mutex<Jobs>,
     came: Condvar,
     max_background: usize,
+    /// Held by who writes a piece out.
+    turn: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -41,13 +46,16 @@ struct Job {
     segment: Arc<Segment>,
     place: usize,
     ended: Sender<(usize, io::Result<()>)>,
+    /// Set once somebody waits for it.
+    hurry: Arc<AtomicBool>,
 }
 
 impl Syncs {
     /// Starts up to `threads` threads.
     pub(crate) fn new(threads: usize) -> Syncs {
         let max_background = (threads / 2).max(1);
-        let shared = Arc::new(Shared { jobs: Mutex::default(), came: Condvar::new(), max_background });
+        let shared =
+            Arc::new(Shared { jobs: Mutex::default(), came: Condvar::new(), max_background, turn: Mutex::default() });
         let spawn = |_| {
             let shared = Arc::clone(&shared);
             // With fewer threads the same is done, more slowly.
@@ -63,7 +71,7 @@ impl Syncs {
         let (ended, endings) = channel();
         {
             let mut jobs = self.shared.lock();
-            jobs.urgent.extend(numbered(segments, &ended));
+            jobs.urgent.extend(numbered(segments, &ended, &Arc::new(AtomicBool::new(true))));
             let others = jobs.urgent.len().saturating_sub(1).min(self.threads.len());
             (0..others).for_each(|_| self.shared.came.notify_one());
         }
@@ -80,19 +88,21 @@ impl Syncs {
     /// Begins to sync all of them; a failure shows at the segment.
     pub(crate) fn begin(&self, segments: impl Iterator<Item = Arc<Segment>>) -> Background {
         let (ended, endings) = channel();
+        let hurry = Arc::new(AtomicBool::new(false));
         if self.threads.is_empty() {
-            numbered(segments, &ended).for_each(Job::run);
+            numbered(segments, &ended, &hurry).for_each(Job::run);
         } else {
-            self.shared.lock().background.extend(numbered(segments, &ended));
+            self.shared.lock().background.extend(numbered(segments, &ended, &hurry));
             self.shared.came.notify_all();
         }
-        Background { ended: endings }
+        Background { ended: endings, hurry }
     }
 }
 
 impl Background {
     /// Waits until all have ended.
     pub(crate) fn wait(self) {
+        self.hurry.store(true, Ordering::Relaxed);
         self.ended.iter().for_each(drop);
     }
 }
@@ -111,8 +121,9 @@ impl Drop for Syncs {
 fn numbered(
     segments: impl Iterator<Item = Arc<Segment>>,
     ended: &Sender<(usize, io::Result<()>)>,
+    hurry: &Arc<AtomicBool>,
 ) -> impl Iterator<Item = Job> {
-    segments.enumerate().map(|(place, segment)| Job { segment, place, ended: ended.clone() })
+    segments.enumerate().map(|(place, segment)| Job { segment, place, ended: ended.clone(), hurry: Arc::clone(hurry) })
 }
 
 impl Job {
@@ -136,6 +147,7 @@ impl Shared {
             {
                 jobs.background_running += 1;
                 drop(jobs);
+                job.segment.write_out(&self.turn, &job.hurry);
                 job.run();
                 jobs = self.lock();
                 jobs.background_running -= 1;

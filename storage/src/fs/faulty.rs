@@ -19,6 +19,7 @@ mod inode;
 use super::{File, Fs, Mode};
 use disk::Disk;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -204,6 +205,18 @@ impl File for FaultyFile {
         #[cfg(any(test, feature = "plant"))]
         if swallowed {
             return Ok(());
+        }
+        operated
+    }
+
+    /// It makes nothing durable, and fails as a sync does.
+    fn write_out(&self, _: Range<u64>) -> io::Result<()> {
+        let mut disk = self.fs.lock();
+        disk.powered()?;
+        let operated = disk.operate(Fault::Sync);
+        if operated.is_err() && disk.powered().is_ok() {
+            let (inode, chance) = disk.inode_and_chance(self.inode)?;
+            inode.fail_sync(chance);
         }
         operated
     }

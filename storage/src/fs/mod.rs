@@ -24,6 +24,7 @@ pub use real::RealFs;
 pub use watched::{Operation, WatchedFs, Watcher};
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// How a file is opened.
@@ -65,6 +66,12 @@ pub trait File: Send + Sync {
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
     /// Makes the bytes and the length durable.
     fn sync_data(&self) -> io::Result<()>;
+    /// Sends a part of the file on its way to the disk and waits for it, so that the next sync has less to do. Promises nothing;
+    /// an error is one of a sync, and no later sync tells it again.
+    fn write_out(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Ok(())
+    }
     /// Cuts or extends the file.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
     /// Length in bytes.

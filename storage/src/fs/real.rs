@@ -3,6 +3,9 @@
 use super::{File, Fs, Mode};
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -62,6 +65,26 @@ impl File for fs::File {
 
     fn sync_data(&self) -> io::Result<()> {
         fs::File::sync_data(self)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)] // no safe crate asks for this
+    fn write_out(&self, range: Range<u64>) -> io::Result<()> {
+        let (Ok(start), Ok(bytes)) = (i64::try_from(range.start), i64::try_from(range.end.saturating_sub(range.start)))
+        else {
+            return Ok(());
+        };
+        let how = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        // SAFETY: the call takes numbers alone, and the descriptor is that of `self`, which lives until it returns.
+        if unsafe { libc::sync_file_range(self.as_raw_fd(), start, bytes, how) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // Not on this filesystem: then the sync does it all.
+            Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE) => Ok(()),
+            _ => Err(error),
+        }
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

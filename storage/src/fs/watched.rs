@@ -2,6 +2,7 @@
 
 use super::{File, Fs, Mode};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,6 +118,10 @@ impl File for WatchedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         watch(&*self.watcher, Operation::Sync, &self.path, |()| 0, || self.file.sync_data())
+    }
+
+    fn write_out(&self, range: Range<u64>) -> io::Result<()> {
+        self.file.write_out(range)
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

@@ -218,6 +218,9 @@ impl File for DeadlyFile {
     fn allocated(&self) -> io::Result<u64> {
         self.0.allocated()
     }
+    fn write_out(&self, range: std::ops::Range<u64>) -> io::Result<()> {
+        self.0.write_out(range)
+    }
     fn try_lock(&self) -> io::Result<bool> {
         self.0.try_lock()
     }

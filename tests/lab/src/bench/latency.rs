@@ -28,8 +28,9 @@ use crate::deployment::Scratch;
 
 /// Bytes of a payload.
 const PAYLOAD: usize = 200;
-/// Publishes of one publisher while the peak is looked for.
-const PEAK_EACH: usize = 20_000;
+/// Publishes of one publisher while the peak is looked for: for about as long as a turn lasts, since a burst is taken faster than
+/// what could go on.
+const PEAK_EACH: usize = 120_000;
 /// How long a turn lasts, and the disk is asked behind it.
 const TURN: Duration = Duration::from_secs(5);
 const TURNS: usize = 5;
