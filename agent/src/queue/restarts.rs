@@ -75,7 +75,7 @@ impl Restarts {
         }
     }
 
-    /// Whoever wrote of a restart last may have written more, which is lost. One that is over has no more.
+    /// Records are lost, and nobody knows whether they named more of a restart. One that is over has no more.
     pub fn doubt(&mut self, key: &Key) {
         if let Some(progress) = self.known.get_mut(key) {
             progress.doubtful = !progress.ended;
