@@ -72,20 +72,21 @@ impl Segment {
     }
 
     /// Sends what is committed on its way to the disk, a piece after the other, while nobody is in a hurry: a sync of another file
-    /// waits for what the disk was given before, and that is a piece then, not a whole segment. What is committed meanwhile goes
-    /// too, until less than a piece is left for the sync behind it. Promises nothing. A failure is remembered as that of a sync.
+    /// waits for what the disk was given before, and that is a piece then, not a whole segment. Promises nothing. A failure is
+    /// remembered as that of a sync.
     pub(crate) fn write_out(&self, turn: &Mutex<()>, hurry: &AtomicBool) {
+        let end = self.with_extent(|extent| extent.bytes);
         let mut from = self.written_out.load(Ordering::Relaxed);
-        let left = |from| self.with_extent(|extent| extent.bytes).saturating_sub(from);
-        while left(from) >= PIECE_BYTES && !hurry.load(Ordering::Relaxed) && !self.is_suspect() {
+        while from < end && !hurry.load(Ordering::Relaxed) && !self.is_suspect() {
+            let upto = end.min(from + PIECE_BYTES);
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.file.write_out(from..from + PIECE_BYTES).is_err() {
+            if self.file.write_out(from..upto).is_err() {
                 self.suspect.store(true, Ordering::Release);
             }
-            from += PIECE_BYTES;
+            from = upto;
         }
-        self.written_out.store(from, Ordering::Relaxed);
+        self.written_out.store(end, Ordering::Relaxed);
     }
 
     /// Whether a sync failed since the segment was last [`Segment::clear`]ed.
